@@ -1,0 +1,204 @@
+//! What one request brings, as columns.
+
+use crate::model::{Labels, LabelsError, LogRecord};
+
+/// Samples of many series, held as columns: four growing arrays however many series there are.
+///
+/// Reused batches ([`clear`](Self::clear)) allocate nothing once they are large enough.
+#[derive(Clone, Debug, Default)]
+pub struct MetricBatch {
+    labels: Vec<u8>,
+    series: Vec<SeriesEntry>,
+    t_ms: Vec<i64>,
+    values: Vec<f64>,
+    metadata: Vec<MetricMetadata>,
+}
+
+/// Where one series of a batch ends in its arrays; it begins where the one before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesEntry {
+    /// End of its canonical label bytes.
+    pub labels_end: u32,
+    /// End of its samples.
+    pub samples_end: u32,
+}
+
+/// What kind of metric a family is, in Prometheus's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    /// Only grows, but for resets.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+    /// Quantiles, sum and count.
+    Summary,
+    /// Buckets that go both ways.
+    GaugeHistogram,
+    /// Facts as labels, value 1.
+    Info,
+    /// One of a few states.
+    StateSet,
+    /// Not known.
+    Unknown,
+}
+
+/// What is said about a metric family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricMetadata {
+    /// The family's name.
+    pub name: String,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// A sentence for people.
+    pub help: String,
+    /// Its unit, empty where not said.
+    pub unit: String,
+}
+
+impl MetricBatch {
+    /// Starts a series from pairs that are sorted by name, unique and without empty values: the
+    /// form in which nearly all senders write them. The check costs one comparison a pair.
+    ///
+    /// # Errors
+    /// [`LabelsError`] when the pairs break that rule; the batch is then as it was before. Sort
+    /// them and use [`start_labels`](Self::start_labels).
+    pub fn start_sorted<'a>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<SeriesWriter<'_>, LabelsError> {
+        let start = self.labels.len();
+        let mut last = "";
+        for (name, value) in pairs {
+            if name <= last || value.is_empty() {
+                self.labels.truncate(start);
+                return Err(match name {
+                    "" => LabelsError::EmptyName(value.into()),
+                    _ if name == last => LabelsError::Duplicate(name.into()),
+                    _ => LabelsError::Encoding(0),
+                });
+            }
+            crate::model::encode_pair(&mut self.labels, name, value);
+            last = name;
+        }
+        Ok(SeriesWriter { batch: self })
+    }
+
+    /// Starts a series.
+    pub fn start_labels(&mut self, labels: &Labels) -> SeriesWriter<'_> {
+        self.labels.extend_from_slice(labels.as_bytes());
+        SeriesWriter { batch: self }
+    }
+
+    /// Adds what is said about a metric family.
+    pub fn push_metadata(&mut self, metadata: MetricMetadata) {
+        self.metadata.push(metadata);
+    }
+
+    /// Walks the series: canonical label bytes, times in milliseconds, values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[i64], &[f64])> {
+        let mut from = SeriesEntry { labels_end: 0, samples_end: 0 };
+        self.series.iter().map(move |&to| {
+            let labels = &self.labels[from.labels_end as usize..to.labels_end as usize];
+            let samples = from.samples_end as usize..to.samples_end as usize;
+            from = to;
+            (labels, &self.t_ms[samples.clone()], &self.values[samples])
+        })
+    }
+
+    /// Returns what was said about metric families.
+    pub fn metadata(&self) -> &[MetricMetadata] {
+        &self.metadata
+    }
+
+    /// Returns how many samples there are.
+    pub fn n_samples(&self) -> usize {
+        self.t_ms.len()
+    }
+
+    /// Returns how many series there are.
+    pub fn n_series(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Tells whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.t_ms.is_empty() && self.metadata.is_empty()
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.labels.clear();
+        self.series.clear();
+        self.t_ms.clear();
+        self.values.clear();
+        self.metadata.clear();
+    }
+}
+
+/// Adds samples to the series just started; the series counts once this is dropped with a sample.
+#[derive(Debug)]
+pub struct SeriesWriter<'a> {
+    batch: &'a mut MetricBatch,
+}
+
+impl SeriesWriter<'_> {
+    /// Adds one sample. Any order, any age, any bits of a float are taken.
+    pub fn push(&mut self, t_ms: i64, value: f64) {
+        self.batch.t_ms.push(t_ms);
+        self.batch.values.push(value);
+    }
+}
+
+impl Drop for SeriesWriter<'_> {
+    fn drop(&mut self) {
+        let batch = &mut *self.batch;
+        let before = batch.series.last().copied().unwrap_or(SeriesEntry { labels_end: 0, samples_end: 0 });
+        if batch.t_ms.len() == before.samples_end as usize {
+            batch.labels.truncate(before.labels_end as usize);
+            return;
+        }
+        // Requests are capped at 64 MiB decoded, far below 4 GiB.
+        let end = |n: usize| u32::try_from(n).expect("a request is smaller than 4 GiB");
+        batch.series.push(SeriesEntry { labels_end: end(batch.labels.len()), samples_end: end(batch.t_ms.len()) });
+    }
+}
+
+/// The log records of one request.
+#[derive(Clone, Debug, Default)]
+pub struct LogBatch {
+    /// The records, in the order in which they came.
+    pub records: Vec<LogRecord>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_come_back_in_order_and_empty_ones_do_not_count() {
+        let mut batch = MetricBatch::default();
+        batch.start_sorted([("__name__", "a")]).unwrap().push(1, 2.0);
+        drop(batch.start_sorted([("__name__", "none")]).unwrap());
+        let mut writer = batch.start_labels(&Labels::from_pairs([("x", "y")]).unwrap());
+        writer.push(3, 4.0);
+        writer.push(2, 5.0);
+        drop(writer);
+        let seen: Vec<_> =
+            batch.iter().map(|(l, t, v)| (Labels::from_bytes(l).unwrap().to_string(), t.to_vec(), v.to_vec())).collect();
+        assert_eq!(
+            seen,
+            [("a{}".into(), vec![1], vec![2.0]), ("{x=\"y\"}".to_string(), vec![3, 2], vec![4.0, 5.0])]
+        );
+    }
+
+    #[test]
+    fn unsorted_pairs_leave_the_batch_as_it_was() {
+        let mut batch = MetricBatch::default();
+        assert!(batch.start_sorted([("b", "1"), ("a", "1")]).is_err());
+        assert!(batch.start_sorted([("b", "1"), ("b", "1")]).is_err());
+        batch.start_sorted([("b", "1")]).unwrap().push(1, 1.0);
+        assert_eq!(batch.iter().next().unwrap().0, Labels::from_pairs([("b", "1")]).unwrap().as_bytes());
+    }
+}

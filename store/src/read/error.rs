@@ -1,0 +1,60 @@
+//! Why a read failed.
+
+use crate::model::ErrorKind;
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The query selects too much.
+    #[error("query reads more than {limit} {what}; narrow its selector or its time range, or raise {setting}")]
+    Limit {
+        /// What was counted: `series`, `samples`, `records`, `bytes`.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// The setting that holds it.
+        setting: &'static str,
+    },
+    /// The deadline passed.
+    #[error("query took longer than {limit_ms} ms")]
+    Deadline {
+        /// The time that it had.
+        limit_ms: u64,
+    },
+    /// The client went away, or someone ended the query.
+    #[error("query was cancelled")]
+    Cancelled,
+    /// The question makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A file could not be read.
+    #[error("reading {path} failed")]
+    Io {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} is damaged: {detail}")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl ReadError {
+    /// Says what the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Deadline { .. } | Self::Cancelled => ErrorKind::Unavailable,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Io { .. } | Self::Corrupt { .. } => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The one way to read metrics; logs are read through the log search that is re-exported here.
+//!
+//! A read works on a snapshot: what is selected stays readable, whatever is sealed, compacted or
+//! dropped meanwhile, and every row is in it exactly once.
+
+mod budget;
+mod error;
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::append::MetricMetadata;
+use crate::model::{Labels, Matcher, TenantId};
+
+pub use budget::{Budget, Limits};
+pub use error::ReadError;
+
+/// Something that holds metrics: the store, or another system behind the same questions.
+///
+/// All calls block; run them where blocking is allowed.
+pub trait MetricSource: Send + Sync + fmt::Debug {
+    /// Finds the series that match, with their samples still to be read.
+    ///
+    /// A series is selected if it may have a sample in the span.
+    ///
+    /// # Errors
+    /// [`ReadError`] when a limit of the budget is passed or the work was cancelled.
+    fn select(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError>;
+
+    /// Returns the names of labels of the series that match any of the sets, sorted.
+    /// No set means every series.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<String>, ReadError>;
+
+    /// Returns the values of one label over the series that match any of the sets, sorted.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<String>, ReadError>;
+
+    /// Returns what is known about metric families, sorted by name; all of them, or one.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn metadata(&self, tenant: &TenantId, name: Option<&str>) -> Result<Vec<MetricMetadata>, ReadError>;
+}
+
+/// A span of sample times in milliseconds, both ends inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanMs {
+    /// First millisecond inside.
+    pub start: i64,
+    /// Last millisecond inside.
+    pub end: i64,
+}
+
+impl SpanMs {
+    /// Every time.
+    pub const ALL: Self = Self { start: i64::MIN, end: i64::MAX };
+}
+
+/// Which series and which of their samples to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Select<'a> {
+    /// All must match. Empty selects every series.
+    pub matchers: &'a [Matcher],
+    /// The samples wanted.
+    pub span: SpanMs,
+}
+
+/// Series that were found, over a snapshot; reading decodes on demand.
+pub trait Selection: Send + Sync + fmt::Debug {
+    /// Returns the label sets, sorted and distinct; a series is named by its index here.
+    fn series(&self) -> &[Labels];
+
+    /// Reads the samples of the series at the given indexes, in that order, calling `sink` once
+    /// for each series: those without a sample in the span get an empty slice.
+    ///
+    /// Samples are sorted by time and distinct in it. Reading neighbours together is cheaper than
+    /// one by one, and separate ranges may be read from several threads.
+    ///
+    /// # Errors
+    /// [`ReadError`] when a limit is passed, the work was cancelled, or a file is damaged in a
+    /// way that was not known when the selection was made.
+    fn read(
+        &self,
+        series: Range<usize>,
+        budget: &Budget,
+        sink: &mut dyn FnMut(usize, Samples<'_>),
+    ) -> Result<(), ReadError>;
+
+    /// Says what is missing from the answer because files are damaged; empty when it is whole.
+    fn missing(&self) -> Vec<String>;
+}
+
+/// Samples of one series: two columns of one length, times strictly rising.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// Times in milliseconds.
+    pub t_ms: &'a [i64],
+    /// Values, bit for bit as they came; stale markers are among them.
+    pub values: &'a [f64],
+}
+
+/// Bits of the NaN that marks a series as gone.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Tells whether a value is the mark that a series is gone.
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_NAN_BITS
+}
