@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The wire formats that Greylight speaks, both ways.
+//!
+//! Nothing here knows the store, a socket or a clock: each module turns bytes into borrowed samples or
+//! records, or the other way round, and says precisely what it refused and why.
+//!
+//! - [`compress`] undoes content encodings under a cap that is checked while decoding.
+//! - [`exposition`] reads and writes what `/metrics` pages hold.
+//! - [`remote_write`] reads Prometheus remote write 1.0 and 2.0 and writes 1.0.
+//! - [`otlp`] turns OpenTelemetry metrics into Prometheus samples and its logs into [`logs`], and writes
+//!   log exports.
+//! - [`loki`] reads pushes of Promtail, Alloy and Fluent Bit.
+//!
+//! Invariants: no parser panics, whatever the bytes; none allocates more than a small multiple of its
+//! input; NaN payloads (stale markers) pass unchanged.
+
+pub mod number;
+pub mod compress;
+pub mod exposition;
