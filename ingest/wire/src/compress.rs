@@ -66,7 +66,11 @@ impl Caps {
     /// The least of the two caps for a body of this size.
     fn limit(self, body_bytes: usize) -> (usize, Cap) {
         let by_ratio = body_bytes.saturating_mul(self.ratio_max).max(RATIO_FREE_BYTES);
-        if by_ratio < self.decoded_bytes_max { (by_ratio, Cap::Ratio) } else { (self.decoded_bytes_max, Cap::Bytes) }
+        if by_ratio < self.decoded_bytes_max {
+            (by_ratio, Cap::Ratio)
+        } else {
+            (self.decoded_bytes_max, Cap::Bytes)
+        }
     }
 
     fn exceeded(self, cap: Cap) -> CompressError {
@@ -122,7 +126,12 @@ impl CompressError {
 ///
 /// # Errors
 /// [`CompressError`]; `out` then holds nothing of use.
-pub fn decode_into(encoding: Encoding, body: &[u8], caps: Caps, out: &mut Vec<u8>) -> Result<(), CompressError> {
+pub fn decode_into(
+    encoding: Encoding,
+    body: &[u8],
+    caps: Caps,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressError> {
     out.clear();
     match encoding {
         Encoding::Identity => {
@@ -249,7 +258,10 @@ mod tests {
             let error = decode(encoding, &encode(encoding, &[7; 1001]), caps).expect_err("too large");
             assert!(matches!(error, CompressError::TooLarge { limit: 1000 }), "{encoding:?}: {error}");
             assert!(error.is_limit());
-            assert_eq!(decode(encoding, &encode(encoding, &[7; 1000]), caps).expect("at the cap").len(), 1000);
+            assert_eq!(
+                decode(encoding, &encode(encoding, &[7; 1000]), caps).expect("at the cap").len(),
+                1000
+            );
         }
     }
 

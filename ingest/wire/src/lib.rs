@@ -16,3 +16,5 @@
 pub mod number;
 pub mod compress;
 pub mod exposition;
+mod proto;
+pub mod remote_write;

@@ -119,11 +119,8 @@ pub fn parse(page: &[u8], format: Format, visitor: &mut impl Visitor) -> Result<
             Some(at) => (&rest[..at], &rest[at + 1..]),
             None => (rest, ""),
         };
-        let done = if ended {
-            Err(Problem::AfterEof)
-        } else {
-            parse_line(line, format, &mut labels, visitor)
-        };
+        let done =
+            if ended { Err(Problem::AfterEof) } else { parse_line(line, format, &mut labels, visitor) };
         ended = done.map_err(|problem| ParseError { line: line_no, problem })?;
     }
     if format == Format::OpenMetrics && !ended {
