@@ -1,0 +1,3 @@
+//! The agent alone.
+
+fn main() {}
