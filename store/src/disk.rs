@@ -7,6 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+mod faulty;
+mod memory;
+mod os;
+
+pub use faulty::{Fault, FaultyDisk, Operation};
+pub use memory::MemDisk;
+pub use os::OsDisk;
+
 /// A folder tree. Paths are relative to the data folder.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Creates a folder and those above it, durably.
@@ -57,6 +65,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
 pub trait DiskFile: Send + fmt::Debug {
     /// Appends bytes.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes room for so many more bytes, so that a full disk shows here and not at a sync, which
+    /// nothing can mend. The file's length stays; does nothing where a disk cannot do it.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
     /// Makes what was written durable. After a failure the file's state is unknown for ever.
     fn sync_data(&mut self) -> io::Result<()>;
 }

@@ -9,6 +9,17 @@
 //! is seen by the next read, and is seen once. Every call names a tenant.
 
 pub mod model;
+pub mod pattern;
 pub mod disk;
+pub mod config;
+pub mod segment;
 pub mod append;
+pub mod metrics;
+mod catalog;
+mod store;
 pub mod read;
+pub mod records;
+
+pub use catalog::{CatalogAt, CatalogError};
+pub use config::{ByteSize, ConfigError, StoreConfig};
+pub use store::{OpenError, Status, Store, StoreEnv, StoreError};

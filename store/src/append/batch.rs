@@ -1,6 +1,6 @@
 //! What one request brings, as columns.
 
-use crate::model::{Labels, LabelsError, LogRecord};
+use crate::model::{AttributeValue, Labels, LabelsError, LogRecord};
 
 /// Samples of many series, held as columns: four growing arrays however many series there are.
 ///
@@ -122,6 +122,12 @@ impl MetricBatch {
         self.series.len()
     }
 
+    /// Returns about how many bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let metadata: usize = self.metadata.iter().map(|m| 32 + m.name.len() + m.help.len() + m.unit.len()).sum();
+        self.labels.len() + 8 * self.series.len() + 16 * self.t_ms.len() + metadata
+    }
+
     /// Tells whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.t_ms.is_empty() && self.metadata.is_empty()
@@ -161,7 +167,9 @@ impl Drop for SeriesWriter<'_> {
         }
         // Requests are capped at 64 MiB decoded, far below 4 GiB.
         let end = |n: usize| u32::try_from(n).expect("a request is smaller than 4 GiB");
-        batch.series.push(SeriesEntry { labels_end: end(batch.labels.len()), samples_end: end(batch.t_ms.len()) });
+        batch
+            .series
+            .push(SeriesEntry { labels_end: end(batch.labels.len()), samples_end: end(batch.t_ms.len()) });
     }
 }
 
@@ -170,6 +178,24 @@ impl Drop for SeriesWriter<'_> {
 pub struct LogBatch {
     /// The records, in the order in which they came.
     pub records: Vec<LogRecord>,
+}
+
+impl LogBatch {
+    /// Returns about how many bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        // Labels are shared between the records of a stream, and counted as if they were not.
+        let value = |value: &AttributeValue| match value {
+            AttributeValue::String(s) | AttributeValue::Json(s) => s.len(),
+            AttributeValue::Bytes(b) => b.len(),
+            AttributeValue::Int(_) | AttributeValue::Double(_) | AttributeValue::Bool(_) | AttributeValue::Null => 8,
+        };
+        let record = |r: &LogRecord| {
+            let attributes: usize = r.attributes.iter().map(|(name, v)| 32 + name.len() + value(v)).sum();
+            let texts = r.body.len() + r.severity_text.len() + r.uid.as_ref().map_or(0, String::len);
+            64 + texts + attributes + r.labels.as_bytes().len()
+        };
+        self.records.iter().map(record).sum()
+    }
 }
 
 #[cfg(test)]
@@ -185,8 +211,10 @@ mod tests {
         writer.push(3, 4.0);
         writer.push(2, 5.0);
         drop(writer);
-        let seen: Vec<_> =
-            batch.iter().map(|(l, t, v)| (Labels::from_bytes(l).unwrap().to_string(), t.to_vec(), v.to_vec())).collect();
+        let seen: Vec<_> = batch
+            .iter()
+            .map(|(l, t, v)| (Labels::from_bytes(l).unwrap().to_string(), t.to_vec(), v.to_vec()))
+            .collect();
         assert_eq!(
             seen,
             [("a{}".into(), vec![1], vec![2.0]), ("{x=\"y\"}".to_string(), vec![3, 2], vec![4.0, 5.0])]

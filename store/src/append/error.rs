@@ -7,7 +7,9 @@ use crate::model::ErrorKind;
 #[non_exhaustive]
 pub enum AppendError {
     /// A write or sync of the log failed; the server takes nothing more until it is restarted.
-    #[error("the store is read-only since a write to its log failed; see the server's log, mend the disk and restart")]
+    #[error(
+        "the store is read-only since a write to its log failed; see the server's log, mend the disk and restart"
+    )]
     ReadOnly,
     /// The disk is nearly full.
     #[error("the disk has {free_bytes} bytes free, less than the {needed_bytes} that ingest must leave")]

@@ -3,9 +3,12 @@
 //! A batch is validated by its type, framed into the write-ahead log, synced together with all
 //! that wait, applied to the head, and only then acknowledged: `Ok` means durable and queryable.
 
+mod appender;
 mod batch;
 mod error;
 
+pub use appender::Appender;
+pub(crate) use appender::{Batch, Gate, Pending, Work};
 pub use batch::{LogBatch, MetricBatch, MetricKind, MetricMetadata, SeriesEntry, SeriesWriter};
 pub use error::AppendError;
 

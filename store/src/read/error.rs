@@ -7,7 +7,9 @@ use crate::model::ErrorKind;
 #[non_exhaustive]
 pub enum ReadError {
     /// The query selects too much.
-    #[error("query reads more than {limit} {what}; narrow its selector or its time range, or raise {setting}")]
+    #[error(
+        "query reads more than {limit} {what}; narrow its selector or its time range, or raise {setting}"
+    )]
     Limit {
         /// What was counted: `series`, `samples`, `records`, `bytes`.
         what: &'static str,

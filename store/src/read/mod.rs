@@ -5,6 +5,7 @@
 
 mod budget;
 mod error;
+mod reader;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use crate::model::{Labels, Matcher, TenantId};
 
 pub use budget::{Budget, Limits};
 pub use error::ReadError;
+pub use reader::Reader;
 
 /// Something that holds metrics: the store, or another system behind the same questions.
 ///

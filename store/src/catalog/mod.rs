@@ -1,0 +1,139 @@
+//! The one source of truth on what is stored: segments, log position, metadata, documents, outbox.
+//!
+//! A transaction holds new segments, the position up to which they cover the write-ahead log and
+//! the segments they replace, so sealing and compaction happen exactly once.
+
+mod documents;
+mod outbox;
+mod schema;
+mod sqlite;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::append::MetricMetadata;
+use crate::model::{ErrorKind, TenantId, Timestamp};
+use crate::records::{Change, Document, Outgoing, OutgoingFilter, OutgoingState, Page, RecordsError};
+use crate::segment::{SegmentId, SegmentMeta};
+
+pub(crate) use sqlite::SqliteCatalog;
+
+/// Where the catalog is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogAt {
+    /// An SQLite file, made where it is missing.
+    Sqlite(PathBuf),
+}
+
+/// Opens the catalog, making or upgrading its tables.
+pub(crate) async fn open(at: &CatalogAt) -> Result<std::sync::Arc<dyn Catalog>, CatalogError> {
+    match at {
+        CatalogAt::Sqlite(path) => Ok(std::sync::Arc::new(SqliteCatalog::open(path).await?)),
+    }
+}
+
+/// What is stored, as one set of tables in whichever database.
+#[async_trait::async_trait]
+pub(crate) trait Catalog: Send + Sync + fmt::Debug {
+    /// Reads what a store needs to start.
+    async fn load(&self) -> Result<Loaded, CatalogError>;
+
+    /// Adds sealed segments and moves the log position, if it still is where the sealer thinks.
+    async fn seal(&self, seal: &Seal) -> Result<(), CatalogError>;
+
+    /// Puts segments in the place of others, all of which must still be there; or drops them.
+    async fn replace(&self, removed: &[SegmentId], added: &[SegmentMeta]) -> Result<(), CatalogError>;
+
+    /// Takes a damaged segment out of answers and remembers why.
+    async fn quarantine(&self, id: SegmentId, why: &str) -> Result<(), CatalogError>;
+
+    async fn document(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<Document>, RecordsError>;
+    async fn documents(&self, tenant: &TenantId, kind: &str, page: &Page) -> Result<Vec<Document>, RecordsError>;
+    async fn change(&self, tenant: &TenantId, changes: &[Change], now: Timestamp) -> Result<(), RecordsError>;
+    async fn tenants(&self) -> Result<Vec<TenantId>, RecordsError>;
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError>;
+    async fn report(
+        &self,
+        id: &str,
+        state: OutgoingState,
+        not_before: Option<Timestamp>,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<(), RecordsError>;
+    async fn outgoing(&self, tenant: &TenantId, filter: &OutgoingFilter) -> Result<Vec<Outgoing>, RecordsError>;
+
+    /// Asks the database to check itself.
+    async fn check(&self) -> Result<(), CatalogError>;
+
+    /// Closes all connections.
+    async fn close(&self);
+}
+
+/// What the catalog held when the store started.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) segments: Vec<SegmentMeta>,
+    pub(crate) quarantined: Vec<(SegmentMeta, String)>,
+    /// Every frame of the log up to this sequence is in segments.
+    pub(crate) wal_position: u64,
+    /// The highest id that any segment had.
+    pub(crate) last_id: u64,
+    pub(crate) metadata: Vec<(TenantId, MetricMetadata)>,
+}
+
+/// What one sealing adds.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub(crate) position_before: u64,
+    pub(crate) position_after: u64,
+    pub(crate) segments: Vec<SegmentMeta>,
+    pub(crate) metadata: Vec<(TenantId, MetricMetadata)>,
+}
+
+/// Why the catalog failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The database failed.
+    #[error("{doing} failed")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A newer release wrote it.
+    #[error("the catalog has version {found}, this release knows up to {known}; use the release that wrote it")]
+    Newer {
+        /// Version found.
+        found: i64,
+        /// Newest version known.
+        known: i64,
+    },
+    /// Its content makes no sense.
+    #[error("the catalog is damaged: {0}")]
+    Damaged(String),
+    /// Someone else changed what was to be changed; nothing was done.
+    #[error("the catalog was changed by someone else: {0}")]
+    Raced(String),
+}
+
+impl CatalogError {
+    /// Says what the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database { source: sqlx::Error::PoolTimedOut, .. } => ErrorKind::Unavailable,
+            Self::Raced(_) => ErrorKind::Conflict,
+            Self::Database { .. } | Self::Newer { .. } | Self::Damaged(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

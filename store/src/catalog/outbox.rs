@@ -1,0 +1,122 @@
+//! The outbox in the catalog.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection, SqlitePool};
+
+use super::CatalogError;
+use super::sqlite::tenant_of;
+use crate::model::{TenantId, Timestamp};
+use crate::records::{OutboxItem, Outgoing, OutgoingFilter, OutgoingState, RecordsError};
+
+const STATES: [(OutgoingState, &str); 3] = [
+    (OutgoingState::Waiting, "waiting"),
+    (OutgoingState::Delivered, "delivered"),
+    (OutgoingState::GivenUp, "given_up"),
+];
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    item: &OutboxItem,
+    now: Timestamp,
+) -> Result<(), RecordsError> {
+    let failed = || CatalogError::doing("putting an item into the outbox");
+    sqlx::query("UPDATE positions SET value = value + 1 WHERE name = 'outbox'")
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?;
+    let added = sqlx::query(
+        "INSERT INTO outbox (id, position, tenant, queue, ordering_key, body, created_at, not_before, attempts, \
+         state, note) SELECT $1, value, $2, $3, $4, $5, $6, $7, 0, 'waiting', '' FROM positions \
+         WHERE name = 'outbox' ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&item.id)
+    .bind(tenant.as_str())
+    .bind(&item.queue)
+    .bind(&item.ordering_key)
+    .bind(&item.body)
+    .bind(now.as_nanos())
+    .bind(item.not_before.as_nanos())
+    .execute(&mut *connection)
+    .await
+    .map_err(failed())?;
+    if added.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::Exists(item.id.clone())) }
+}
+
+pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT * FROM (SELECT o.*, ROW_NUMBER() OVER (PARTITION BY o.tenant, o.queue ORDER BY o.position) AS turn \
+         FROM outbox o WHERE o.state = 'waiting' AND o.not_before <= $1 AND (o.ordering_key = '' OR NOT EXISTS \
+         (SELECT 1 FROM outbox e WHERE e.tenant = o.tenant AND e.queue = o.queue \
+         AND e.ordering_key = o.ordering_key AND e.state = 'waiting' AND e.position < o.position))) AS ready \
+         ORDER BY turn, position LIMIT $2",
+    )
+    .bind(now.as_nanos())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await
+    .map_err(CatalogError::doing("reading what is due in the outbox"))?;
+    rows.iter().map(|row| outgoing_of(row).map_err(Into::into)).collect()
+}
+
+pub(super) async fn report(
+    pool: &SqlitePool,
+    id: &str,
+    state: OutgoingState,
+    not_before: Option<Timestamp>,
+    note: &str,
+    now: Timestamp,
+) -> Result<(), RecordsError> {
+    let done = sqlx::query(
+        "UPDATE outbox SET state = $1, not_before = COALESCE($2, not_before), note = $3, tried_at = $4, \
+         attempts = attempts + 1 WHERE id = $5",
+    )
+    .bind(STATES.iter().find(|(s, _)| *s == state).map_or("waiting", |(_, word)| word))
+    .bind(not_before.map(Timestamp::as_nanos))
+    .bind(note)
+    .bind(now.as_nanos())
+    .bind(id)
+    .execute(pool)
+    .await
+    .map_err(CatalogError::doing("reporting on an item of the outbox"))?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::NoItem(id.into())) }
+}
+
+pub(super) async fn list(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+    filter: &OutgoingFilter,
+) -> Result<Vec<Outgoing>, RecordsError> {
+    let ids = (!filter.ids.is_empty()).then(|| serde_json::json!(filter.ids).to_string());
+    let rows = sqlx::query(
+        "SELECT * FROM outbox WHERE tenant = $1 AND ($2 IS NULL OR queue = $2) AND ($3 IS NULL OR ordering_key = $3) \
+         AND ($4 IS NULL OR id IN (SELECT value FROM json_each($4))) ORDER BY position DESC LIMIT $5",
+    )
+    .bind(tenant.as_str())
+    .bind(filter.queue.as_deref())
+    .bind(filter.ordering_key.as_deref())
+    .bind(ids)
+    .bind(if filter.limit == 0 { i64::MAX } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) })
+    .fetch_all(pool)
+    .await
+    .map_err(CatalogError::doing("listing the outbox"))?;
+    rows.iter().rev().map(|row| outgoing_of(row).map_err(Into::into)).collect()
+}
+
+fn outgoing_of(row: &SqliteRow) -> Result<Outgoing, CatalogError> {
+    let word: &str = row.get("state");
+    let state = STATES.iter().find(|(_, w)| *w == word).map(|(state, _)| *state);
+    Ok(Outgoing {
+        tenant: tenant_of(row.get("tenant"))?,
+        id: row.get("id"),
+        queue: row.get("queue"),
+        ordering_key: row.get("ordering_key"),
+        attempts: u32::try_from(row.get::<i64, _>("attempts")).unwrap_or(u32::MAX),
+        body: row.get("body"),
+        created_at: Timestamp::from_nanos(row.get("created_at")),
+        not_before: Timestamp::from_nanos(row.get("not_before")),
+        state: state.ok_or_else(|| CatalogError::Damaged(format!("no item of the outbox is {word:?}")))?,
+        note: row.get("note"),
+        tried_at: row.get::<Option<i64>, _>("tried_at").map(Timestamp::from_nanos),
+    })
+}

@@ -1,0 +1,108 @@
+//! The tables, and how older ones become these.
+//!
+//! One text for SQLite and PostgreSQL: `{BYTES}` and `{KEY}` stand for the types of raw bytes and
+//! of text that is compared byte by byte, the only two things in which they differ.
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use super::CatalogError;
+
+/// Each entry takes the schema one version further; entries are never changed, only added.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE segments (
+    id BIGINT PRIMARY KEY,
+    tenant {KEY} NOT NULL,
+    kind {KEY} NOT NULL,
+    level BIGINT NOT NULL,
+    window_start_ms BIGINT NOT NULL,
+    window_end_ms BIGINT NOT NULL,
+    start_ms BIGINT NOT NULL,
+    end_ms BIGINT NOT NULL,
+    n_rows BIGINT NOT NULL,
+    n_series BIGINT NOT NULL,
+    sequence BIGINT NOT NULL,
+    damage TEXT
+);
+CREATE INDEX segments_by_time ON segments (tenant, kind, window_start_ms);
+CREATE TABLE segment_files (
+    segment BIGINT NOT NULL REFERENCES segments (id) ON DELETE CASCADE,
+    position BIGINT NOT NULL,
+    path {KEY} NOT NULL,
+    bytes BIGINT NOT NULL,
+    blake3 {BYTES} NOT NULL,
+    PRIMARY KEY (segment, position)
+);
+CREATE TABLE positions (
+    name {KEY} PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+INSERT INTO positions (name, value) VALUES ('wal', 0), ('segment', 0), ('outbox', 0);
+CREATE TABLE metric_metadata (
+    tenant {KEY} NOT NULL,
+    name {KEY} NOT NULL,
+    kind {KEY} NOT NULL,
+    help TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+CREATE TABLE documents (
+    tenant {KEY} NOT NULL,
+    kind {KEY} NOT NULL,
+    id {KEY} NOT NULL,
+    version BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    body {BYTES} NOT NULL,
+    PRIMARY KEY (tenant, kind, id)
+);
+CREATE TABLE outbox (
+    id {KEY} PRIMARY KEY,
+    position BIGINT NOT NULL,
+    tenant {KEY} NOT NULL,
+    queue {KEY} NOT NULL,
+    ordering_key {KEY} NOT NULL,
+    body {BYTES} NOT NULL,
+    created_at BIGINT NOT NULL,
+    not_before BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    state {KEY} NOT NULL,
+    note TEXT NOT NULL,
+    tried_at BIGINT
+);
+CREATE INDEX outbox_waiting ON outbox (state, not_before);
+CREATE INDEX outbox_order ON outbox (tenant, queue, ordering_key, state, position);
+CREATE INDEX outbox_by_key ON outbox (tenant, ordering_key, position);
+"];
+
+/// The version that this release writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Makes the tables what this release needs, in one transaction.
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), CatalogError> {
+    let failed = || CatalogError::doing("preparing the catalog's tables");
+    sqlx::raw_sql("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL);")
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?;
+    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed())?;
+    let found: i64 = row.get(0);
+    if found > VERSION {
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(failed())?;
+        return Err(CatalogError::Newer { found, known: VERSION });
+    }
+    let from = usize::try_from(found).map_err(|_| CatalogError::Damaged(format!("it has version {found}")))?;
+    for (step, text) in MIGRATIONS.iter().enumerate().skip(from) {
+        let text = text.replace("{BYTES}", "BLOB").replace("{KEY}", "TEXT");
+        // The text is a constant of this file; only its two type names were filled in.
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *connection).await.map_err(failed())?;
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(step as i64 + 1)
+            .execute(&mut *connection)
+            .await
+            .map_err(failed())?;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed())?;
+    Ok(())
+}

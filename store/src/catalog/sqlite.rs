@@ -1,0 +1,289 @@
+//! The catalog in an SQLite file: what concerns segments.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, SqliteConnection, SqlitePool};
+
+use super::{Catalog, CatalogError, Loaded, Seal, schema};
+use crate::append::{MetricKind, MetricMetadata};
+use crate::model::{TenantId, Timestamp};
+use crate::read::SpanMs;
+use crate::records::{Change, Document, Outgoing, OutgoingFilter, OutgoingState, Page, RecordsError};
+use crate::segment::{SegmentFile, SegmentId, SegmentMeta, Table};
+
+/// One connection that writes, so that writers queue here and not in SQLite's busy loop, and a few that read.
+#[derive(Debug)]
+pub(crate) struct SqliteCatalog {
+    pub(super) write: SqlitePool,
+    pub(super) read: SqlitePool,
+}
+
+impl SqliteCatalog {
+    pub(crate) async fn open(path: &Path) -> Result<Self, CatalogError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit is on the disk when it returns; NORMAL would lose the last ones with the power.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let failed = || CatalogError::doing("opening the catalog");
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed())?;
+        schema::migrate(&mut *write.acquire().await.map_err(failed())?).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(4)
+            .max_lifetime(None)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        Ok(Self { write, read })
+    }
+}
+
+#[async_trait::async_trait]
+impl Catalog for SqliteCatalog {
+    async fn load(&self) -> Result<Loaded, CatalogError> {
+        let failed = || CatalogError::doing("reading the list of segments");
+        let mut loaded = Loaded::default();
+        let rows = sqlx::query("SELECT segment, path, bytes, blake3 FROM segment_files ORDER BY segment, position")
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed())?;
+        let mut files = std::collections::HashMap::<i64, Vec<SegmentFile>>::new();
+        for row in rows {
+            files.entry(row.get(0)).or_default().push(file_of(&row)?);
+        }
+        let rows = sqlx::query("SELECT * FROM segments ORDER BY sequence, id").fetch_all(&self.read).await;
+        for row in rows.map_err(failed())? {
+            let meta = segment_of(&row, files.remove(&row.get("id")).unwrap_or_default())?;
+            match row.get::<Option<String>, _>("damage") {
+                None => loaded.segments.push(meta),
+                Some(why) => loaded.quarantined.push((meta, why)),
+            }
+        }
+        let rows = sqlx::query("SELECT name, value FROM positions").fetch_all(&self.read).await;
+        for row in rows.map_err(failed())? {
+            match row.get::<&str, _>(0) {
+                "wal" => loaded.wal_position = unsigned(row.get(1))?,
+                "segment" => loaded.last_id = unsigned(row.get(1))?,
+                _ => {}
+            }
+        }
+        let rows = sqlx::query("SELECT tenant, name, kind, help, unit FROM metric_metadata").fetch_all(&self.read).await;
+        for row in rows.map_err(failed())? {
+            let kind = kind_of(row.get(2))?;
+            let metadata = MetricMetadata { name: row.get(1), kind, help: row.get(3), unit: row.get(4) };
+            loaded.metadata.push((tenant_of(row.get(0))?, metadata));
+        }
+        Ok(loaded)
+    }
+
+    async fn seal(&self, seal: &Seal) -> Result<(), CatalogError> {
+        let failed = || CatalogError::doing("recording sealed segments");
+        let mut tx = self.write.begin().await.map_err(failed())?;
+        let moved = sqlx::query("UPDATE positions SET value = $1 WHERE name = 'wal' AND value = $2")
+            .bind(signed(seal.position_after))
+            .bind(signed(seal.position_before))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed())?;
+        if moved.rows_affected() != 1 {
+            return Err(CatalogError::Raced(format!("the log position is no longer {}", seal.position_before)));
+        }
+        for meta in &seal.segments {
+            insert_segment(&mut tx, meta).await.map_err(failed())?;
+        }
+        for (tenant, metadata) in &seal.metadata {
+            sqlx::query(
+                "INSERT INTO metric_metadata (tenant, name, kind, help, unit) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (tenant, name) DO UPDATE SET kind = excluded.kind, help = excluded.help, unit = excluded.unit",
+            )
+            .bind(tenant.as_str())
+            .bind(&metadata.name)
+            .bind(kind_word(metadata.kind))
+            .bind(&metadata.help)
+            .bind(&metadata.unit)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed())?;
+        }
+        tx.commit().await.map_err(failed())
+    }
+
+    async fn replace(&self, removed: &[SegmentId], added: &[SegmentMeta]) -> Result<(), CatalogError> {
+        let failed = || CatalogError::doing("recording merged segments");
+        let mut tx = self.write.begin().await.map_err(failed())?;
+        for id in removed {
+            let gone = sqlx::query("DELETE FROM segments WHERE id = $1")
+                .bind(signed(id.0))
+                .execute(&mut *tx)
+                .await
+                .map_err(failed())?;
+            if gone.rows_affected() != 1 {
+                return Err(CatalogError::Raced(format!("segment {id} is gone")));
+            }
+        }
+        for meta in added {
+            insert_segment(&mut tx, meta).await.map_err(failed())?;
+        }
+        tx.commit().await.map_err(failed())
+    }
+
+    async fn quarantine(&self, id: SegmentId, why: &str) -> Result<(), CatalogError> {
+        sqlx::query("UPDATE segments SET damage = $1 WHERE id = $2")
+            .bind(why)
+            .bind(signed(id.0))
+            .execute(&self.write)
+            .await
+            .map(drop)
+            .map_err(CatalogError::doing("recording a damaged segment"))
+    }
+
+    async fn document(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<Document>, RecordsError> {
+        super::documents::get(&self.read, tenant, kind, id).await
+    }
+
+    async fn documents(&self, tenant: &TenantId, kind: &str, page: &Page) -> Result<Vec<Document>, RecordsError> {
+        super::documents::list(&self.read, tenant, kind, page).await
+    }
+
+    async fn change(&self, tenant: &TenantId, changes: &[Change], now: Timestamp) -> Result<(), RecordsError> {
+        super::documents::change(&self.write, tenant, changes, now).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantId>, RecordsError> {
+        super::documents::tenants(&self.read).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError> {
+        super::outbox::due(&self.read, now, limit).await
+    }
+
+    async fn report(
+        &self,
+        id: &str,
+        state: OutgoingState,
+        not_before: Option<Timestamp>,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<(), RecordsError> {
+        super::outbox::report(&self.write, id, state, not_before, note, now).await
+    }
+
+    async fn outgoing(&self, tenant: &TenantId, filter: &OutgoingFilter) -> Result<Vec<Outgoing>, RecordsError> {
+        super::outbox::list(&self.read, tenant, filter).await
+    }
+
+    async fn check(&self) -> Result<(), CatalogError> {
+        let rows = sqlx::query("PRAGMA quick_check").fetch_all(&self.read).await;
+        let rows = rows.map_err(CatalogError::doing("checking the catalog"))?;
+        let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        if said == ["ok"] { Ok(()) } else { Err(CatalogError::Damaged(said.join("; "))) }
+    }
+
+    async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO segments (id, tenant, kind, level, window_start_ms, window_end_ms, start_ms, end_ms, n_rows, \
+         n_series, sequence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(signed(meta.id.0))
+    .bind(meta.tenant.as_str())
+    .bind(meta.table.as_str())
+    .bind(i64::from(meta.level))
+    .bind(meta.window.start)
+    .bind(meta.window.end)
+    .bind(meta.span.start)
+    .bind(meta.span.end)
+    .bind(signed(meta.n_rows))
+    .bind(signed(meta.n_series))
+    .bind(signed(meta.sequence))
+    .execute(&mut *connection)
+    .await?;
+    for (position, file) in meta.files.iter().enumerate() {
+        sqlx::query("INSERT INTO segment_files (segment, position, path, bytes, blake3) VALUES ($1, $2, $3, $4, $5)")
+            .bind(signed(meta.id.0))
+            .bind(position as i64)
+            .bind(file.path.to_string_lossy().into_owned())
+            .bind(signed(file.bytes))
+            .bind(file.blake3.to_vec())
+            .execute(&mut *connection)
+            .await?;
+    }
+    // Ids are never used twice, also when the segment that had the highest is long gone.
+    sqlx::query("UPDATE positions SET value = $1 WHERE name = 'segment' AND value < $1")
+        .bind(signed(meta.id.0))
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
+}
+
+fn file_of(row: &SqliteRow) -> Result<SegmentFile, CatalogError> {
+    let path = PathBuf::from(row.get::<String, _>(1));
+    let sum: Vec<u8> = row.get(3);
+    let blake3 = <[u8; 32]>::try_from(sum.as_slice())
+        .map_err(|_| CatalogError::Damaged(format!("the checksum of {} has {} bytes", path.display(), sum.len())))?;
+    Ok(SegmentFile { path, bytes: unsigned(row.get(2))?, blake3 })
+}
+
+fn segment_of(row: &SqliteRow, files: Vec<SegmentFile>) -> Result<SegmentMeta, CatalogError> {
+    let word: &str = row.get("kind");
+    let level: i64 = row.get("level");
+    Ok(SegmentMeta {
+        id: SegmentId(unsigned(row.get("id"))?),
+        tenant: tenant_of(row.get("tenant"))?,
+        table: Table::parse(word).ok_or_else(|| CatalogError::Damaged(format!("no table is called {word:?}")))?,
+        level: u8::try_from(level).map_err(|_| CatalogError::Damaged(format!("no level is {level}")))?,
+        window: SpanMs { start: row.get("window_start_ms"), end: row.get("window_end_ms") },
+        span: SpanMs { start: row.get("start_ms"), end: row.get("end_ms") },
+        n_rows: unsigned(row.get("n_rows"))?,
+        n_series: unsigned(row.get("n_series"))?,
+        sequence: unsigned(row.get("sequence"))?,
+        files,
+    })
+}
+
+pub(super) fn tenant_of(text: &str) -> Result<TenantId, CatalogError> {
+    TenantId::new(text).map_err(|e| CatalogError::Damaged(e.to_string()))
+}
+
+const KINDS: [(MetricKind, &str); 8] = [
+    (MetricKind::Counter, "counter"),
+    (MetricKind::Gauge, "gauge"),
+    (MetricKind::Histogram, "histogram"),
+    (MetricKind::Summary, "summary"),
+    (MetricKind::GaugeHistogram, "gaugehistogram"),
+    (MetricKind::Info, "info"),
+    (MetricKind::StateSet, "stateset"),
+    (MetricKind::Unknown, "unknown"),
+];
+
+fn kind_word(kind: MetricKind) -> &'static str {
+    KINDS.iter().find(|(k, _)| *k == kind).map_or("unknown", |(_, word)| word)
+}
+
+fn kind_of(word: &str) -> Result<MetricKind, CatalogError> {
+    let found = KINDS.iter().find(|(_, w)| *w == word);
+    found.map(|(kind, _)| *kind).ok_or_else(|| CatalogError::Damaged(format!("no kind of metric is {word:?}")))
+}
+
+/// Counts and ids never reach 2^63; one that did would be refused when read.
+pub(super) fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(n: i64) -> Result<u64, CatalogError> {
+    u64::try_from(n).map_err(|_| CatalogError::Damaged(format!("{n} where no negative number can be")))
+}

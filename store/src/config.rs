@@ -1,0 +1,225 @@
+//! Settings of the store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Settings of the store: section `[store]`, variables `GREYLIGHT_STORE__*`.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Longest that data stays in the head before it is sealed. Default `30m`.
+    #[serde(with = "humantime_serde")]
+    pub head_age_max: Duration,
+    /// Size of the head in memory at which it is sealed; ingest is refused at twice this. Default `96MiB`.
+    pub head_bytes_max: ByteSize,
+    /// Size at which a file of the write-ahead log is closed and the next one begun. Default `64MiB`.
+    pub wal_file_bytes: ByteSize,
+    /// Free space below which ingest is refused, while reads, deletes and retention go on. Default `256MiB`.
+    pub disk_free_min: ByteSize,
+    /// How long data is kept; what is not named is kept for ever.
+    pub retention: RetentionConfig,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            head_age_max: Duration::from_secs(30 * 60),
+            head_bytes_max: ByteSize(96 << 20),
+            wal_file_bytes: ByteSize(64 << 20),
+            // Two files of the log and the segments of one head fit in it, so that what was taken can be sealed.
+            disk_free_min: ByteSize(256 << 20),
+            retention: RetentionConfig::default(),
+        }
+    }
+}
+
+/// How long data is kept: section `[store.retention]`.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Age at which samples are dropped. Default: never.
+    #[serde(with = "humantime_serde")]
+    pub metrics: Option<Duration>,
+    /// Age at which log records are dropped. Default: never.
+    #[serde(with = "humantime_serde")]
+    pub logs: Option<Duration>,
+    /// Tenants that differ: `[store.retention.tenants.NAME]`.
+    pub tenants: BTreeMap<String, TenantRetention>,
+}
+
+/// How long one tenant's data is kept; what is not named is as for everyone.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantRetention {
+    /// Age at which samples are dropped.
+    #[serde(with = "humantime_serde")]
+    pub metrics: Option<Duration>,
+    /// Age at which log records are dropped.
+    #[serde(with = "humantime_serde")]
+    pub logs: Option<Duration>,
+}
+
+/// Why settings of the store are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[store] {key} = {value} is not {allowed}")]
+pub struct ConfigError {
+    /// The setting.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl StoreConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |key, value: &dyn fmt::Display, allowed| {
+            Err(ConfigError { key, value: value.to_string(), allowed })
+        };
+        if self.head_age_max < Duration::from_secs(1) {
+            return refuse("head_age_max", &format!("{:?}", self.head_age_max), "at least 1s");
+        }
+        if self.head_bytes_max.0 < 1 << 20 {
+            return refuse("head_bytes_max", &self.head_bytes_max, "at least 1MiB");
+        }
+        if !(1 << 20..=1 << 30).contains(&self.wal_file_bytes.0) {
+            return refuse("wal_file_bytes", &self.wal_file_bytes, "from 1MiB to 1GiB");
+        }
+        for name in self.retention.tenants.keys() {
+            if crate::model::TenantId::new(name).is_err() {
+                return refuse("retention.tenants", name, "the name of a tenant");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RetentionConfig {
+    /// Returns how long a tenant's data of a table is kept, if there is an end to it.
+    pub fn of(&self, tenant: &crate::model::TenantId, table: crate::segment::Table) -> Option<Duration> {
+        let own = self.tenants.get(tenant.as_str());
+        match table {
+            crate::segment::Table::Metrics => own.and_then(|t| t.metrics).or(self.metrics),
+            crate::segment::Table::Logs => own.and_then(|t| t.logs).or(self.logs),
+        }
+    }
+}
+
+/// A number of bytes, written `64MiB`, `1GiB`, `500kB` or as a plain number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+const UNITS: [(&str, u64); 8] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("{text:?} is not a size such as 64MiB, 1GiB or 500kB");
+        let trimmed = text.trim();
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|&(name, unit)| Some((trimmed.strip_suffix(name)?, unit)))
+            .unwrap_or((trimmed, 1));
+        let n: u64 = number.trim_end().parse().map_err(|_| refused())?;
+        n.checked_mul(unit).map(Self).ok_or_else(refused)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = UNITS[..4].iter().rev().find(|(_, unit)| self.0 >= *unit && self.0 % unit == 0);
+        match exact {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ByteSize {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"64MiB\" or a number of bytes")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(n))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<ByteSize, E> {
+                u64::try_from(n).map(ByteSize).map_err(|_| E::custom("a size is not negative"))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantId;
+    use crate::segment::Table;
+
+    fn parse(text: &str) -> Result<StoreConfig, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn each_field_is_read_and_unknown_ones_are_refused() {
+        let config = parse(
+            r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
+                "retention": {"metrics": "30d", "tenants": {"shop": {"logs": "1d"}}}}"#,
+        )
+        .unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.head_age_max, Duration::from_secs(300));
+        assert_eq!(config.head_bytes_max, ByteSize(10 << 20));
+        assert_eq!(config.wal_file_bytes, ByteSize(2 << 20));
+        assert_eq!(config.disk_free_min, ByteSize(1_000_000_000));
+        let day = Duration::from_secs(86_400);
+        let shop = TenantId::new("shop").unwrap();
+        assert_eq!(config.retention.of(&shop, Table::Logs), Some(day));
+        assert_eq!(config.retention.of(&shop, Table::Metrics), Some(day * 30));
+        assert_eq!(config.retention.of(&TenantId::default(), Table::Logs), None);
+        assert!(parse(r#"{"head_age": "5m"}"#).unwrap_err().to_string().contains("head_age"));
+        assert!(parse(r#"{"head_bytes_max": "5 bananas"}"#).is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_name_key_value_and_range() {
+        let config = StoreConfig { wal_file_bytes: ByteSize(5), ..StoreConfig::default() };
+        let text = config.validate().unwrap_err().to_string();
+        assert_eq!(text, "[store] wal_file_bytes = 5B is not from 1MiB to 1GiB");
+        StoreConfig::default().validate().unwrap();
+    }
+
+    #[test]
+    fn sizes_come_back_from_their_text() {
+        for n in [0, 1, 1023, 1024, 96 << 20, 1 << 40, u64::MAX] {
+            assert_eq!(ByteSize(n).to_string().parse(), Ok(ByteSize(n)));
+        }
+        assert!("99999999999TiB".parse::<ByteSize>().is_err());
+    }
+}
