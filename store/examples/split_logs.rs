@@ -1,0 +1,102 @@
+//! Splits the loghub sets, writes the templates found as CSV, and prints how fast the split is.
+//!
+//!     split_logs LOGHUB_DIR OUT_DIR
+//!
+//! `OUT_DIR/SET.csv` has one row a line: its number from 1, the template's id, the template's text.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use greylight_store::pattern::{Splitter, Templates};
+
+fn main() -> std::io::Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, sets, out] = args.as_slice() else {
+        eprintln!("usage: split_logs LOGHUB_DIR OUT_DIR");
+        std::process::exit(2);
+    };
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(sets)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let folder = Path::new(sets).join(&name);
+        let corrected = folder.join(format!("{name}_2k.log_structured_corrected.csv"));
+        let plain = folder.join(format!("{name}_2k.log_structured.csv"));
+        let Ok(text) = std::fs::read_to_string(corrected).or_else(|_| std::fs::read_to_string(plain)) else {
+            continue;
+        };
+        let lines = contents(&text);
+        write_templates(&lines, &Path::new(out).join(format!("{name}.csv")))?;
+        all.extend(lines);
+    }
+    measure(&all);
+    Ok(())
+}
+
+/// The `Content` column of a CSV text.
+fn contents(text: &str) -> Vec<String> {
+    let rows = parse_csv(text);
+    let at = rows[0].iter().position(|h| h == "Content").unwrap_or_default();
+    rows.into_iter().skip(1).map(|mut row| row.swap_remove(at)).collect()
+}
+
+fn parse_csv(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut field)),
+            '\r' if !quoted => {}
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            c => field.push(c),
+        }
+    }
+    rows
+}
+
+#[expect(clippy::disallowed_methods, reason = "a small tool beside the store, not part of it")]
+fn write_templates(lines: &[String], path: &Path) -> std::io::Result<()> {
+    let (mut splitter, mut templates) = (Splitter::default(), Templates::default());
+    let ids: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let split = splitter.split(line.as_bytes());
+            templates.insert(split.pattern, 1);
+            split.id()
+        })
+        .collect();
+    let texts = templates.texts();
+    let mut out = String::from("LineId,EventId,EventTemplate\n");
+    for (n, id) in ids.iter().enumerate() {
+        let Some(template) = templates.template_of(*id) else { continue };
+        let text = texts[&template].replace('"', "\"\"");
+        writeln!(out, "{},{template},\"{text}\"", n + 1).map_err(std::io::Error::other)?;
+    }
+    std::fs::write(path, out)
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures the machine")]
+fn measure(lines: &[String]) {
+    let mut splitter = Splitter::default();
+    let (rounds, mut check) = (100, 0u64);
+    let start = Instant::now();
+    for _ in 0..rounds {
+        for line in lines {
+            check ^= splitter.split(line.as_bytes()).id().0;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let n = (lines.len() * rounds) as f64;
+    let bytes: usize = lines.iter().map(String::len).sum();
+    println!(
+        "{:.2} M lines/s, {:.0} MB/s, {:.1} bytes a line, check {check:x}",
+        n / seconds / 1e6,
+        (bytes * rounds) as f64 / seconds / 1e6,
+        bytes as f64 / lines.len() as f64
+    );
+}

@@ -1,0 +1,30 @@
+//! Splits log text into a constant pattern and its variables, and groups patterns for people.
+//!
+//! Stage 1, [`Splitter`], is a pure function of one line: equal lines give equal patterns on every
+//! node and after every restart, so the hash of a pattern's bytes, [`PatternId`], is its name
+//! everywhere. The split loses nothing: [`restore`] gives the line back byte for byte.
+//!
+//! Stage 2, [`Templates`], works on distinct patterns only. It finds which words of similar
+//! patterns are values after all and joins those patterns into templates with ids that stay.
+//!
+//! Beside them: [`Header`] learns which leading columns of a stream are no message, [`words`] cuts
+//! text for the index and for queries alike, and [`TokenClass`] says what a variable is, by which
+//! the index decides where to keep it.
+
+mod bytes;
+mod split;
+mod structured;
+mod run;
+mod date;
+mod shape;
+mod header;
+mod class;
+mod words;
+pub mod templates;
+
+pub use class::TokenClass;
+pub use header::{Header, message_span};
+pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
+pub use structured::{FieldSlot, fields_of, message_of};
+pub use templates::{TemplateId, Templates};
+pub use words::{for_each_word, is_id_like, is_indexed_word, words};
