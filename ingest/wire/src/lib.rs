@@ -8,6 +8,7 @@
 //! - [`remote_write`] reads Prometheus remote write 1.0 and 2.0 and writes 1.0.
 //! - [`otlp`] turns OpenTelemetry metrics into Prometheus samples and its logs into [`logs`], and writes
 //!   log exports.
+//! - [`severity`] finds a line's level where its sender does not say.
 //! - [`loki`] reads pushes of Promtail, Alloy and Fluent Bit.
 //!
 //! Invariants: no parser panics, whatever the bytes; none allocates more than a small multiple of its
@@ -18,3 +19,7 @@ pub mod compress;
 pub mod exposition;
 mod proto;
 pub mod remote_write;
+pub mod logs;
+pub mod severity;
+pub mod otlp;
+pub mod loki;

@@ -1,0 +1,91 @@
+//! OpenTelemetry's protocol: metrics as Prometheus samples, logs as [records](crate::logs), and an encoder
+//! for log exports.
+//!
+//! The messages are those of `opentelemetry-proto`; [`decode`] reads them from either encoding.
+
+mod names;
+mod value;
+mod metrics;
+mod logs;
+
+pub use logs::{LogOptions, ResourceRecords, encode_logs, translate_logs};
+pub use metrics::{MetricOptions, MetricSink, Refused, translate_metrics};
+pub use names::{label_name, metric_name};
+pub use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+    metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
+};
+
+/// The two encodings of OTLP over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/x-protobuf`.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+impl Encoding {
+    /// Reads the encoding off a `Content-Type`; parameters are ignored. `None` for any other media type.
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
+        let media = content_type.split(';').next().unwrap_or("").trim();
+        if media.eq_ignore_ascii_case("application/x-protobuf") {
+            Some(Self::Protobuf)
+        } else if media.eq_ignore_ascii_case("application/json") {
+            Some(Self::Json)
+        } else {
+            None
+        }
+    }
+
+    /// The media type, which the answer has too.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// Why a body is no OTLP request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OtlpError {
+    /// Not the protobuf message that it should be.
+    #[error("malformed protobuf: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Not the JSON that it should be.
+    #[error("malformed JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Decodes a request from either encoding. An empty protobuf body is an empty request.
+///
+/// # Errors
+/// [`OtlpError`] with the decoder's position.
+pub fn decode<M>(encoding: Encoding, body: &[u8]) -> Result<M, OtlpError>
+where
+    M: prost::Message + Default + serde::de::DeserializeOwned,
+{
+    Ok(match encoding {
+        Encoding::Protobuf => M::decode(body)?,
+        Encoding::Json => serde_json::from_slice(body)?,
+    })
+}
+
+/// Clamps OTLP's unsigned times. What lies past the year 2262 becomes the last instant that can be named,
+/// which receivers refuse as lying in the future.
+fn nanos(time: u64) -> Option<i64> {
+    (time != 0).then(|| i64::try_from(time).unwrap_or(i64::MAX))
+}
+
+/// The attribute that names which side of a release a process runs; becomes the label `track`.
+const TRACK: &str = "greylight.track";
+
+/// Names the label for a resource attribute.
+fn promoted_name(attribute: &str) -> std::borrow::Cow<'_, str> {
+    if attribute == TRACK { "track".into() } else { label_name(attribute) }
+}
+
+#[cfg(test)]
+mod tests;
