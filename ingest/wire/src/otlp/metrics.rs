@@ -336,7 +336,8 @@ impl<S: MetricSink> Translation<'_, '_, S> {
             let stale = point.flags & NO_RECORDED_VALUE != 0;
             let n_counts = point.bucket_counts.len();
             let bounds = &point.explicit_bounds[..];
-            if !stale && !(n_counts == bounds.len() + 1 || n_counts == 0 && bounds.is_empty()) {
+            let complete = n_counts == bounds.len() + 1 || (n_counts == 0 && bounds.is_empty());
+            if !(stale || complete) {
                 self.refused.points(1, BAD_BUCKETS, metric);
                 continue;
             }

@@ -238,7 +238,7 @@ fn series_v2<'a>(
             _ => {}
         }
     }
-    if references.len() % 2 != 0 {
+    if !references.len().is_multiple_of(2) {
         return Err(DecodeError::OddReferences { count: references.len() });
     }
     let symbol = |reference: u32| symbols[reference as usize];

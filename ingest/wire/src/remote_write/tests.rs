@@ -7,9 +7,12 @@ use crate::number::{STALE_NAN_BITS, stale_nan};
 use crate::proto::{put_bytes, put_varint};
 use proptest::prelude::*;
 
+/// Labels, and times with the bits of values.
+type SeenSeries = (Vec<(String, String)>, Vec<(i64, u64)>);
+
 #[derive(Default, Debug, PartialEq)]
 struct Seen {
-    series: Vec<(Vec<(String, String)>, Vec<(i64, u64)>)>,
+    series: Vec<SeenSeries>,
     bad: Vec<LabelError>,
     metadata: Vec<String>,
     n_histograms: usize,
