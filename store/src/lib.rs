@@ -15,6 +15,7 @@ pub mod config;
 pub mod segment;
 pub mod append;
 pub mod metrics;
+mod wal;
 mod catalog;
 mod store;
 pub mod read;
@@ -22,4 +23,4 @@ pub mod records;
 
 pub use catalog::{CatalogAt, CatalogError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
-pub use store::{OpenError, Status, Store, StoreEnv, StoreError};
+pub use store::{OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify};

@@ -35,6 +35,12 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
+    /// The log could not begin a new file; it is as it was, and later batches may pass.
+    #[error("the write-ahead log takes nothing for now: {detail}")]
+    Log {
+        /// What the system said.
+        detail: String,
+    },
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,
@@ -45,7 +51,7 @@ impl AppendError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::ReadOnly | Self::DiskFull { .. } | Self::Overloaded { .. } | Self::Closed => {
+            Self::ReadOnly | Self::DiskFull { .. } | Self::Overloaded { .. } | Self::Log { .. } | Self::Closed => {
                 ErrorKind::Unavailable
             }
         }

@@ -67,12 +67,7 @@ impl MetricSource for Reader {
     }
 
     fn metadata(&self, tenant: &TenantId, name: Option<&str>) -> Result<Vec<MetricMetadata>, ReadError> {
-        let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
-        let known = view.metadata.lock();
-        Ok(match name {
-            Some(name) => known.get(name).cloned().into_iter().collect(),
-            None => known.values().cloned().collect(),
-        })
+        Ok(self.view(tenant).map_or(Vec::new(), |view| view.metadata.lock().list(name)))
     }
 }
 

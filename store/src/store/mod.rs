@@ -1,25 +1,49 @@
 //! Holds the parts together: opening, sealing, merging, retention, closing.
 
-mod error;
 mod snapshot;
+mod journal;
+mod recovery;
+mod seal;
+mod plan;
+mod merge;
+mod upkeep;
+mod metadata;
+mod verify;
 mod status;
+mod error;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::append::{Appender, Gate};
-use crate::catalog::{Catalog, CatalogAt};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::append::{Appender, Gate, MetricMetadata, Work};
+use crate::catalog::{Catalog, CatalogAt, Loaded};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, OsDisk};
-use crate::metrics::FrozenHead;
+use crate::metrics::{FrozenHead, IndexCache};
 use crate::model::{Clock, OsRandom, Random, SystemClock, TenantId};
-use crate::read::Reader;
+use crate::read::{ReadError, Reader};
 use crate::records::Records;
+use crate::segment::{SegmentIds, SegmentMeta, Table};
+use crate::wal::{ClosedFiles, Writer};
+use journal::Shared;
+use merge::Merging;
+use plan::Eagerness;
+use recovery::Replayed;
+use status::Counters;
+
+/// Memory for footers and series tables of segments; a day's segment of 100,000 series takes about 10 MiB.
+const INDEX_CACHE_BYTES: usize = 64 << 20;
 
 pub use error::{OpenError, StoreError};
-pub(crate) use snapshot::{Current, Snapshot, TenantView};
+pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
 pub use status::{Status, TableStatus, WalStatus};
+pub use verify::{VerifyReport, verify};
 
 /// What the store is given to work with.
 #[derive(Clone, Debug)]
@@ -54,10 +78,19 @@ impl StoreEnv {
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) position: u64,
-    pub(crate) tenants: Vec<(TenantId, FrozenHead)>,
+    pub(crate) tenants: Vec<FrozenTenant>,
 }
 
-/// The store of one data folder. Cheap to clone; the last one that is dropped ends the work.
+/// What one tenant's heads held.
+#[derive(Clone, Debug)]
+pub(crate) struct FrozenTenant {
+    pub(crate) tenant: TenantId,
+    pub(crate) metrics: Option<FrozenHead>,
+    pub(crate) metadata: Vec<MetricMetadata>,
+}
+
+/// The store of one data folder. Cheap to clone. Call [`shutdown`](Self::shutdown) at the end;
+/// without it nothing that was acknowledged is lost, but what was not may be.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -69,7 +102,20 @@ struct Inner {
     catalog: Arc<dyn Catalog>,
     current: Arc<Current>,
     gate: Arc<Gate>,
+    counters: Arc<Counters>,
+    shared: Shared,
     appender: Appender,
+    ids: SegmentIds,
+    index_cache: Arc<IndexCache>,
+    closed_files: ClosedFiles,
+    replayed: Replayed,
+    /// Frozen heads that could not be sealed yet; held while sealing, so that one runs at a time.
+    sealing: tokio::sync::Mutex<Option<Frozen>>,
+    /// Held while segments are merged or dropped, so that one of these runs at a time.
+    merging: tokio::sync::Mutex<Merging>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for Store {
@@ -87,10 +133,15 @@ impl Store {
     pub async fn open(config: StoreConfig, env: StoreEnv) -> Result<Self, OpenError> {
         config.validate()?;
         let catalog = crate::catalog::open(&env.catalog).await?;
-        let gate = Arc::new(Gate::default());
-        let (appender, _work) = Appender::new(Arc::clone(&gate));
-        let current = Arc::new(Current::default());
-        Ok(Self { inner: Arc::new(Inner { env, config, catalog, current, gate, appender }) })
+        let loaded = catalog.load().await?;
+        let (inner, work, writer) = tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded))
+            .await
+            .map_err(|e| OpenError::Log(std::io::Error::other(e)))??;
+        let inner = Arc::new(inner);
+        let threads = journal::start(inner.shared.clone(), writer, work).map_err(OpenError::Log)?;
+        *inner.threads.lock() = threads;
+        *inner.tasks.lock() = upkeep::start(&inner, &inner.stop);
+        Ok(Self { inner })
     }
 
     /// Returns the door through which data comes in.
@@ -98,7 +149,7 @@ impl Store {
         self.inner.appender.clone()
     }
 
-    /// Returns the door through which metrics are read.
+    /// Returns the door through which data is read.
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.inner.current.snapshot))
     }
@@ -113,20 +164,128 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what was acknowledged stays safe in the log, and the background tries again.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.inner.seal().await?;
+        while self.inner.merge_once(Eagerness::Full).await? {}
+        self.inner.retire().await
+    }
+
+    /// Checks every file of every segment against the catalog, and takes damaged segments out of
+    /// answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] when checking could not be finished.
+    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        let metas = self.inner.current.snapshot.load().metas();
+        let disk = Arc::clone(&self.inner.env.disk);
+        let ids: Vec<_> = metas.iter().map(|meta| meta.id).collect();
+        let checked = tokio::task::spawn_blocking(move || {
+            let mut report = VerifyReport::default();
+            metas.iter().for_each(|meta| report.check(disk.as_ref(), meta));
+            report
+        });
+        let mut report = checked.await.map_err(|_| StoreError::Died("checking the files"))?;
+        if !report.is_clean() {
+            self.inner.quarantine_damaged(&ids).await?;
+        }
+        if let Err(error) = self.inner.catalog.check().await {
+            report.problems.push(error.to_string());
+        }
+        Ok(report)
     }
 
     /// Tells how the store fares.
     pub fn status(&self) -> Status {
-        Status::default()
+        Status::of(&self.inner)
     }
 
     /// Ends: takes nothing more, finishes and acknowledges what was taken, stops the background.
+    /// What the heads hold stays in the log and is there again after the next start.
     ///
     /// # Errors
     /// [`StoreError`] when the end was not clean; what was acknowledged is in the log all the same.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        self.inner.catalog.close().await;
-        Ok(())
+        let inner = &self.inner;
+        inner.gate.closed.store(true, Ordering::Release);
+        inner.stop.cancel();
+        let tasks = std::mem::take(&mut *inner.tasks.lock());
+        for task in tasks {
+            task.await.map_err(|_| StoreError::Died("the work in the background"))?;
+        }
+        inner.appender.stop().await;
+        let threads = std::mem::take(&mut *inner.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+        let clean = joined.await.unwrap_or(false);
+        inner.catalog.close().await;
+        if clean { Ok(()) } else { Err(StoreError::Died("the write-ahead log")) }
     }
 }
+
+impl Inner {
+    /// Builds the store from what lies in the folder; blocks.
+    fn restore(
+        config: StoreConfig,
+        env: StoreEnv,
+        catalog: Arc<dyn Catalog>,
+        loaded: &Loaded,
+    ) -> Result<(Self, mpsc::Receiver<Work>, Writer), OpenError> {
+        let current = Arc::new(Current::default());
+        let index_cache = Arc::new(IndexCache::new(INDEX_CACHE_BYTES));
+        recovery::attach_segments(&env, &current, &index_cache, loaded);
+        let gate = Arc::new(Gate {
+            free_bytes: env.disk.free_bytes().unwrap_or(u64::MAX).into(),
+            free_bytes_min: config.disk_free_min.0,
+            head_bytes_max: config.head_bytes_max.0.saturating_mul(2),
+            ..Gate::default()
+        });
+        let counters = Arc::new(Counters::new(loaded.wal_position, loaded.wal_position));
+        let shared = Shared {
+            current: Arc::clone(&current),
+            gate: Arc::clone(&gate),
+            counters: Arc::clone(&counters),
+            clock: Arc::clone(&env.clock),
+            seal_wanted: Arc::default(),
+            seal_at_bytes: config.head_bytes_max.0,
+        };
+        let replayed = recovery::replay(&env, &shared, loaded.wal_position)?;
+        counters.sequence.store(replayed.log.next_sequence - 1, Ordering::Relaxed);
+        recovery::remove_orphans(env.disk.as_ref(), loaded).map_err(OpenError::Log)?;
+        let closed_files = ClosedFiles::new(replayed.log.files.clone());
+        let tools = (Arc::clone(&env.disk), Arc::clone(&env.clock), Arc::clone(&env.random));
+        let writer =
+            Writer::new(tools, config.wal_file_bytes.0, replayed.log.next_sequence, closed_files.clone());
+        let (appender, work) = Appender::new(Arc::clone(&gate));
+        let inner = Self {
+            ids: SegmentIds::after(loaded.last_id),
+            sealing: tokio::sync::Mutex::default(),
+            merging: tokio::sync::Mutex::default(),
+            threads: Mutex::default(),
+            tasks: Mutex::default(),
+            stop: CancellationToken::new(),
+            env,
+            config,
+            catalog,
+            current,
+            gate,
+            counters,
+            shared,
+            appender,
+            index_cache,
+            closed_files,
+            replayed,
+        };
+        Ok((inner, work, writer))
+    }
+
+    fn open_segment(&self, meta: &SegmentMeta) -> Result<AnySegment, ReadError> {
+        match meta.table {
+            Table::Metrics => {
+                let segment = crate::metrics::segment::open(&self.env.disk, meta.clone(), &self.index_cache)?;
+                Ok(AnySegment::Metrics(segment))
+            }
+            Table::Logs => Err(ReadError::Invalid("logs".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,12 @@
 //! How the store fares, as plain numbers.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use super::Inner;
 use crate::model::{TenantId, Timestamp};
 use crate::segment::Table;
 
@@ -80,4 +85,99 @@ pub struct TableStatus {
     pub first: Option<Timestamp>,
     /// Time of the last row.
     pub last: Option<Timestamp>,
+}
+
+impl Status {
+    pub(super) fn of(inner: &Inner) -> Self {
+        let (counters, gate) = (&inner.counters, &inner.gate);
+        let snapshot = inner.current.snapshot.load();
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut tables = BTreeMap::new();
+        for meta in snapshot.metas() {
+            let key = (meta.tenant.clone(), meta.table);
+            let table = tables.entry(key).or_insert_with(|| TableStatus::new(meta.tenant.clone(), meta.table));
+            table.n_segments += 1;
+            table.n_rows += meta.n_rows;
+            table.bytes += meta.bytes();
+            let (first, last) = (Timestamp::from_millis(meta.span.start), Timestamp::from_millis(meta.span.end));
+            table.first = Some(table.first.map_or(first, |t| t.min(first)));
+            table.last = Some(table.last.map_or(last, |t| t.max(last)));
+        }
+        let mut missing: Vec<String> = inner.replayed.log.damage.clone();
+        missing.extend(snapshot.missing());
+        Self {
+            read_only: gate.read_only.load(Ordering::Relaxed),
+            refusing: gate.check().err().map(|why| why.to_string()),
+            free_bytes: get(&gate.free_bytes),
+            n_samples: get(&counters.n_samples),
+            n_log_records: get(&counters.n_log_records),
+            head_bytes: get(&gate.head_bytes),
+            n_head_series: snapshot.tenants.values().map(|view| view.metrics.head.n_series() as u64).sum(),
+            wal: WalStatus {
+                n_frames: get(&counters.n_frames),
+                bytes_written: get(&counters.wal_bytes),
+                n_syncs: get(&counters.n_syncs),
+                sync_time: Duration::from_nanos(get(&counters.sync_nanos)),
+                sequence: get(&counters.sequence),
+                sealed_sequence: get(&counters.sealed_sequence),
+                n_replayed: inner.replayed.n_frames,
+                replay_time: inner.replayed.time,
+                torn_bytes: inner.replayed.log.torn_bytes,
+                damage: inner.replayed.log.damage.clone(),
+            },
+            tables: tables.into_values().collect(),
+            n_seals: get(&counters.n_seals),
+            n_merges: get(&counters.n_merges),
+            n_failures: get(&counters.n_failures),
+            last_failure: counters.last_failure.lock().clone(),
+            missing,
+        }
+    }
+}
+
+impl TableStatus {
+    fn new(tenant: TenantId, table: Table) -> Self {
+        Self { tenant, table, n_segments: 0, n_rows: 0, bytes: 0, first: None, last: None }
+    }
+}
+
+/// What the parts count as they work.
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) n_samples: AtomicU64,
+    pub(super) n_log_records: AtomicU64,
+    pub(super) n_frames: AtomicU64,
+    pub(super) wal_bytes: AtomicU64,
+    pub(super) n_syncs: AtomicU64,
+    pub(super) sync_nanos: AtomicU64,
+    pub(super) sequence: AtomicU64,
+    pub(super) sealed_sequence: AtomicU64,
+    /// When the oldest data in the heads came, by the clock that never goes back; the largest
+    /// number where they are empty.
+    pub(super) head_since_ms: AtomicU64,
+    pub(super) n_seals: AtomicU64,
+    pub(super) n_merges: AtomicU64,
+    pub(super) n_failures: AtomicU64,
+    pub(super) last_failure: Mutex<Option<(Timestamp, String)>>,
+}
+
+impl Counters {
+    pub(super) fn new(sequence: u64, sealed_sequence: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            n_samples: zero(),
+            n_log_records: zero(),
+            n_frames: zero(),
+            wal_bytes: zero(),
+            n_syncs: zero(),
+            sync_nanos: zero(),
+            sequence: AtomicU64::new(sequence),
+            sealed_sequence: AtomicU64::new(sealed_sequence),
+            head_since_ms: AtomicU64::new(u64::MAX),
+            n_seals: zero(),
+            n_merges: zero(),
+            n_failures: zero(),
+            last_failure: Mutex::default(),
+        }
+    }
 }

@@ -1,0 +1,160 @@
+//! From many segments to few, and from old ones to none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::plan::{Eagerness, Merge, next_merge};
+use super::{Inner, StoreError};
+use crate::model::{TenantId, Timestamp};
+use crate::segment::{SegmentId, SegmentMeta, Table};
+
+/// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
+/// damaged file, seldom passes within seconds.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Data is dropped by the newest row's time where the clock is ahead of it by more than this, so
+/// that a clock that jumped by years does not empty the store.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What merging remembers from one step to the next.
+#[derive(Debug, Default)]
+pub(super) struct Merging {
+    /// Windows whose merge failed, and when they may be tried again.
+    failed: HashMap<(TenantId, Table, i64), Duration>,
+}
+
+impl Inner {
+    /// Does one merge, if one is due; `false` when none is.
+    pub(super) async fn merge_once(self: &Arc<Self>, eagerness: Eagerness) -> Result<bool, StoreError> {
+        let mut merging = self.merging.lock().await;
+        let now = self.env.clock.elapsed();
+        merging.failed.retain(|_, until| eagerness == Eagerness::Background && *until > now);
+        let metas = self.current.snapshot.load().metas();
+        let usable = metas.iter().filter(|meta| {
+            !merging.failed.keys().any(|(tenant, table, start)| {
+                *tenant == meta.tenant && *table == meta.table && *start == meta.window.start
+            })
+        });
+        let now_ms = self.env.clock.now().as_millis();
+        let Some(merge) = next_merge(usable, now_ms, eagerness) else { return Ok(false) };
+        let result = self.merge(&merge).await;
+        if result.is_err() {
+            for meta in metas.iter().filter(|meta| merge.inputs.contains(&meta.id)) {
+                let key = (meta.tenant.clone(), meta.table, meta.window.start);
+                merging.failed.insert(key, now.saturating_add(RETRY_AFTER));
+            }
+        }
+        result.map(|()| true)
+    }
+
+    async fn merge(self: &Arc<Self>, merge: &Merge) -> Result<(), StoreError> {
+        let (inner, work) = (Arc::clone(self), merge.clone());
+        let merged = tokio::task::spawn_blocking(move || inner.write_merged(&work)).await;
+        let merged = merged.map_err(|_| StoreError::Died("merging"))?;
+        let meta = match merged {
+            Ok(meta) => meta,
+            Err(error) => {
+                // A damaged input would fail every merge of its window: take it out of the way.
+                self.quarantine_damaged(&merge.inputs).await?;
+                return Err(error);
+            }
+        };
+        let opened = self.open_segment(&meta)?;
+        self.swap(&merge.inputs, vec![(meta, opened)]).await?;
+        self.counters.n_merges.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_merged(&self, merge: &Merge) -> Result<SegmentMeta, StoreError> {
+        let snapshot = self.current.snapshot.load_full();
+        let view = snapshot.tenants.get(&merge.tenant).ok_or(StoreError::Died("merging"))?;
+        match merge.table {
+            Table::Metrics => {
+                let mut inputs: Vec<_> = view.metrics.segments.clone();
+                inputs.retain(|segment| merge.inputs.contains(&segment.meta().id));
+                let sequence = inputs.iter().map(|s| s.meta().sequence).max().unwrap_or(0);
+                let target = self.target(&merge.tenant, sequence);
+                Ok(crate::metrics::merge(&target, &inputs, merge.window, merge.level)?)
+            }
+            Table::Logs => Err(StoreError::Died("merging")),
+        }
+    }
+
+    /// Puts segments in the place of others: in the catalog, then for readers, then on the disk.
+    async fn swap(
+        &self,
+        removed: &[SegmentId],
+        added: Vec<(SegmentMeta, super::AnySegment)>,
+    ) -> Result<(), StoreError> {
+        let (metas, opened): (Vec<_>, Vec<_>) = added.into_iter().unzip();
+        self.catalog.replace(removed, &metas).await?;
+        let gone = self.current.change(|snapshot| {
+            let gone = snapshot.remove(removed);
+            for segment in opened {
+                snapshot.add(segment);
+            }
+            gone
+        });
+        self.remove_files(&gone)
+    }
+
+    /// Removes the files of segments that are in no snapshot any more. Readers of older snapshots
+    /// hold them open; what cannot be removed now is removed at the next start.
+    fn remove_files(&self, metas: &[SegmentMeta]) -> Result<(), StoreError> {
+        for file in metas.iter().flat_map(|meta| &meta.files) {
+            match self.env.disk.remove(&file.path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Disk { doing: "removing files of merged segments", source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks segments in full and takes those that are damaged out of answers.
+    pub(super) async fn quarantine_damaged(self: &Arc<Self>, ids: &[SegmentId]) -> Result<(), StoreError> {
+        let mut metas = self.current.snapshot.load().metas();
+        metas.retain(|meta| ids.contains(&meta.id));
+        for meta in metas {
+            let (disk, checked) = (Arc::clone(&self.env.disk), meta.clone());
+            let result = tokio::task::spawn_blocking(move || checked.verify(disk.as_ref())).await;
+            if let Err(error @ crate::read::ReadError::Corrupt { .. }) =
+                result.map_err(|_| StoreError::Died("checking a segment"))?
+            {
+                let why = super::recovery::sentence(&meta, &error);
+                tracing::error!(segment = %meta.id, why, "a segment is damaged and out of answers");
+                self.catalog.quarantine(meta.id, &why).await?;
+                self.current.change(|snapshot| {
+                    snapshot.remove(&[meta.id]);
+                    snapshot.miss(&meta, why);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops segments whose every row is older than its tenant keeps.
+    pub(super) async fn retire(self: &Arc<Self>) -> Result<(), StoreError> {
+        let _merging = self.merging.lock().await;
+        let metas = self.current.snapshot.load().metas();
+        let newest_ms = metas.iter().map(|meta| meta.span.end).max().unwrap_or(i64::MIN);
+        let newest = Timestamp::from_millis(newest_ms).saturating_add(CLOCK_AHEAD_MAX);
+        let now = self.env.clock.now().min(newest);
+        let old: Vec<SegmentMeta> = metas
+            .into_iter()
+            .filter(|meta| {
+                let keep = self.config.retention.of(&meta.tenant, meta.table);
+                keep.is_some_and(|keep| meta.span.end < now.saturating_sub(keep).as_millis())
+            })
+            .collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<SegmentId> = old.iter().map(|meta| meta.id).collect();
+        tracing::info!(n_segments = ids.len(), "dropping segments at the end of their retention");
+        self.swap(&ids, Vec::new()).await
+    }
+}

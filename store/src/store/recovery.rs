@@ -1,0 +1,143 @@
+//! From what lies in the folder to a store that takes and answers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::journal::Shared;
+use super::{Current, OpenError, StoreEnv};
+use crate::append::{Batch, MetricBatch};
+use crate::catalog::Loaded;
+use crate::disk::Disk;
+use crate::metrics::wal_codec::{self, WalSeriesTable};
+use crate::metrics::{self, IndexCache};
+use crate::model::TenantId;
+use crate::read::ReadError;
+use crate::segment::{SegmentMeta, Table};
+use crate::wal::{self, Frame, Kind, RecoverError, Visit};
+
+/// What a replay found.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    pub(super) log: wal::Recovered,
+    pub(super) n_frames: u64,
+    pub(super) time: Duration,
+}
+
+/// Makes segments readable. Those that cannot be opened are missing from answers, which say so.
+pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<IndexCache>, loaded: &Loaded) {
+    current.change(|snapshot| {
+        for meta in &loaded.segments {
+            let view = snapshot.tenant(&meta.tenant);
+            match meta.table {
+                Table::Metrics => match metrics::segment::open(&env.disk, meta.clone(), cache) {
+                    Ok(segment) => view.metrics.segments.push(segment),
+                    Err(error) => view.metrics.missing.push((meta.span, sentence(meta, &error))),
+                },
+                Table::Logs => {}
+            }
+        }
+        for (meta, why) in &loaded.quarantined {
+            let view = snapshot.tenant(&meta.tenant);
+            match meta.table {
+                Table::Metrics => view.metrics.missing.push((meta.span, why.clone())),
+                Table::Logs => {}
+            }
+        }
+        for (tenant, metadata) in &loaded.metadata {
+            snapshot.tenant(tenant).metadata.lock().restore(metadata.clone());
+        }
+    });
+}
+
+/// Says what answers lack without a segment.
+pub(super) fn sentence(meta: &SegmentMeta, error: &ReadError) -> String {
+    let (rows, table) = (meta.n_rows, meta.table.as_str());
+    format!("{rows} rows of {table} in segment {} cannot be read: {error}", meta.id)
+}
+
+/// Brings what the log holds beyond the segments back into the heads, frame by frame.
+pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Replayed, OpenError> {
+    let started = env.clock.elapsed();
+    let mut table = WalSeriesTable::default();
+    let mut batch = MetricBatch::default();
+    let mut n_frames = 0;
+    let log = wal::recover(env.disk.as_ref(), covered, &mut |visit| match visit {
+        Visit::File => {
+            table = WalSeriesTable::default();
+            Ok(())
+        }
+        Visit::Frame(frame) => {
+            let wanted = frame.sequence > covered;
+            n_frames += u64::from(wanted);
+            replay_frame(shared, frame, &mut table, &mut batch, wanted)
+        }
+    });
+    let log = log.map_err(|error| match error {
+        RecoverError::Io(source) => OpenError::Log(source),
+        RecoverError::Newer { path, found, known } => OpenError::Newer { path, found, known },
+    })?;
+    for damage in &log.damage {
+        tracing::error!(damage, "the write-ahead log is damaged");
+    }
+    shared.weigh();
+    Ok(Replayed { log, n_frames, time: env.clock.elapsed().saturating_sub(started) })
+}
+
+fn replay_frame(
+    shared: &Shared,
+    frame: Frame<'_>,
+    table: &mut WalSeriesTable,
+    batch: &mut MetricBatch,
+    wanted: bool,
+) -> Result<(), String> {
+    let tenant = TenantId::new(frame.tenant).map_err(|e| e.to_string())?;
+    match frame.kind {
+        Kind::Metrics => {
+            // A frame that segments cover still names series for those after it.
+            wal_codec::decode(frame.payload, table, batch).map_err(|e| e.to_string())?;
+            if wanted {
+                let taken = std::mem::take(batch);
+                let whole = Batch::Metrics(taken);
+                shared.apply(&tenant, &whole);
+                if let Batch::Metrics(taken) = whole {
+                    *batch = taken;
+                }
+            }
+        }
+        Kind::Logs => {}
+    }
+    Ok(())
+}
+
+/// Removes files that no segment has: what was being written when the process ended.
+pub(super) fn remove_orphans(disk: &dyn Disk, loaded: &Loaded) -> std::io::Result<u64> {
+    let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
+    let known: std::collections::HashSet<&Path> =
+        metas.flat_map(|meta| meta.files.iter().map(|file| file.path.as_path())).collect();
+    let mut n_removed = 0;
+    // tenants/<tenant>/<table>/date=<day>/<file>
+    let mut folders = vec![Path::new("tenants").to_path_buf()];
+    for _ in 0..3 {
+        let mut deeper = Vec::new();
+        for folder in folders {
+            deeper.extend(disk.list(&folder)?.into_iter().map(|name| folder.join(name)));
+        }
+        folders = deeper;
+    }
+    for folder in folders {
+        let before = n_removed;
+        for name in disk.list(&folder)? {
+            let path = folder.join(name);
+            if !known.contains(path.as_path()) {
+                tracing::info!(path = %path.display(), "removing a file that no segment has");
+                disk.remove(&path)?;
+                n_removed += 1;
+            }
+        }
+        if n_removed > before {
+            disk.sync_dir(&folder)?;
+        }
+    }
+    Ok(n_removed)
+}

@@ -1,0 +1,96 @@
+//! From heads to segments.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Frozen, FrozenTenant, Inner, StoreError};
+use crate::append::MetricMetadata;
+use crate::catalog::Seal;
+use crate::metrics::{self, Target};
+use crate::model::TenantId;
+use crate::segment::SegmentMeta;
+
+impl Inner {
+    /// Seals what the heads hold; `false` when they hold nothing new.
+    ///
+    /// Heads that a failed attempt left frozen are sealed first: their position comes first.
+    pub(super) async fn seal(self: &Arc<Self>) -> Result<bool, StoreError> {
+        let mut waiting = self.sealing.lock().await;
+        let mut did = false;
+        if let Some(frozen) = waiting.take() {
+            let (result, frozen) = self.seal_frozen(frozen).await;
+            *waiting = result.is_err().then_some(frozen);
+            result?;
+            did = true;
+        }
+        let frozen = self.appender.freeze().await.map_err(StoreError::Freeze)?;
+        if frozen.position == self.counters.sealed_sequence.load(Ordering::Acquire) {
+            return Ok(did);
+        }
+        let (result, frozen) = self.seal_frozen(frozen).await;
+        *waiting = result.is_err().then_some(frozen);
+        result.map(|()| true)
+    }
+
+    async fn seal_frozen(self: &Arc<Self>, frozen: Frozen) -> (Result<(), StoreError>, Frozen) {
+        let frozen = Arc::new(frozen);
+        let (inner, work) = (Arc::clone(self), Arc::clone(&frozen));
+        let written = tokio::task::spawn_blocking(move || inner.write_segments(&work)).await;
+        let result = match written {
+            Err(_) => Err(StoreError::Died("sealing")),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(segments)) => self.make_known(&frozen, segments).await,
+        };
+        let frozen = Arc::try_unwrap(frozen).unwrap_or_else(|shared| Frozen {
+            position: shared.position,
+            tenants: shared.tenants.clone(),
+        });
+        (result, frozen)
+    }
+
+    fn write_segments(&self, frozen: &Frozen) -> Result<Vec<SegmentMeta>, StoreError> {
+        let mut segments = Vec::new();
+        for part in &frozen.tenants {
+            let target = self.target(&part.tenant, frozen.position);
+            if let Some(metrics) = &part.metrics {
+                segments.extend(metrics::segment::write(&target, metrics)?);
+            }
+        }
+        Ok(segments)
+    }
+
+    pub(super) fn target(&self, tenant: &TenantId, sequence: u64) -> Target {
+        Target { disk: Arc::clone(&self.env.disk), tenant: tenant.clone(), ids: self.ids.clone(), sequence }
+    }
+
+    /// Records the segments, then swaps them for the frozen heads, then lets go of the log.
+    async fn make_known(self: &Arc<Self>, frozen: &Frozen, segments: Vec<SegmentMeta>) -> Result<(), StoreError> {
+        let opened = segments.iter().map(|meta| self.open_segment(meta)).collect::<Result<Vec<_>, _>>()?;
+        let metadata: Vec<(TenantId, MetricMetadata)> = frozen
+            .tenants
+            .iter()
+            .flat_map(|part| part.metadata.iter().map(|m| (part.tenant.clone(), m.clone())))
+            .collect();
+        let before = self.counters.sealed_sequence.load(Ordering::Acquire);
+        let seal = Seal { position_before: before, position_after: frozen.position, segments, metadata };
+        self.catalog.seal(&seal).await?;
+        self.current.change(|snapshot| {
+            for FrozenTenant { tenant, metrics, .. } in &frozen.tenants {
+                if let Some(done) = metrics {
+                    let view = snapshot.tenant(tenant);
+                    view.metrics.frozen.retain(|f| !Arc::ptr_eq(f.head(), done.head()));
+                }
+            }
+            for segment in opened {
+                snapshot.add(segment);
+            }
+        });
+        self.counters.sealed_sequence.store(frozen.position, Ordering::Release);
+        self.counters.n_seals.fetch_add(1, Ordering::Relaxed);
+        self.shared.weigh();
+        tracing::info!(position = frozen.position, n_segments = seal.segments.len(), "sealed the heads");
+        // The catalog covers these files, so one that stays for now is removed at the next start.
+        let removed = self.closed_files.remove_covered(self.env.disk.as_ref(), frozen.position);
+        removed.map_err(|source| StoreError::Disk { doing: "removing sealed files of the write-ahead log", source })
+    }
+}

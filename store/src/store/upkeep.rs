@@ -1,0 +1,115 @@
+//! What goes on in the background: sealing, merging, retention, watching the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Eagerness;
+use super::{Inner, StoreError};
+use crate::model::Clock;
+
+/// How often the disk and the age of the head are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often merges and retention are looked for when the last look found none.
+const MERGE_TICK: Duration = Duration::from_secs(30);
+
+/// After a failure the next attempt waits, longer each time up to this.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Starts the tasks. They hold the store weakly between steps, so a store that is dropped without
+/// a shutdown does not live on in them.
+pub(super) fn start(inner: &Arc<Inner>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let seals = tokio::spawn(seal_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
+    let merges = tokio::spawn(merge_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
+    vec![seals, merges]
+}
+
+async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut backoff = Duration::ZERO;
+    let mut not_before = Duration::ZERO;
+    loop {
+        let Some(wanted) = inner.upgrade().map(|inner| Arc::clone(&inner.shared.seal_wanted)) else { return };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep(TICK) => {}
+            () = wanted.notified() => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        inner.watch_disk();
+        let now = clock.elapsed();
+        if now < not_before || !inner.seal_is_due(now) {
+            continue;
+        }
+        match inner.seal().await {
+            Ok(_) => backoff = Duration::ZERO,
+            Err(error) => {
+                inner.note_failure("sealing", &error);
+                backoff = (backoff * 2).clamp(TICK, BACKOFF_MAX);
+                not_before = clock.elapsed().saturating_add(backoff);
+            }
+        }
+    }
+}
+
+async fn merge_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep(MERGE_TICK) => {}
+        }
+        loop {
+            let Some(inner) = inner.upgrade() else { return };
+            if stop.is_cancelled() {
+                return;
+            }
+            match inner.merge_once(Eagerness::Background).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => inner.note_failure("merging", &error),
+            }
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.retire().await {
+            inner.note_failure("retention", &error);
+        }
+    }
+}
+
+impl Inner {
+    /// Looks how much space is left.
+    pub(super) fn watch_disk(&self) {
+        match self.env.disk.free_bytes() {
+            Ok(free) => {
+                let before = self.gate.free_bytes.swap(free, Ordering::Relaxed);
+                let min = self.gate.free_bytes_min;
+                if (before < min) != (free < min) {
+                    tracing::warn!(free, min, refusing = free < min, "the disk passed its watermark");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the disk does not say how much space is left"),
+        }
+    }
+
+    fn seal_is_due(&self, now: Duration) -> bool {
+        let since = Duration::from_millis(self.counters.head_since_ms.load(Ordering::Relaxed));
+        let old = now.saturating_sub(since) >= self.config.head_age_max;
+        let large = self.gate.head_bytes.load(Ordering::Relaxed) >= self.config.head_bytes_max.0;
+        old || large
+    }
+
+    pub(super) fn note_failure(&self, what: &'static str, error: &StoreError) {
+        let mut text = format!("{what}: {error}");
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        tracing::error!(error = text, "work in the background failed and is tried again");
+        self.counters.n_failures.fetch_add(1, Ordering::Relaxed);
+        *self.counters.last_failure.lock() = Some((self.env.clock.now(), text));
+    }
+}
