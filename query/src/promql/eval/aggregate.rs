@@ -1,0 +1,327 @@
+//! Aggregations over series. Those that need one number or three of each group are folded while
+//! the series stream by; the others take all values of a group.
+
+use std::collections::HashMap;
+
+use greylight_store::model::{Labels, METRIC_NAME};
+
+use super::super::plan::{Grid, Node};
+use super::super::syntax::{AggregateOp, Grouping, Span};
+use super::super::{EvalError, syntax};
+use super::block::{ABSENT, Block, Row, is_absent};
+use super::numeric::{self, Mean, kahan_add};
+use super::{Evaluator, Result, Val};
+
+/// Returns the labels of a series' group.
+pub(super) fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
+    if grouping.without {
+        let drop = |name: &str| name == METRIC_NAME || grouping.labels.iter().any(|l| l == name);
+        return labels.to_builder().retain(|name| !drop(name)).build();
+    }
+    if grouping.labels.is_empty() {
+        return Labels::default();
+    }
+    // Both are sorted and without duplicates, so this cannot fail.
+    Labels::from_pairs(labels.iter().filter(|(name, _)| grouping.labels.iter().any(|l| l == name)))
+        .unwrap_or_default()
+}
+
+/// What is known of one group at one step.
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    None,
+    Sum(f64, f64),
+    Mean(Mean),
+    One(f64),
+    Spread { count: f64, mean: f64, sum: f64 },
+}
+
+impl Cell {
+    fn add(&mut self, op: AggregateOp, v: f64) {
+        *self = match (&*self, op) {
+            (Self::None, AggregateOp::Sum) => Self::Sum(v, 0.0),
+            (Self::None, AggregateOp::Avg) => Self::Mean(Mean::first(v)),
+            (Self::None, AggregateOp::Count | AggregateOp::Group) => Self::One(1.0),
+            (Self::None, AggregateOp::Stddev | AggregateOp::Stdvar) => {
+                let sum = if v.is_finite() { 0.0 } else { f64::NAN };
+                Self::Spread { count: 1.0, mean: v, sum }
+            }
+            (Self::None, _) => Self::One(v),
+            (Self::Sum(sum, c), _) => {
+                let (sum, c) = kahan_add(v, *sum, *c);
+                Self::Sum(sum, c)
+            }
+            (Self::Mean(mean), _) => {
+                let mut mean = *mean;
+                mean.add(v);
+                Self::Mean(mean)
+            }
+            (Self::One(one), AggregateOp::Count) => Self::One(one + 1.0),
+            (Self::One(one), AggregateOp::Min) => Self::One(if v < *one || one.is_nan() { v } else { *one }),
+            (Self::One(one), AggregateOp::Max) => Self::One(if v > *one || one.is_nan() { v } else { *one }),
+            (Self::One(one), _) => Self::One(*one),
+            (Self::Spread { count, mean, sum }, _) => {
+                let count = count + 1.0;
+                let delta = v - mean;
+                let mean = mean + delta / count;
+                Self::Spread { count, mean, sum: sum + delta * (v - mean) }
+            }
+        };
+    }
+
+    fn merge(&mut self, op: AggregateOp, other: &Self) {
+        *self = match (&*self, other) {
+            (Self::None, other) => *other,
+            (mine, Self::None) => *mine,
+            (Self::Sum(a, ca), Self::Sum(b, cb)) => {
+                let (sum, c) = kahan_add(*b, *a, *ca);
+                Self::Sum(sum, if sum.is_infinite() { 0.0 } else { c + cb })
+            }
+            (Self::Mean(a), Self::Mean(b)) => {
+                let mut mean = *a;
+                mean.merge(b);
+                Self::Mean(mean)
+            }
+            (Self::One(a), Self::One(b)) => match op {
+                AggregateOp::Count => Self::One(a + b),
+                AggregateOp::Min => Self::One(if b < a || a.is_nan() { *b } else { *a }),
+                AggregateOp::Max => Self::One(if b > a || a.is_nan() { *b } else { *a }),
+                _ => Self::One(*a),
+            },
+            // Chan, Golub and LeVeque: variances of two parts become that of the whole.
+            (Self::Spread { count: na, mean: ma, sum: sa }, Self::Spread { count: nb, mean: mb, sum: sb }) => {
+                let count = na + nb;
+                let delta = mb - ma;
+                let sum = sa + sb + delta * delta * na * nb / count;
+                Self::Spread { count, mean: ma + delta * nb / count, sum }
+            }
+            (mine, _) => *mine,
+        };
+    }
+
+    fn get(&self, op: AggregateOp) -> f64 {
+        match self {
+            Self::None => ABSENT,
+            Self::Sum(sum, _) if sum.is_infinite() => *sum,
+            Self::Sum(sum, c) => sum + c,
+            Self::Mean(mean) => mean.get(),
+            Self::One(one) => *one,
+            Self::Spread { count, sum, .. } => {
+                let variance = sum / count;
+                if op == AggregateOp::Stddev { variance.sqrt() } else { variance }
+            }
+        }
+    }
+}
+
+/// Groups and what is known of them, one cell a step.
+#[derive(Debug, Default)]
+struct Groups {
+    n_steps: usize,
+    by_labels: HashMap<Labels, usize>,
+    rows: Vec<Row>,
+    cells: Vec<Cell>,
+}
+
+impl Groups {
+    fn find(&mut self, labels: Labels, drop_name: bool) -> usize {
+        if let Some(at) = self.by_labels.get(&labels) {
+            return *at;
+        }
+        let at = self.rows.len();
+        self.by_labels.insert(labels.clone(), at);
+        self.rows.push(Row { labels, drop_name });
+        self.cells.resize((at + 1) * self.n_steps, Cell::None);
+        at
+    }
+
+    fn add(&mut self, op: AggregateOp, grouping: &Grouping, block: &Block) {
+        for (row, values) in block.iter() {
+            let at = self.find(group_labels(&row.labels, grouping), row.drop_name);
+            let cells = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
+            for (cell, v) in cells.iter_mut().zip(values) {
+                if !is_absent(*v) {
+                    cell.add(op, *v);
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, op: AggregateOp, other: Self) {
+        for (i, row) in other.rows.into_iter().enumerate() {
+            let at = self.find(row.labels, row.drop_name);
+            let theirs = &other.cells[i * self.n_steps..(i + 1) * self.n_steps];
+            let mine = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| a.merge(op, b));
+        }
+    }
+
+    fn into_block(self, op: AggregateOp) -> Block {
+        let values = self.cells.iter().map(|cell| cell.get(op)).collect();
+        Block { n_steps: self.n_steps, rows: self.rows, values }
+    }
+}
+
+/// Evaluates an aggregation.
+pub(super) fn eval(eval: &Evaluator<'_>, node: &Node, grid: &Grid) -> Result<Block> {
+    let Node::Aggregate { op, param, expr, grouping, span } = node else {
+        return Err(EvalError::internal("aggregation"));
+    };
+    let op = *op;
+    let fresh = |n_steps| Groups { n_steps, ..Groups::default() };
+    if !op.has_param() {
+        if let Some(chain) = eval.chain(expr, grid)? {
+            let parts = chain.fold(eval, grid.n, fresh, |groups, piece| {
+                groups.add(op, grouping, &piece);
+                eval.check()
+            })?;
+            let merged = parts.into_iter().reduce(|mut all, part| {
+                all.merge(op, part);
+                all
+            });
+            return Ok(merged.unwrap_or_else(|| fresh(grid.n)).into_block(op));
+        }
+        let mut groups = fresh(grid.n);
+        groups.add(op, grouping, &eval.vector(expr, grid)?);
+        return Ok(groups.into_block(op));
+    }
+    let block = eval.vector(expr, grid)?;
+    let param = match param {
+        Some(param) => eval.eval(param, grid)?,
+        None => return Err(EvalError::internal("parameter")),
+    };
+    match (op, param) {
+        (AggregateOp::CountValues, Val::Text(label)) => count_values(eval, &block, grouping, &label),
+        (AggregateOp::Quantile, Val::Scalar(q)) => {
+            eval.note_quantile(&q, *span);
+            Ok(quantiles(&block, grouping, &q))
+        }
+        (_, Val::Scalar(k)) => choose(eval, op, block, grouping, &k, *span),
+        _ => Err(EvalError::internal("parameter type")),
+    }
+}
+
+/// Returns the rows of each group, groups in the order of their first row.
+fn members(block: &Block, grouping: &Grouping) -> Vec<(Labels, Vec<usize>)> {
+    let mut at: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<(Labels, Vec<usize>)> = Vec::new();
+    for (i, row) in block.rows.iter().enumerate() {
+        let labels = group_labels(&row.labels, grouping);
+        let group = *at.entry(labels).or_insert_with_key(|labels| {
+            groups.push((labels.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].1.push(i);
+    }
+    groups
+}
+
+fn quantiles(block: &Block, grouping: &Grouping, q: &[f64]) -> Block {
+    let mut out = Block::new(block.n_steps);
+    let mut values = Vec::new();
+    for (labels, rows) in members(block, grouping) {
+        let at = out.push_absent(Row { labels, drop_name: block.rows[rows[0]].drop_name });
+        for k in 0..block.n_steps {
+            values.clear();
+            values.extend(rows.iter().map(|i| block.row(*i)[k]).filter(|v| !is_absent(*v)));
+            if !values.is_empty() {
+                out.row_mut(at)[k] = numeric::quantile(q[k], &mut values);
+            }
+        }
+    }
+    out
+}
+
+fn count_values(eval: &Evaluator<'_>, block: &Block, grouping: &Grouping, label: &str) -> Result<Block> {
+    if label.is_empty() {
+        return Err(EvalError::Execution(format!("invalid label name {label:?}")));
+    }
+    let mut groups = Groups { n_steps: block.n_steps, ..Groups::default() };
+    for (row, values) in block.iter() {
+        eval.check()?;
+        let labels = group_labels(&row.labels, grouping);
+        for (k, v) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+            let labels = labels.to_builder().set(label, &syntax::number_text(*v)).build();
+            let at = groups.find(labels, row.drop_name);
+            groups.cells[at * block.n_steps + k].add(AggregateOp::Count, *v);
+        }
+        eval.check_size(groups.cells.len())?;
+    }
+    Ok(groups.into_block(AggregateOp::Count))
+}
+
+/// `topk`, `bottomk`, `limitk`, `limit_ratio`: the group's series themselves, some of them.
+fn choose(
+    eval: &Evaluator<'_>,
+    op: AggregateOp,
+    block: Block,
+    grouping: &Grouping,
+    param: &[f64],
+    span: Span,
+) -> Result<Block> {
+    let mut ratio = param.to_vec();
+    for (k, p) in param.iter().enumerate() {
+        if p.is_nan() {
+            let what = if op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
+            return Err(EvalError::Execution(format!("{what} value is NaN")));
+        }
+        if op == AggregateOp::LimitRatio && p.abs() > 1.0 {
+            ratio[k] = p.clamp(-1.0, 1.0);
+            let (got, capped) = (numeric::format_g(*p), numeric::format_g(ratio[k]));
+            let text = format!("ratio value should be between -1 and 1, got {got}, capping to {capped}");
+            eval.warn_at(&text, span);
+        }
+    }
+    let groups = members(&block, grouping);
+    let mut keep = vec![false; block.values.len()];
+    // In the order of an instant answer: groups, and the best first within each.
+    let mut order: Vec<usize> = Vec::new();
+    let mut present: Vec<usize> = Vec::new();
+    for (_, rows) in &groups {
+        for k in 0..block.n_steps {
+            let value = |i: &usize| block.row(*i)[k];
+            present.clear();
+            present.extend(rows.iter().copied().filter(|i| !is_absent(value(i))));
+            match op {
+                AggregateOp::Topk => present.sort_by(|a, b| numeric::nan_first(&value(b), &value(a))),
+                AggregateOp::Bottomk => present.sort_by(|a, b| match (value(a).is_nan(), value(b).is_nan()) {
+                    (false, false) => numeric::nan_first(&value(a), &value(b)),
+                    (a_nan, b_nan) => a_nan.cmp(&b_nan),
+                }),
+                AggregateOp::LimitRatio => present.retain(|i| in_ratio(&block.rows[*i].labels, ratio[k])),
+                _ => {}
+            }
+            if op != AggregateOp::LimitRatio {
+                let k_max = if param[k] < 1.0 { 0 } else { param[k] as usize };
+                present.truncate(k_max);
+            }
+            present.iter().for_each(|i| keep[i * block.n_steps + k] = true);
+            if block.n_steps == 1 {
+                order.extend_from_slice(&present);
+            }
+        }
+        eval.check()?;
+    }
+    let mut block = block;
+    block.values.iter_mut().zip(&keep).filter(|(_, keep)| !**keep).for_each(|(v, _)| *v = ABSENT);
+    if block.n_steps == 1 {
+        let values = order.iter().map(|i| block.values[*i]).collect();
+        let rows = order.iter().map(|i| block.rows[*i].clone()).collect();
+        return Ok(Block { n_steps: 1, rows, values });
+    }
+    block.drop_empty();
+    Ok(block)
+}
+
+/// Tells whether a series is in the share `ratio` of all series, by a hash of its labels.
+fn in_ratio(labels: &Labels, ratio: f64) -> bool {
+    let mut bytes = Vec::new();
+    for (name, value) in labels {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(0xff);
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.push(0xff);
+    }
+    let offset = super::hash::xxh64(&bytes) as f64 / u64::MAX as f64;
+    if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio }
+}

@@ -1,0 +1,199 @@
+//! Series from the store, through a window and operations on single values, piece by piece: an
+//! aggregation over them never holds more than a piece of its input.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use greylight_store::read::{Select, Selection, SpanMs};
+use parking_lot::Mutex;
+
+use super::super::plan::{Grid, Node, SeriesNode, Shift, WindowSource};
+use super::super::syntax::{FunctionId, Span};
+use super::block::{Block, Row, is_absent};
+use super::elementwise::Op;
+use super::window::{self, Scratch, WindowSpec};
+use super::{Evaluator, Result, names_are_kept};
+
+/// How a series' samples become values at steps.
+#[derive(Debug)]
+enum Leaf {
+    Latest { grid: Grid, shift: Shift, times: bool },
+    Window(WindowSpec),
+}
+
+/// Selected series and what happens to each of them.
+#[derive(Debug)]
+pub(super) struct Chain {
+    selection: Box<dyn Selection>,
+    leaf: Leaf,
+    ops: Vec<Op>,
+    span: Span,
+}
+
+/// Values held while a piece is worked on: small enough for the cache of a core.
+const PIECE_VALUES: usize = 64 * 1024;
+/// The parts that threads share out; fixed, so that sums round alike on every machine.
+const PARTS: usize = 8;
+/// Fewer series than this are not worth a second thread.
+const PARALLEL_SERIES: usize = 512;
+
+impl Chain {
+    /// Opens the series behind a node, if that is what it is; `ops` are applied to each.
+    pub(super) fn open(eval: &Evaluator<'_>, node: &Node, grid: &Grid, ops: Vec<Op>) -> Result<Option<Self>> {
+        let (leaf, series, range_ms, span) = match node {
+            Node::Series(series) | Node::Timestamps(series) => {
+                let times = matches!(node, Node::Timestamps(_));
+                let leaf = Leaf::Latest { grid: *grid, shift: series.shift, times };
+                (leaf, series, eval.lookback_ms, Span::default())
+            }
+            Node::Window { func, window, params, .. } => {
+                let WindowSource::Series(series) = &window.source else { return Ok(None) };
+                let spec = eval.window_spec(*func, window, series.shift, params, grid)?;
+                (Leaf::Window(spec), series, window.range_ms, window.span)
+            }
+            _ => return Ok(None),
+        };
+        let selection = select(eval, series, grid, range_ms)?;
+        Ok(Some(Self { selection, leaf, ops, span }))
+    }
+
+    /// Returns all of it.
+    pub(super) fn block(&self, eval: &Evaluator<'_>, n_steps: usize) -> Result<Block> {
+        let parts = self.fold(eval, n_steps, |n| Block::new(n), |all: &mut Block, piece| {
+            all.append(piece);
+            Ok(())
+        })?;
+        Ok(parts.into_iter().reduce(|mut all, part| {
+            all.append(part);
+            all
+        }).unwrap_or_else(|| Block::new(n_steps)))
+    }
+
+    /// Folds the series piece by piece; one result for each part, in the order of series.
+    pub(super) fn fold<T: Send>(
+        &self,
+        eval: &Evaluator<'_>,
+        n_steps: usize,
+        start: impl Fn(usize) -> T + Sync,
+        step: impl Fn(&mut T, Block) -> Result<()> + Sync,
+    ) -> Result<Vec<T>> {
+        let n = self.selection.series().len();
+        let parts = if n >= PARALLEL_SERIES { PARTS } else { 1 };
+        let per_piece = (PIECE_VALUES / n_steps.max(1)).clamp(1, 1024);
+        let run = |part: usize| -> Result<T> {
+            let mut folded = start(n_steps);
+            let (mut at, end) = (n * part / parts, n * (part + 1) / parts);
+            while at < end {
+                let next = end.min(at + per_piece);
+                step(&mut folded, self.piece(eval, at..next, n_steps)?)?;
+                at = next;
+            }
+            Ok(folded)
+        };
+        in_parallel(parts, eval.n_threads, run)
+    }
+
+    fn piece(&self, eval: &Evaluator<'_>, series: Range<usize>, n_steps: usize) -> Result<Block> {
+        let mut block = Block::new(n_steps);
+        block.rows.reserve(series.len());
+        block.values.reserve(series.len() * n_steps);
+        let mut scratch = Scratch::default();
+        let labels = self.selection.series();
+        let mut noted = String::new();
+        self.selection.read(series, eval.budget, &mut |i, samples| {
+            let keeps = match &self.leaf {
+                Leaf::Latest { .. } => true,
+                Leaf::Window(spec) => names_are_kept(spec.func),
+            };
+            let at = block.push_absent(Row { labels: labels[i].clone(), drop_name: !keeps });
+            let values = &mut block.values[at * n_steps..];
+            match &self.leaf {
+                Leaf::Latest { grid, shift, times } => {
+                    let samples = (samples.t_ms, samples.values);
+                    window::latest_row(grid, shift, eval.lookback_ms, samples, *times, values);
+                    block.rows[at].drop_name = *times;
+                }
+                Leaf::Window(spec) => {
+                    let mut live = Scratch::default();
+                    let (t_ms, v) = live.live(samples.t_ms, samples.values);
+                    window::eval_row(spec, t_ms, v, values, &mut scratch);
+                }
+            }
+            if values.iter().all(|v| is_absent(*v)) {
+                block.rows.pop();
+                block.values.truncate(at * n_steps);
+                return;
+            }
+            if let Leaf::Window(spec) = &self.leaf {
+                self.note_name(eval, spec.func, labels[i].metric_name(), &mut noted);
+            }
+            for op in &self.ops {
+                op.apply(&mut block.rows[at], &mut block.values[at * n_steps..]);
+            }
+        })?;
+        Ok(block)
+    }
+
+    fn note_name(&self, eval: &Evaluator<'_>, func: FunctionId, name: &str, noted: &mut String) {
+        if matches!(func, FunctionId::Rate | FunctionId::Increase) && !name.is_empty() && name != noted.as_str() {
+            name.clone_into(noted);
+            eval.note_counter_name(name, self.span);
+        }
+    }
+}
+
+/// Selects what the windows of a grid may reach.
+pub(super) fn select(
+    eval: &Evaluator<'_>,
+    series: &SeriesNode,
+    grid: &Grid,
+    range_ms: i64,
+) -> Result<Box<dyn Selection>> {
+    let (first, last) = series.shift.bounds(grid);
+    // Windows are open on the left.
+    let span = SpanMs { start: first.saturating_sub(range_ms).saturating_add(1), end: last };
+    let select = Select { matchers: &series.matchers, span };
+    let selection = eval.source.select(eval.tenant, &select, eval.budget)?;
+    for text in selection.missing() {
+        eval.warn(format!("data is missing from this answer: {text}"));
+    }
+    Ok(selection)
+}
+
+/// Runs `n` jobs on at most `n_threads` threads; results come in order, the first fault ends all.
+fn in_parallel<T: Send>(n: usize, n_threads: usize, run: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    if n <= 1 || n_threads <= 1 {
+        return (0..n).map(run).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Option<Result<T>>>> = Mutex::new((0..n).map(|_| None).collect());
+    let work = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n {
+                return;
+            }
+            let result = run(i);
+            if result.is_err() {
+                next.store(n, Ordering::Relaxed);
+            }
+            done.lock()[i] = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..n_threads.min(n) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut out = Vec::with_capacity(n);
+    let mut results = done.into_inner();
+    // A fault may lie behind jobs that were then never started.
+    if let Some(at) = results.iter().position(|r| matches!(r, Some(Err(_)))) {
+        results.swap(0, at);
+    }
+    for result in results.into_iter().flatten() {
+        out.push(result?);
+    }
+    Ok(out)
+}

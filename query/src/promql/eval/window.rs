@@ -1,0 +1,247 @@
+//! Functions over the samples of a window, for all steps of one series in one pass.
+
+use super::super::plan::{Grid, Shift};
+use super::super::syntax::FunctionId;
+use super::block::ABSENT;
+use super::numeric;
+
+/// What every window of one evaluation shares.
+#[derive(Clone, Debug)]
+pub(super) struct WindowSpec {
+    pub(super) func: FunctionId,
+    pub(super) grid: Grid,
+    pub(super) shift: Shift,
+    pub(super) range_ms: i64,
+    /// A value for each step of each parameter.
+    pub(super) params: Vec<Vec<f64>>,
+}
+
+/// Space that is used again from series to series.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    t_ms: Vec<i64>,
+    values: Vec<f64>,
+    resets: Vec<usize>,
+    sorted: Vec<f64>,
+}
+
+impl Scratch {
+    /// Returns the samples without the marks of staleness.
+    pub(super) fn live<'a>(&'a mut self, t_ms: &'a [i64], values: &'a [f64]) -> (&'a [i64], &'a [f64]) {
+        if !values.iter().any(|v| greylight_store::read::is_stale(*v)) {
+            return (t_ms, values);
+        }
+        self.t_ms.clear();
+        self.values.clear();
+        for (t, v) in t_ms.iter().zip(values).filter(|(_, v)| !greylight_store::read::is_stale(**v)) {
+            self.t_ms.push(*t);
+            self.values.push(*v);
+        }
+        (&self.t_ms, &self.values)
+    }
+}
+
+/// Walks the windows of all steps: `f(step, from, to)` gets the samples `from..to`, which may be none.
+fn each_window(spec: &WindowSpec, t_ms: &[i64], mut f: impl FnMut(usize, usize, usize)) {
+    let (mut lo, mut hi) = (0, 0);
+    for k in 0..spec.grid.n {
+        // Open on the left, closed on the right.
+        let end = spec.shift.time(&spec.grid, k);
+        let start = end.saturating_sub(spec.range_ms);
+        while hi < t_ms.len() && t_ms[hi] <= end {
+            hi += 1;
+        }
+        while lo < hi && t_ms[lo] <= start {
+            lo += 1;
+        }
+        f(k, lo, hi);
+    }
+}
+
+/// Evaluates the function at each step; steps without an answer are left as they are, absent.
+/// The samples hold no mark of staleness.
+pub(super) fn eval_row(spec: &WindowSpec, t_ms: &[i64], values: &[f64], out: &mut [f64], scratch: &mut Scratch) {
+    use FunctionId as F;
+    if t_ms.is_empty() {
+        return;
+    }
+    match spec.func {
+        F::Rate | F::Increase | F::Delta => extrapolated(spec, t_ms, values, out, &mut scratch.resets),
+        F::Irate | F::Idelta => instant_delta(spec, t_ms, values, out),
+        F::QuantileOverTime => {
+            let sorted = &mut scratch.sorted;
+            each_window(spec, t_ms, |k, lo, hi| {
+                if lo < hi {
+                    sorted.clear();
+                    sorted.extend_from_slice(&values[lo..hi]);
+                    out[k] = numeric::quantile(spec.params[0][k], sorted);
+                }
+            });
+        }
+        F::MadOverTime => {
+            let sorted = &mut scratch.sorted;
+            each_window(spec, t_ms, |k, lo, hi| {
+                if lo < hi {
+                    sorted.clear();
+                    sorted.extend_from_slice(&values[lo..hi]);
+                    let median = numeric::quantile(0.5, sorted);
+                    sorted.iter_mut().for_each(|v| *v = (*v - median).abs());
+                    out[k] = numeric::quantile(0.5, sorted);
+                }
+            });
+        }
+        F::PredictLinear => each_window(spec, t_ms, |k, lo, hi| {
+            if hi - lo >= 2 {
+                let (slope, intercept) =
+                    numeric::linear_regression(&t_ms[lo..hi], &values[lo..hi], spec.grid.time(k));
+                out[k] = slope * spec.params[0][k] + intercept;
+            }
+        }),
+        F::DoubleExponentialSmoothing => each_window(spec, t_ms, |k, lo, hi| {
+            if hi - lo >= 2 {
+                out[k] = smooth(&values[lo..hi], spec.params[0][k], spec.params[1][k]);
+            }
+        }),
+        func => each_window(spec, t_ms, |k, lo, hi| {
+            if lo < hi {
+                out[k] = plain(func, &t_ms[lo..hi], &values[lo..hi]);
+            }
+        }),
+    }
+}
+
+/// Functions of the window's samples alone; at least one sample.
+fn plain(func: FunctionId, t_ms: &[i64], v: &[f64]) -> f64 {
+    use FunctionId as F;
+    match func {
+        F::AvgOverTime => numeric::mean(v),
+        F::SumOverTime => numeric::sum(v),
+        F::CountOverTime => v.len() as f64,
+        F::MinOverTime => v.iter().skip(1).fold(v[0], |m, x| if *x < m || m.is_nan() { *x } else { m }),
+        F::MaxOverTime => v.iter().skip(1).fold(v[0], |m, x| if *x > m || m.is_nan() { *x } else { m }),
+        F::StddevOverTime => numeric::variance(v).sqrt(),
+        F::StdvarOverTime => numeric::variance(v),
+        F::LastOverTime => v[v.len() - 1],
+        F::FirstOverTime => v[0],
+        F::PresentOverTime | F::AbsentOverTime => 1.0,
+        F::Changes => {
+            v.windows(2).filter(|w| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan())).count() as f64
+        }
+        F::Resets => v.windows(2).filter(|w| w[1] < w[0]).count() as f64,
+        F::Deriv if v.len() >= 2 => numeric::linear_regression(t_ms, v, t_ms[0]).0,
+        F::TsOfFirstOverTime => t_ms[0] as f64 / 1000.0,
+        F::TsOfLastOverTime => t_ms[t_ms.len() - 1] as f64 / 1000.0,
+        F::TsOfMinOverTime => time_of(t_ms, v, |x, m| x <= m),
+        F::TsOfMaxOverTime => time_of(t_ms, v, |x, m| x >= m),
+        _ => ABSENT,
+    }
+}
+
+fn time_of(t_ms: &[i64], v: &[f64], better: impl Fn(f64, f64) -> bool) -> f64 {
+    let mut best = 0;
+    for i in 1..v.len() {
+        if better(v[i], v[best]) || v[best].is_nan() {
+            best = i;
+        }
+    }
+    t_ms[best] as f64 / 1000.0
+}
+
+/// Holt's double exponential smoothing.
+fn smooth(v: &[f64], sf: f64, tf: f64) -> f64 {
+    let (mut s0, mut s1, mut b) = (0.0, v[0], v[1] - v[0]);
+    for (i, value) in v.iter().enumerate().skip(1) {
+        if i > 1 {
+            b = tf * (s1 - s0) + (1.0 - tf) * b;
+        }
+        let y = (1.0 - sf) * (s1 + b);
+        (s0, s1) = (s1, sf * value + y);
+    }
+    s1
+}
+
+/// `rate`, `increase`, `delta`: the change between the first and the last sample, stretched to the window.
+fn extrapolated(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64], resets: &mut Vec<usize>) {
+    let is_counter = spec.func != FunctionId::Delta;
+    let is_rate = spec.func == FunctionId::Rate;
+    resets.clear();
+    if is_counter {
+        resets.extend((1..v.len()).filter(|i| v[*i] < v[*i - 1]));
+    }
+    let range_s = spec.range_ms as f64 / 1000.0;
+    let mut first_reset = 0;
+    each_window(spec, t_ms, |k, lo, hi| {
+        if hi - lo < 2 {
+            return;
+        }
+        let (first, last) = (lo, hi - 1);
+        let mut change = v[last] - v[first];
+        while first_reset < resets.len() && resets[first_reset] <= first {
+            first_reset += 1;
+        }
+        for i in resets[first_reset..].iter().take_while(|i| **i <= last) {
+            change += v[i - 1];
+        }
+        let end = spec.shift.time(&spec.grid, k);
+        let start = end - spec.range_ms;
+        let mut to_start = (t_ms[first] - start) as f64 / 1000.0;
+        let mut to_end = (end - t_ms[last]) as f64 / 1000.0;
+        let sampled = (t_ms[last] - t_ms[first]) as f64 / 1000.0;
+        let between = sampled / (last - first) as f64;
+        // A gap longer than this means that the series begins or ends inside the window.
+        let threshold = between * 1.1;
+        if to_start >= threshold {
+            to_start = between / 2.0;
+        }
+        if is_counter && change > 0.0 && v[first] >= 0.0 {
+            // A counter cannot have been below zero.
+            let to_zero = sampled * (v[first] / change);
+            to_start = if to_zero < to_start { to_zero } else { to_start };
+        }
+        if to_end >= threshold {
+            to_end = between / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if is_rate {
+            factor /= range_s;
+        }
+        out[k] = change * factor;
+    });
+}
+
+/// `irate`, `idelta`: the change between the last two samples.
+fn instant_delta(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64]) {
+    let is_rate = spec.func == FunctionId::Irate;
+    each_window(spec, t_ms, |k, lo, hi| {
+        if hi - lo < 2 {
+            return;
+        }
+        let (a, b) = (hi - 2, hi - 1);
+        let change = if is_rate && v[b] < v[a] { v[b] } else { v[b] - v[a] };
+        out[k] = if is_rate { change / ((t_ms[b] - t_ms[a]) as f64 / 1000.0) } else { change };
+    });
+}
+
+/// The last live sample at or before each step, no older than the lookback; or its time in seconds.
+pub(super) fn latest_row(
+    grid: &Grid,
+    shift: &Shift,
+    lookback_ms: i64,
+    (t_ms, values): (&[i64], &[f64]),
+    times: bool,
+    out: &mut [f64],
+) {
+    let mut hi = 0;
+    for (k, slot) in out.iter_mut().enumerate() {
+        let at = shift.time(grid, k);
+        while hi < t_ms.len() && t_ms[hi] <= at {
+            hi += 1;
+        }
+        if hi == 0 || t_ms[hi - 1] <= at.saturating_sub(lookback_ms) {
+            continue;
+        }
+        // A mark of staleness has the bits of an absent value, and so needs no test of its own.
+        let value = values[hi - 1];
+        *slot = if times && !super::block::is_absent(value) { t_ms[hi - 1] as f64 / 1000.0 } else { value };
+    }
+}
