@@ -1,0 +1,355 @@
+//! The newest samples of a tenant, in memory.
+//!
+//! A head takes batches until it is frozen; its successor shares the registry of series, so that
+//! a series that goes on is not registered again. Series are spread over shards by the hash of
+//! their label bytes; a batch is grouped by shard first and locks each once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::chunk::Packer;
+use super::registry::{N_SHARDS, Registry, RegistryShard, Slot, shard_of};
+use super::samples::{ReadScratch, SeriesSamples};
+use super::segment::window_of;
+use crate::append::MetricBatch;
+use crate::read::SpanMs;
+
+/// Newest samples of one tenant, in memory; covered by the write-ahead log.
+#[derive(Debug)]
+pub struct Head {
+    registry: Arc<Registry>,
+    shards: [Mutex<Shard>; N_SHARDS],
+    n_series: AtomicUsize,
+    n_samples: AtomicU64,
+    bytes: AtomicUsize,
+    start: AtomicI64,
+    end: AtomicI64,
+}
+
+/// What a batch changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Series that the index had not held before.
+    pub n_new_series: usize,
+}
+
+/// A head that takes no more samples; as readable as before.
+#[derive(Clone, Debug)]
+pub struct FrozenHead(Arc<Head>);
+
+#[derive(Debug, Default)]
+struct Shard {
+    // By position in the registry's shard.
+    series: Vec<SeriesSamples>,
+    packer: Packer,
+}
+
+/// One series of a batch.
+struct Entry<'a> {
+    hash: u64,
+    labels: &'a [u8],
+    t_ms: &'a [i64],
+    values: &'a [f64],
+}
+
+#[derive(Default)]
+struct Growth {
+    n_new_series: usize,
+    n_begun: usize,
+    bytes: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Head {
+    /// Makes an empty head.
+    pub fn new() -> Self {
+        Self::over(Arc::default())
+    }
+
+    fn over(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            shards: Default::default(),
+            n_series: AtomicUsize::new(0),
+            n_samples: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
+            start: AtomicI64::new(i64::MAX),
+            end: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Makes the empty head that follows this one; it shares the index of series, so that series
+    /// that go on cost nothing again. When most of the index has had no sample here, the successor
+    /// begins an index of its own: this is how series that ended leave memory.
+    pub fn successor(&self) -> Self {
+        let n_known = self.registry.n_series();
+        // Twice, so that the work of beginning anew is paid by as many series that ended.
+        let mostly_ended = n_known > 2 * self.n_series() + 1024;
+        Self::over(if mostly_ended { Arc::default() } else { self.registry.clone() })
+    }
+
+    /// Takes a batch. Any order and any age of samples; of two at one time the later call answers.
+    /// The call never waits for a disk. Several threads may append at once.
+    pub fn append_batch(&self, batch: &MetricBatch) -> Applied {
+        let mut by_shard = [0u32; N_SHARDS + 1];
+        let mut span = SpanMs { start: i64::MAX, end: i64::MIN };
+        let mut entries = Vec::with_capacity(batch.n_series());
+        for (labels, t_ms, values) in batch.iter() {
+            let hash = xxh3_64(labels);
+            by_shard[shard_of(hash) + 1] += 1;
+            for &t in t_ms {
+                span = SpanMs { start: span.start.min(t), end: span.end.max(t) };
+            }
+            entries.push(Entry { hash, labels, t_ms, values });
+        }
+        // Before the samples: a reader may take the span for too wide, never for too narrow.
+        self.start.fetch_min(span.start, Ordering::AcqRel);
+        self.end.fetch_max(span.end, Ordering::AcqRel);
+        let order = grouped(&entries, &mut by_shard);
+        let mut growth = Growth::default();
+        let mut from = 0;
+        for (shard, &to) in by_shard[..N_SHARDS].iter().enumerate() {
+            if from < to {
+                self.append_shard(shard, &entries, &order[from as usize..to as usize], &mut growth);
+            }
+            from = to;
+        }
+        self.n_series.fetch_add(growth.n_begun, Ordering::Relaxed);
+        self.n_samples.fetch_add(batch.n_samples() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(growth.bytes, Ordering::Relaxed);
+        Applied { n_new_series: growth.n_new_series }
+    }
+
+    fn append_shard(&self, shard: usize, entries: &[Entry<'_>], order: &[u32], growth: &mut Growth) {
+        let mut names = self.registry.shard(shard).lock();
+        let mut samples = self.shards[shard].lock();
+        let n_new = growth.n_new_series;
+        for &i in order {
+            samples.append(&entries[i as usize], &mut names, growth);
+        }
+        self.registry.added(growth.n_new_series - n_new);
+    }
+
+    /// Turns this head into one that takes no more.
+    ///
+    /// Callers see to it that no `append_batch` runs or begins afterwards: the store puts the
+    /// successor into the snapshot while it keeps appenders out.
+    pub fn freeze(self: &Arc<Self>) -> FrozenHead {
+        FrozenHead(self.clone())
+    }
+
+    /// Returns about how much memory its samples hold; the index of series is not counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns times between which all samples lie.
+    pub fn span(&self) -> Option<SpanMs> {
+        let span = SpanMs { start: self.start.load(Ordering::Acquire), end: self.end.load(Ordering::Acquire) };
+        (span.start <= span.end).then_some(span)
+    }
+
+    /// Returns how many series have samples here.
+    pub fn n_series(&self) -> usize {
+        self.n_series.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many samples were taken, repeated ones included.
+    pub fn n_samples(&self) -> u64 {
+        self.n_samples.load(Ordering::Relaxed)
+    }
+
+    /// Returns the series that this head and those it shares them with have seen.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Locks all samples, for a look at many series.
+    pub(super) fn lock(&self) -> LockedHead<'_> {
+        LockedHead { shards: self.shards.each_ref().map(|shard| shard.lock()) }
+    }
+
+    /// Appends the samples of one series in a span, sorted by time and distinct in it.
+    pub(super) fn read(
+        &self,
+        slot: Slot,
+        span: SpanMs,
+        scratch: &mut ReadScratch,
+        t_ms: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) {
+        let shard = self.shards[usize::from(slot.shard)].lock();
+        if let Some(series) = shard.series.get(slot.at as usize) {
+            series.read(span, scratch, t_ms, values);
+        }
+    }
+}
+
+/// All samples of a head, locked. Appends wait meanwhile.
+pub(super) struct LockedHead<'a> {
+    shards: [MutexGuard<'a, Shard>; N_SHARDS],
+}
+
+impl LockedHead<'_> {
+    /// Tells whether a series may have a sample in a span.
+    pub(super) fn may_have(&self, slot: Slot, span: SpanMs) -> bool {
+        let series = self.shards[usize::from(slot.shard)].series.get(slot.at as usize);
+        series.and_then(SeriesSamples::span).is_some_and(|s| s.start <= span.end && span.start <= s.end)
+    }
+}
+
+// Turns counts (one place up) into ends, and returns the positions of entries grouped by shard.
+fn grouped(entries: &[Entry<'_>], by_shard: &mut [u32; N_SHARDS + 1]) -> Vec<u32> {
+    for i in 1..=N_SHARDS {
+        by_shard[i] += by_shard[i - 1];
+    }
+    let mut order = vec![0; entries.len()];
+    for (i, entry) in entries.iter().enumerate() {
+        // Starts become ends as the groups fill, in the order of the batch.
+        let at = &mut by_shard[shard_of(entry.hash)];
+        order[*at as usize] = i as u32;
+        *at += 1;
+    }
+    order
+}
+
+impl Shard {
+    #[inline]
+    fn append(&mut self, entry: &Entry<'_>, names: &mut RegistryShard, growth: &mut Growth) {
+        let (at, new) = names.find_or_add(entry.hash, entry.labels);
+        growth.n_new_series += usize::from(new);
+        let at = at as usize;
+        if self.series.len() <= at {
+            growth.bytes += (at + 1 - self.series.len()) * size_of::<SeriesSamples>();
+            self.series.resize_with(at + 1, SeriesSamples::default);
+        }
+        let series = &mut self.series[at];
+        growth.n_begun += usize::from(series.is_empty());
+        let before = series.heap_bytes();
+        for (&t, &value) in entry.t_ms.iter().zip(entry.values) {
+            series.push(t, value, &mut self.packer);
+        }
+        growth.bytes += series.heap_bytes() - before;
+    }
+}
+
+impl FrozenHead {
+    /// Returns the head, for reading.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.0
+    }
+
+    /// Returns the windows of a width that hold samples, in order.
+    pub(super) fn windows(&self, width_ms: i64) -> Vec<SpanMs> {
+        let mut starts = BTreeSet::new();
+        let mut last = None;
+        let start_of = |t_ms| window_of(t_ms, width_ms).start;
+        for series in self.0.lock().shards.iter().flat_map(|shard| &shard.series) {
+            let same = |a, b| start_of(a) == start_of(b);
+            series.for_each_time(same, |t_ms| {
+                let start = start_of(t_ms);
+                if last != Some(start) {
+                    starts.insert(start);
+                    last = Some(start);
+                }
+            });
+        }
+        starts.into_iter().map(|start| window_of(start, width_ms)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Labels;
+
+    fn labels(n: u8) -> Labels {
+        Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())]).unwrap()
+    }
+
+    fn batch(rows: &[(u8, i64, f64)]) -> MetricBatch {
+        let mut batch = MetricBatch::default();
+        for &(n, t, v) in rows {
+            batch.start_labels(&labels(n)).push(t, v);
+        }
+        batch
+    }
+
+    fn content(head: &Head) -> BTreeMap<(Labels, i64), u64> {
+        let view = head.registry().whole_view();
+        let mut rows = BTreeMap::new();
+        for (i, &slot) in view.slots.iter().enumerate() {
+            let (mut t, mut v) = (Vec::new(), Vec::new());
+            head.read(slot, SpanMs::ALL, &mut ReadScratch::default(), &mut t, &mut v);
+            let labels = view.table.labels(i as u32);
+            rows.extend(t.into_iter().zip(v).map(|(t, v)| ((labels.clone(), t), v.to_bits())));
+        }
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_holds_what_a_map_would(
+            batches in proptest::collection::vec(proptest::collection::vec((0u8..20, 0i64..300, any::<f64>()), 0..200), 1..6),
+        ) {
+            let head = Head::new();
+            let mut map = BTreeMap::new();
+            for rows in &batches {
+                head.append_batch(&batch(rows));
+                map.extend(rows.iter().map(|(n, t, v)| ((labels(*n), *t), v.to_bits())));
+            }
+            prop_assert_eq!(content(&head), map.clone());
+            let series: std::collections::BTreeSet<_> = map.keys().map(|k| k.0.clone()).collect();
+            prop_assert_eq!(head.n_series(), series.len());
+            prop_assert_eq!(head.n_samples() as usize, batches.iter().map(Vec::len).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn a_successor_is_empty_and_knows_the_series() {
+        let head = Arc::new(Head::new());
+        assert_eq!(head.append_batch(&batch(&[(1, 5, 1.0), (2, 6, 1.0)])).n_new_series, 2);
+        let frozen = head.freeze();
+        let next = frozen.head().successor();
+        assert_eq!((next.n_series(), next.span()), (0, None));
+        assert_eq!(next.append_batch(&batch(&[(1, 7, 2.0)])).n_new_series, 0);
+        assert_eq!(content(&next).len(), 1);
+        assert_eq!(content(frozen.head()).len(), 2);
+        assert_eq!(frozen.head().span(), Some(SpanMs { start: 5, end: 6 }));
+    }
+
+    #[test]
+    fn windows_are_those_with_samples() {
+        let head = Arc::new(Head::new());
+        head.append_batch(&batch(&[(1, -1, 0.0), (1, 99, 0.0), (2, 250, 0.0)]));
+        let starts: Vec<_> = head.freeze().windows(100).iter().map(|w| (w.start, w.end)).collect();
+        assert_eq!(starts, [(-100, -1), (0, 99), (200, 299)]);
+    }
+
+    #[test]
+    fn series_that_ended_leave_memory() {
+        let head = Head::new();
+        for n in 0..4_000u32 {
+            let mut one = MetricBatch::default();
+            one.start_sorted([("n", n.to_string().as_str())]).unwrap().push(0, 0.0);
+            head.append_batch(&one);
+        }
+        let kept = head.successor();
+        assert_eq!(kept.append_batch(&batch(&[(1, 0, 0.0)])).n_new_series, 1);
+        assert_eq!(kept.registry().n_series(), 4_001);
+        assert_eq!(kept.successor().registry().n_series(), 0);
+    }
+}

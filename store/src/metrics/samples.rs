@@ -1,0 +1,213 @@
+//! The newest samples of one series.
+
+use super::chunk::{Chunks, Packer, Unpacker};
+use crate::read::SpanMs;
+
+/// Samples that wait, unpacked, until they make a chunk. More would pack a little better and cost
+/// memory in every series; fewer would leave the chunk's header the larger part.
+pub(super) const TAIL_MAX: usize = 128;
+
+/// The samples of one series in a head: packed chunks and an unpacked tail.
+///
+/// The tail is sorted. A sample older than the chunks goes into the tail like any other; the chunk
+/// that comes of it then overlaps those before it, which readers sort out: the later chunk answers.
+#[derive(Debug)]
+pub(super) struct SeriesSamples {
+    chunks: Vec<u8>,
+    tail: Vec<(i64, f64)>,
+    chunks_end: i64,
+    start: i64,
+    n_chunked: u32,
+    overlaps: bool,
+}
+
+impl Default for SeriesSamples {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            tail: Vec::new(),
+            chunks_end: i64::MIN,
+            start: i64::MAX,
+            n_chunked: 0,
+            overlaps: false,
+        }
+    }
+}
+
+/// Arrays for reading, kept from one series to the next.
+#[derive(Debug, Default)]
+pub(super) struct ReadScratch {
+    unpacker: Unpacker,
+    sorted: Vec<(i64, f64)>,
+}
+
+impl SeriesSamples {
+    /// Takes a sample; one at the same time is replaced.
+    #[inline]
+    pub(super) fn push(&mut self, t_ms: i64, value: f64, packer: &mut Packer) {
+        if self.tail.len() == TAIL_MAX {
+            self.pack_tail(packer);
+        }
+        self.start = self.start.min(t_ms);
+        match self.tail.last() {
+            Some(last) if last.0 >= t_ms => self.insert(t_ms, value),
+            _ => {
+                if self.tail.len() == self.tail.capacity() {
+                    self.tail.reserve_exact(self.tail.len().max(4));
+                }
+                self.tail.push((t_ms, value));
+            }
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, t_ms: i64, value: f64) {
+        match self.tail.binary_search_by_key(&t_ms, |s| s.0) {
+            Ok(at) => self.tail[at].1 = value,
+            Err(at) => self.tail.insert(at, (t_ms, value)),
+        }
+    }
+
+    fn pack_tail(&mut self, packer: &mut Packer) {
+        let (Some(first), Some(last)) = (self.tail.first(), self.tail.last()) else { return };
+        self.overlaps |= self.n_chunked > 0 && first.0 <= self.chunks_end;
+        self.chunks_end = self.chunks_end.max(last.0);
+        self.n_chunked += self.tail.len() as u32;
+        if self.chunks.capacity() - self.chunks.len() < 2 * TAIL_MAX {
+            // A quarter more, not double: most of a head's memory is here.
+            self.chunks.reserve_exact(self.chunks.len() / 4 + 2 * TAIL_MAX);
+        }
+        packer.pack(&self.tail, &mut self.chunks);
+        self.tail.clear();
+    }
+
+    /// Tells whether there is no sample.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.n_chunked == 0
+    }
+
+    /// Returns the memory it holds beside itself.
+    #[inline]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.chunks.capacity() + self.tail.capacity() * size_of::<(i64, f64)>()
+    }
+
+    /// Returns the times of the first and the last sample.
+    pub(super) fn span(&self) -> Option<SpanMs> {
+        let last = self.tail.last().map_or(i64::MIN, |s| s.0).max(self.chunks_end);
+        (!self.is_empty()).then_some(SpanMs { start: self.start, end: last })
+    }
+
+    /// Calls `f` with the times of samples, but for those that lie between two of them for which
+    /// `same` says that this makes no difference.
+    pub(super) fn for_each_time(&self, same: impl Fn(i64, i64) -> bool, mut f: impl FnMut(i64)) {
+        let (mut unpacker, mut t_ms, mut values) = (Unpacker::default(), Vec::new(), Vec::new());
+        for chunk in Chunks(&self.chunks) {
+            f(chunk.span.start);
+            if !same(chunk.span.start, chunk.span.end) {
+                t_ms.clear();
+                values.clear();
+                unpacker.unpack(&chunk, &mut t_ms, &mut values);
+                t_ms.iter().for_each(|&t| f(t));
+            }
+        }
+        self.tail.iter().for_each(|s| f(s.0));
+    }
+
+    /// Appends the samples in a span, sorted by time and distinct in it.
+    pub(super) fn read(
+        &self,
+        span: SpanMs,
+        scratch: &mut ReadScratch,
+        t_ms: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) {
+        let start = t_ms.len();
+        for chunk in Chunks(&self.chunks) {
+            if chunk.span.end < span.start || span.end < chunk.span.start {
+                continue;
+            }
+            let from = t_ms.len();
+            scratch.unpacker.unpack(&chunk, t_ms, values);
+            cut(span, from, t_ms, values);
+        }
+        let from = self.tail.partition_point(|s| s.0 < span.start);
+        let to = self.tail.partition_point(|s| s.0 <= span.end);
+        let tail = &self.tail[from.min(to)..to];
+        t_ms.extend(tail.iter().map(|s| s.0));
+        values.extend(tail.iter().map(|s| s.1));
+        let tail_overlaps = self.n_chunked > 0 && self.tail.first().is_some_and(|s| s.0 <= self.chunks_end);
+        if self.overlaps || tail_overlaps {
+            last_write_wins(start, t_ms, values, &mut scratch.sorted);
+        }
+    }
+}
+
+/// Drops what lies outside a span from the sorted samples that begin at `from`.
+pub(super) fn cut(span: SpanMs, from: usize, t_ms: &mut Vec<i64>, values: &mut Vec<f64>) {
+    let end = from + t_ms[from..].partition_point(|&t| t <= span.end);
+    t_ms.truncate(end);
+    values.truncate(end);
+    let start = from + t_ms[from..].partition_point(|&t| t < span.start);
+    t_ms.drain(from..start);
+    values.drain(from..start);
+}
+
+/// Sorts the samples that begin at `from` by time; of several at one time the last one stays.
+pub(super) fn last_write_wins(
+    from: usize,
+    t_ms: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+    scratch: &mut Vec<(i64, f64)>,
+) {
+    if t_ms[from..].is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    scratch.clear();
+    scratch.extend(t_ms[from..].iter().copied().zip(values[from..].iter().copied()));
+    // Stable, so that those of one time stay in the order in which they were written.
+    scratch.sort_by_key(|s| s.0);
+    t_ms.truncate(from);
+    values.truncate(from);
+    for (i, sample) in scratch.iter().enumerate() {
+        if scratch.get(i + 1).is_none_or(|next| next.0 != sample.0) {
+            t_ms.push(sample.0);
+            values.push(sample.1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn samples_in_any_order_read_as_a_map_would(
+            runs in proptest::collection::vec((0i64..2_000, 1usize..300), 1..8),
+            span in (0i64..2_500, 0i64..2_500),
+        ) {
+            let (mut samples, mut packer) = (SeriesSamples::default(), Packer::default());
+            let mut map = BTreeMap::new();
+            let mut n = 0.0;
+            for (start, len) in runs {
+                for t in start..start + len as i64 {
+                    n += 1.0;
+                    samples.push(t, n, &mut packer);
+                    map.insert(t, n);
+                }
+            }
+            let (mut t, mut v) = (vec![7], vec![7.0]);
+            samples.read(SpanMs { start: span.0, end: span.1 }, &mut ReadScratch::default(), &mut t, &mut v);
+            let got: Vec<_> = t.into_iter().zip(v).skip(1).collect();
+            let want: Vec<_> = map.iter().filter(|s| span.0 <= *s.0 && *s.0 <= span.1).map(|(t, v)| (*t, *v)).collect();
+            prop_assert_eq!(got, want);
+            let whole = SpanMs { start: *map.keys().next().unwrap(), end: *map.keys().last().unwrap() };
+            prop_assert_eq!(samples.span(), Some(whole));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Segments of metrics: two Parquet files each, immutable.
+//!
+//! `<id>.samples.parquet` has one row a sample, sorted by series and time, and no labels;
+//! `<id>.series.parquet` has one row a series: its labels, and which rows of the other file are its.
+//! Series are numbered in the order of their label sets, so neighbours in meaning are neighbours on
+//! disk. Any Parquet reader reads both and joins them on `series_id`; ours goes by row ranges and
+//! the page index, and decodes only the pages that a selection touches.
+//!
+//! Columns of the samples:
+//!
+//! | column | type | encoding |
+//! |---|---|---|
+//! | `series_id` | INT32 | DELTA_BINARY_PACKED |
+//! | `time_ms` | INT64, timestamp in ms, UTC | DELTA_BINARY_PACKED |
+//! | `mantissa` | INT64 | DELTA_BINARY_PACKED |
+//! | `scale` | INT32 | DELTA_BINARY_PACKED |
+//! | `raw` | optional DOUBLE | PLAIN |
+//!
+//! The value is `raw` where there is one, else `mantissa / 10^scale` as a division of two doubles,
+//! which gives back the bits that came in. All pages are zstd with a checksum in the frame.
+//!
+//! Columns of the series: `series_id`, `labels` (map), `first_row`, `n_rows`, `start_ms`, `end_ms`,
+//! `step_ms` (above 0 where all times are that far apart), `scale` (-1 where rows differ), `has_raw`.
+
+mod file;
+mod page;
+mod row_reader;
+mod row_writer;
+mod series_file;
+mod index;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::head::FrozenHead;
+use super::samples::ReadScratch;
+use crate::disk::{Disk, DiskRead};
+use crate::model::{ErrorKind, TenantId};
+use crate::read::{ReadError, SpanMs};
+use crate::segment::{SegmentFile, SegmentIds, SegmentMeta, Table, folder};
+
+pub use index::IndexCache;
+pub(super) use index::SegmentIndex;
+pub(super) use row_reader::RowReader;
+pub(super) use series_file::SeriesRows;
+pub(super) use row_writer::Effort;
+use row_writer::RowWriter;
+use series_file::SeriesWriter;
+
+/// Width of the windows, aligned to UTC, that a sealed head is cut into.
+pub const WINDOW_MS: i64 = 2 * 3_600_000;
+
+/// Returns the window of a width in milliseconds that a time lies in.
+pub fn window_of(t_ms: i64, width_ms: i64) -> SpanMs {
+    let start = t_ms.div_euclid(width_ms).saturating_mul(width_ms);
+    SpanMs { start, end: start.saturating_add(width_ms - 1) }
+}
+
+/// Where new segments go and what they are called.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Whose data it is.
+    pub tenant: TenantId,
+    /// Names them.
+    pub ids: SegmentIds,
+    /// Orders writes, see [`SegmentMeta::sequence`].
+    pub sequence: u64,
+}
+
+/// Why a segment could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// The disk refused.
+    #[error("writing {path} failed")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An input of a merge could not be read.
+    #[error("reading an input failed")]
+    Input(#[from] ReadError),
+    /// The rows could not be encoded.
+    #[error("encoding {path} failed")]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+}
+
+impl SegmentError {
+    /// Says what the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Input(e) => e.kind(),
+            Self::Io { .. } | Self::Encode { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// One segment, open for reading. Its files stay readable while this lives, also after removal.
+#[derive(Debug)]
+pub struct Segment {
+    meta: SegmentMeta,
+    samples: Arc<dyn DiskRead>,
+    series: Arc<dyn DiskRead>,
+    cache: Arc<IndexCache>,
+}
+
+impl Segment {
+    /// Returns what the catalog knows of it.
+    pub fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// Returns its series and where their rows are, from the cache or from its files.
+    pub(super) fn index(&self) -> Result<Arc<SegmentIndex>, ReadError> {
+        self.cache.get_or_load(self.meta.id, || SegmentIndex::load(self))
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.cache.remove(self.meta.id);
+    }
+}
+
+/// Opens a segment. Reads nothing yet but the files' existence and length.
+///
+/// # Errors
+/// [`ReadError::Io`] or [`ReadError::Corrupt`] when a file is missing or of another length.
+pub fn open(disk: &Arc<dyn Disk>, meta: SegmentMeta, cache: &Arc<IndexCache>) -> Result<Arc<Segment>, ReadError> {
+    let [samples, series] = meta.files.as_slice() else {
+        let detail = format!("segment has {} files, a segment of metrics has 2", meta.files.len());
+        return Err(ReadError::Corrupt { path: meta.id.to_string(), detail });
+    };
+    let (samples, series) = (open_file(disk, samples)?, open_file(disk, series)?);
+    Ok(Arc::new(Segment { meta, samples, series, cache: cache.clone() }))
+}
+
+fn open_file(disk: &Arc<dyn Disk>, file: &SegmentFile) -> Result<Arc<dyn DiskRead>, ReadError> {
+    let path = file.path.display().to_string();
+    let corrupt = |detail: String| ReadError::Corrupt { path: path.clone(), detail };
+    let open = disk.open(&file.path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => corrupt("the file is missing".into()),
+        _ => ReadError::Io { path: path.clone(), source },
+    })?;
+    if open.len() != file.bytes {
+        return Err(corrupt(format!("it has {} bytes, the catalog says {}", open.len(), file.bytes)));
+    }
+    Ok(open)
+}
+
+/// Writes a frozen head as segments of level 0, one for each window that it has samples in.
+/// The files are durable when this returns, and nobody's yet: the caller's catalog makes them known.
+///
+/// # Errors
+/// [`SegmentError`]; files written until then are removed.
+pub fn write(target: &Target, frozen: &FrozenHead) -> Result<Vec<SegmentMeta>, SegmentError> {
+    let mut written: Vec<SegmentMeta> = Vec::new();
+    for window in frozen.windows(WINDOW_MS) {
+        match write_window(target, frozen, window) {
+            Ok(meta) => written.push(meta),
+            Err(e) => {
+                let paths = written.iter().flat_map(|m| &m.files).map(|f| &f.path);
+                // The first error is the one to tell; what stays behind has no entry in the catalog.
+                paths.for_each(|path| drop(target.disk.remove(path)));
+                return Err(e);
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn write_window(target: &Target, frozen: &FrozenHead, window: SpanMs) -> Result<SegmentMeta, SegmentError> {
+    let head = frozen.head();
+    let view = head.registry().whole_view();
+    let mut writer = SegmentWriter::create(target, window, 0, Effort::Quick)?;
+    let (mut scratch, mut t_ms, mut values) = (ReadScratch::default(), Vec::new(), Vec::new());
+    for (i, &slot) in view.slots.iter().enumerate() {
+        t_ms.clear();
+        values.clear();
+        head.read(slot, window, &mut scratch, &mut t_ms, &mut values);
+        if !t_ms.is_empty() {
+            writer.push(view.table.pairs(i as u32), &t_ms, &values)?;
+        }
+    }
+    writer.finish()
+}
+
+/// Writes one segment, series by series in the order of their label sets.
+#[derive(Debug)]
+pub(super) struct SegmentWriter<'a> {
+    target: &'a Target,
+    meta: SegmentMeta,
+    rows: Option<RowWriter>,
+    series: SeriesWriter,
+    done: bool,
+}
+
+impl<'a> SegmentWriter<'a> {
+    /// Begins a segment whose rows will all lie in `window`.
+    pub(super) fn create(target: &'a Target, window: SpanMs, level: u8, effort: Effort) -> Result<Self, SegmentError> {
+        let id = target.ids.next();
+        let folder = folder(&target.tenant, Table::Metrics, window.start);
+        target
+            .disk
+            .create_dir_all(&folder)
+            .map_err(|source| SegmentError::Io { path: folder.clone(), source })?;
+        let meta = SegmentMeta {
+            id,
+            tenant: target.tenant.clone(),
+            table: Table::Metrics,
+            level,
+            window,
+            span: SpanMs { start: i64::MAX, end: i64::MIN },
+            n_rows: 0,
+            n_series: 0,
+            sequence: target.sequence,
+            files: Vec::new(),
+        };
+        let path = folder.join(format!("{id}.samples.parquet"));
+        let rows = RowWriter::create(&target.disk, path, effort)?;
+        let series = SeriesWriter::new(folder.join(format!("{id}.series.parquet")));
+        Ok(Self { target, meta, rows: Some(rows), series, done: false })
+    }
+
+    /// Adds the next series: its labels, and at least one sample of strictly rising times.
+    pub(super) fn push<'p>(
+        &mut self,
+        labels: impl Iterator<Item = (&'p str, &'p str)>,
+        t_ms: &[i64],
+        values: &[f64],
+    ) -> Result<(), SegmentError> {
+        let rows = self.rows.as_mut().expect("rows are written until the segment is finished");
+        let placed = rows.push_series(t_ms, values)?;
+        self.meta.span.start = self.meta.span.start.min(placed.span.start);
+        self.meta.span.end = self.meta.span.end.max(placed.span.end);
+        self.meta.n_series += 1;
+        self.meta.n_rows += placed.n_rows;
+        self.series.push(&self.target.disk, labels, placed)
+    }
+
+    /// Makes both files and their folder durable.
+    pub(super) fn finish(mut self) -> Result<SegmentMeta, SegmentError> {
+        let rows = self.rows.take().expect("a segment is finished once");
+        let (samples, tail) = rows.finish()?;
+        self.meta.files.push(samples);
+        let series = self.series.finish(&self.target.disk, tail)?;
+        let folder = series.path.parent().map(PathBuf::from).unwrap_or_default();
+        self.meta.files.push(series);
+        self.target.disk.sync_dir(&folder).map_err(|source| SegmentError::Io { path: folder, source })?;
+        self.done = true;
+        Ok(self.meta.clone())
+    }
+}
+
+impl Drop for SegmentWriter<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // Best effort: files without an entry in the catalog are removed at the next start.
+            let paths = [self.rows.as_ref().map(RowWriter::path), Some(self.series.path())];
+            let written = self.meta.files.iter().map(|f| f.path.as_path());
+            paths.into_iter().flatten().chain(written).for_each(|path| drop(self.target.disk.remove(path)));
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! One answer from head, frozen heads and segments.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::head::{FrozenHead, Head};
+use super::registry::{IndexView, Slot};
+use super::samples::{ReadScratch, last_write_wins};
+use super::segment::{RowReader, Segment, SegmentIndex};
+use super::series_table::SeriesTable;
+use crate::model::{Labels, Matcher};
+use crate::read::{Budget, ReadError, Samples, Select, Selection, SpanMs};
+
+/// What a reader sees of one tenant's metrics: every row exactly once.
+#[derive(Clone, Debug)]
+pub struct TenantMetrics {
+    /// Takes what comes in.
+    pub head: Arc<Head>,
+    /// Being sealed, oldest first.
+    pub frozen: Vec<FrozenHead>,
+    /// Sealed, in any order.
+    pub segments: Vec<Arc<Segment>>,
+    /// What cannot be read, one sentence a segment.
+    pub missing: Vec<(SpanMs, String)>,
+}
+
+/// Something that holds samples.
+#[derive(Debug)]
+enum Part {
+    Segment(Arc<Segment>, Arc<SegmentIndex>),
+    Head(Arc<Head>, Vec<Slot>),
+}
+
+/// A series that was found, and the last of its places in the list of all.
+#[derive(Debug)]
+struct Found {
+    labels: Labels,
+    last_place: u32,
+}
+
+/// Where a series is in one part, and the place before it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    part: u32,
+    // Series of a segment, or position in the slots of a head.
+    id: u32,
+    before: u32,
+}
+
+const NONE: u32 = u32::MAX;
+// Samples that are read between two looks at the budget: well under half a millisecond's work.
+const CHARGE_EVERY: usize = 32 << 10;
+
+/// Series found over a snapshot.
+#[derive(Debug)]
+struct Selected {
+    parts: Vec<Part>,
+    labels: Vec<Labels>,
+    // Places of each series, oldest first.
+    ends: Vec<u32>,
+    places: Vec<(u32, u32)>,
+    span: SpanMs,
+    missing: Vec<String>,
+}
+
+fn overlap(a: SpanMs, b: SpanMs) -> bool {
+    a.start <= b.end && b.start <= a.end
+}
+
+impl TenantMetrics {
+    /// Finds series; see [`MetricSource::select`](crate::read::MetricSource::select).
+    ///
+    /// # Errors
+    /// [`ReadError`] when a limit is passed, the work was cancelled or an index cannot be read.
+    pub fn select(&self, select: &Select<'_>, budget: &Budget) -> Result<Box<dyn Selection>, ReadError> {
+        let mut union = Union::default();
+        let mut parts = Vec::new();
+        for segment in self.segments_in(select.span) {
+            let index = segment.index()?;
+            let ids = series_of(&index, select.matchers, select.span);
+            if !ids.is_empty() {
+                union.add(parts.len() as u32, &TableSeries { table: &index.table, ids: &ids }, budget)?;
+                parts.push(Part::Segment(segment, index));
+            }
+            budget.check()?;
+        }
+        for head in self.heads() {
+            let view = head.registry().view();
+            let (ids, fresh) = series_of_head(head, &view, select.matchers, select.span);
+            let mut slots: Vec<Slot> = ids.iter().map(|&id| view.slots[id as usize]).collect();
+            let part = parts.len() as u32;
+            union.add(part, &HeadSeries(TableSeries { table: &view.table, ids: &ids }), budget)?;
+            union.add(part, &FreshSeries { series: &fresh, first_id: slots.len() as u32 }, budget)?;
+            slots.extend(fresh.iter().map(|f| f.1));
+            if !slots.is_empty() {
+                parts.push(Part::Head(head.clone(), slots));
+            }
+        }
+        Ok(Box::new(union.finish(parts, select.span, self.missing_in(select.span))))
+    }
+
+    /// Names labels; see [`MetricSource::label_names`](crate::read::MetricSource::label_names).
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    pub fn label_names(
+        &self,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut names = BTreeSet::new();
+        let mut add = |name: &str| {
+            if !names.contains(name) {
+                names.insert(name.to_string());
+            }
+        };
+        self.for_each_table(sets, span, budget, |table, ids, fresh| {
+            table.names_of(ids, &mut add);
+            fresh.iter().flat_map(|(labels, _)| labels.iter()).for_each(|(name, _)| add(name));
+        })?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Lists a label's values; see [`MetricSource::label_values`](crate::read::MetricSource::label_values).
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    pub fn label_values(
+        &self,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut values = BTreeSet::new();
+        let mut add = |value: &str| {
+            if !values.contains(value) {
+                values.insert(value.to_string());
+            }
+        };
+        self.for_each_table(sets, span, budget, |table, ids, fresh| {
+            table.values_of(name, ids, &mut add);
+            fresh.iter().filter_map(|(labels, _)| labels.get(name)).for_each(&mut add);
+        })?;
+        Ok(values.into_iter().collect())
+    }
+
+    // Calls `f` with each table and those of its series that match any set; `None` is all of them.
+    fn for_each_table(
+        &self,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+        mut f: impl FnMut(&SeriesTable, Option<&[u32]>, &[(Labels, Slot)]),
+    ) -> Result<(), ReadError> {
+        let everything = [Vec::new()];
+        let sets = if sets.is_empty() { &everything } else { sets };
+        let all = sets.iter().any(Vec::is_empty);
+        for segment in self.segments_in(span) {
+            let index = segment.index()?;
+            let inside = span.start <= segment.meta().span.start && segment.meta().span.end <= span.end;
+            if all && inside {
+                f(&index.table, None, &[]);
+            } else {
+                for set in sets {
+                    f(&index.table, Some(&series_of(&index, set, span)), &[]);
+                }
+            }
+            budget.check()?;
+        }
+        for head in self.heads() {
+            let view = head.registry().view();
+            for set in sets {
+                let (ids, fresh) = series_of_head(head, &view, set, span);
+                f(&view.table, Some(&ids), &fresh);
+            }
+            budget.check()?;
+        }
+        Ok(())
+    }
+
+    fn heads(&self) -> impl Iterator<Item = &Arc<Head>> {
+        self.frozen.iter().map(FrozenHead::head).chain([&self.head])
+    }
+
+    // In order of writing; or in order of time, which spares readers the sorting, where it is all the same.
+    fn segments_in(&self, span: SpanMs) -> Vec<Arc<Segment>> {
+        let within = |s: &&Arc<Segment>| overlap(s.meta().span, span);
+        let mut segments: Vec<_> = self.segments.iter().filter(within).cloned().collect();
+        segments.sort_by_key(|s| s.meta().span.start);
+        if !segments.is_sorted_by(|a, b| a.meta().span.end < b.meta().span.start) {
+            segments.sort_by_key(|s| (s.meta().sequence, s.meta().id));
+        }
+        segments
+    }
+
+    fn missing_in(&self, span: SpanMs) -> Vec<String> {
+        self.missing.iter().filter(|m| overlap(m.0, span)).map(|m| m.1.clone()).collect()
+    }
+}
+
+fn series_of(index: &SegmentIndex, matchers: &[Matcher], span: SpanMs) -> Vec<u32> {
+    let mut ids = index.table.select(matchers);
+    ids.retain(|&id| overlap(index.rows[id as usize].span, span));
+    ids
+}
+
+fn series_of_head(
+    head: &Head,
+    view: &IndexView,
+    matchers: &[Matcher],
+    span: SpanMs,
+) -> (Vec<u32>, Vec<(Labels, Slot)>) {
+    if !head.span().is_some_and(|s| overlap(s, span)) {
+        return (Vec::new(), Vec::new());
+    }
+    let mut ids = view.table.select(matchers);
+    let mut fresh: Vec<(Labels, Slot)> =
+        view.fresh.iter().filter(|f| matchers.iter().all(|m| m.matches_labels(&f.0))).cloned().collect();
+    let locked = head.lock();
+    ids.retain(|&id| locked.may_have(view.slots[id as usize], span));
+    fresh.retain(|f| locked.may_have(f.1, span));
+    drop(locked);
+    fresh.sort_by(|a, b| a.0.cmp(&b.0));
+    (ids, fresh)
+}
+
+/// Series of one part, in the order of their label sets.
+trait SeriesList {
+    fn len(&self) -> usize;
+    fn cmp(&self, i: usize, labels: &Labels) -> Ordering;
+    fn labels(&self, i: usize) -> Labels;
+    fn id(&self, i: usize) -> u32;
+}
+
+struct TableSeries<'a> {
+    table: &'a SeriesTable,
+    ids: &'a [u32],
+}
+
+impl SeriesList for TableSeries<'_> {
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn cmp(&self, i: usize, labels: &Labels) -> Ordering {
+        self.table.cmp(self.ids[i], labels)
+    }
+
+    fn labels(&self, i: usize) -> Labels {
+        self.table.labels(self.ids[i])
+    }
+
+    fn id(&self, i: usize) -> u32 {
+        self.ids[i]
+    }
+}
+
+/// Series of a head: named by their position among the slots that were found.
+struct HeadSeries<'a>(TableSeries<'a>);
+
+impl SeriesList for HeadSeries<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn cmp(&self, i: usize, labels: &Labels) -> Ordering {
+        self.0.cmp(i, labels)
+    }
+
+    fn labels(&self, i: usize) -> Labels {
+        self.0.labels(i)
+    }
+
+    fn id(&self, i: usize) -> u32 {
+        i as u32
+    }
+}
+
+struct FreshSeries<'a> {
+    series: &'a [(Labels, Slot)],
+    first_id: u32,
+}
+
+impl SeriesList for FreshSeries<'_> {
+    fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn cmp(&self, i: usize, labels: &Labels) -> Ordering {
+        self.series[i].0.cmp(labels)
+    }
+
+    fn labels(&self, i: usize) -> Labels {
+        self.series[i].0.clone()
+    }
+
+    fn id(&self, i: usize) -> u32 {
+        self.first_id + i as u32
+    }
+}
+
+/// The union of series of several parts, built part by part.
+#[derive(Debug, Default)]
+struct Union {
+    found: Vec<Found>,
+    places: Vec<Place>,
+}
+
+impl Union {
+    /// Merges a part's series into those found before.
+    fn add(&mut self, part: u32, list: &impl SeriesList, budget: &Budget) -> Result<(), ReadError> {
+        if list.len() == 0 {
+            return Ok(());
+        }
+        let n_before = self.found.len();
+        let mut old = std::mem::replace(&mut self.found, Vec::with_capacity(n_before.max(list.len())));
+        if n_before == 0 {
+            // Before their labels are made: this may be all that there are.
+            budget.charge_series(list.len())?;
+        }
+        let mut old = old.drain(..).peekable();
+        for i in 0..list.len() {
+            let mut before = NONE;
+            let mut labels = None;
+            while let Some(next) = old.peek() {
+                match list.cmp(i, &next.labels) {
+                    Ordering::Greater => self.found.extend(old.next()),
+                    Ordering::Less => break,
+                    Ordering::Equal => {
+                        before = next.last_place;
+                        labels = old.next().map(|found| found.labels);
+                        break;
+                    }
+                }
+            }
+            let last_place = self.places.len() as u32;
+            self.places.push(Place { part, id: list.id(i), before });
+            let labels = labels.unwrap_or_else(|| list.labels(i));
+            self.found.push(Found { labels, last_place });
+        }
+        self.found.extend(old);
+        if n_before > 0 {
+            budget.charge_series(self.found.len() - n_before)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self, parts: Vec<Part>, span: SpanMs, missing: Vec<String>) -> Selected {
+        let mut ends = Vec::with_capacity(self.found.len());
+        let mut places = Vec::with_capacity(self.places.len());
+        let mut labels = Vec::with_capacity(self.found.len());
+        for found in self.found {
+            let start = places.len();
+            let mut at = found.last_place;
+            while let Some(place) = self.places.get(at as usize) {
+                places.push((place.part, place.id));
+                at = place.before;
+            }
+            places[start..].reverse();
+            ends.push(places.len() as u32);
+            labels.push(found.labels);
+        }
+        Selected { parts, labels, ends, places, span, missing }
+    }
+}
+
+/// What one call of `read` keeps from one series to the next.
+#[derive(Default)]
+struct Reading {
+    readers: Vec<Option<RowReader>>,
+    scratch: ReadScratch,
+    sorted: Vec<(i64, f64)>,
+    t_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Selected {
+    fn read_series(&self, i: usize, reading: &mut Reading) -> Result<(), ReadError> {
+        reading.t_ms.clear();
+        reading.values.clear();
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        for &(part, id) in &self.places[start as usize..self.ends[i] as usize] {
+            let (t_ms, values) = (&mut reading.t_ms, &mut reading.values);
+            match &self.parts[part as usize] {
+                Part::Segment(segment, index) => reading.readers[part as usize]
+                    .get_or_insert_with(|| RowReader::new(segment.clone(), index.clone()))
+                    .read(id, self.span, t_ms, values)?,
+                Part::Head(head, slots) => {
+                    head.read(slots[id as usize], self.span, &mut reading.scratch, t_ms, values);
+                }
+            }
+        }
+        last_write_wins(0, &mut reading.t_ms, &mut reading.values, &mut reading.sorted);
+        Ok(())
+    }
+}
+
+impl Selection for Selected {
+    fn series(&self) -> &[Labels] {
+        &self.labels
+    }
+
+    fn read(
+        &self,
+        series: Range<usize>,
+        budget: &Budget,
+        sink: &mut dyn FnMut(usize, Samples<'_>),
+    ) -> Result<(), ReadError> {
+        let mut reading = Reading::default();
+        reading.readers.resize_with(self.parts.len(), || None);
+        let mut n_read = 0;
+        for i in series {
+            self.read_series(i, &mut reading)?;
+            n_read += reading.t_ms.len();
+            if n_read >= CHARGE_EVERY {
+                budget.charge_samples(std::mem::take(&mut n_read))?;
+            }
+            sink(i, Samples { t_ms: &reading.t_ms, values: &reading.values });
+        }
+        budget.charge_samples(n_read)
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.missing.clone()
+    }
+}
