@@ -1,0 +1,133 @@
+//! What the sides of a check delivered, interval by interval: the domain form of the contract's `D`.
+
+use indexmap::IndexMap;
+
+/// One side's data of one check. Missing intervals are left out or `None`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// For kinds `ratio` and `count`.
+    Counts(Counts),
+    /// For kind `mean`.
+    Values(Vec<Series>),
+    /// For kind `distribution`, as buckets.
+    Histogram(Histogram),
+    /// For kind `distribution`, as raw values.
+    Raw(Values),
+    /// For kind `patterns`.
+    Patterns(PatternCounts),
+}
+
+/// Events over trials or exposure.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Counts {
+    /// Starts of intervals, in epoch milliseconds, ascending.
+    pub t_ms: Vec<i64>,
+    /// Events of each interval.
+    pub events: Vec<Option<f64>>,
+    /// Trials (ratio) or exposure (count) of each interval.
+    pub exposure: Vec<Option<f64>>,
+    /// The same by unit, where known.
+    pub units: IndexMap<String, Counts>,
+}
+
+/// Values of one instance.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Series {
+    /// The unit's name.
+    pub instance: String,
+    /// Starts of intervals, in epoch milliseconds, ascending.
+    pub t_ms: Vec<i64>,
+    /// Value of each interval.
+    pub v: Vec<Option<f64>>,
+}
+
+/// Bucket counts.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Histogram {
+    /// Starts of intervals, in epoch milliseconds, ascending.
+    pub t_ms: Vec<i64>,
+    /// Upper edges of the buckets, ascending, the last `+Inf`.
+    pub le: Vec<f64>,
+    /// A bucket's own count (not cumulated), an interval a row.
+    pub counts: Vec<Option<Vec<f64>>>,
+    /// The same by unit, where known.
+    pub units: IndexMap<String, Histogram>,
+}
+
+/// Raw values.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Values {
+    /// Starts of intervals, in epoch milliseconds, ascending.
+    pub t_ms: Vec<i64>,
+    /// All values of each interval.
+    pub values: Vec<Option<Vec<f64>>>,
+}
+
+/// Counts of log patterns.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PatternCounts {
+    /// Starts of intervals, in epoch milliseconds, ascending.
+    pub t_ms: Vec<i64>,
+    /// Records of each interval.
+    pub records: Vec<Option<f64>>,
+    /// Exposure of each interval; the records where absent.
+    pub trials: Option<Vec<Option<f64>>>,
+    /// Patterns by id.
+    pub patterns: IndexMap<String, Pattern>,
+}
+
+/// One log pattern's counts.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Pattern {
+    /// The template.
+    pub text: String,
+    /// Its severity's word.
+    pub severity: Option<String>,
+    /// Records of each interval.
+    pub counts: Vec<Option<f64>>,
+}
+
+/// Both sides.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Sides {
+    /// The released version's data.
+    pub baseline: Option<Data>,
+    /// The candidate's data.
+    pub canary: Option<Data>,
+}
+
+/// All data of one check.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CheckData {
+    /// Since the phase began.
+    pub run: Sides,
+    /// Before the release.
+    pub pre: Sides,
+}
+
+impl Data {
+    /// Counts the numbers it holds.
+    pub fn n_rows(&self) -> u64 {
+        let rows = match self {
+            Self::Counts(counts) => counts.t_ms.len(),
+            Self::Values(series) => series.iter().map(|series| series.t_ms.len()).sum(),
+            Self::Histogram(histogram) => histogram.t_ms.len(),
+            Self::Raw(values) => values.values.iter().flatten().map(Vec::len).sum(),
+            Self::Patterns(patterns) => patterns.t_ms.len() * (1 + patterns.patterns.len()),
+        };
+        rows as u64
+    }
+
+    /// Returns the first and the last start of an interval.
+    pub fn span_ms(&self) -> Option<(i64, i64)> {
+        let ends = |t_ms: &[i64]| Some((*t_ms.first()?, *t_ms.last()?));
+        match self {
+            Self::Counts(counts) => ends(&counts.t_ms),
+            Self::Values(series) => (series.iter().filter_map(|series| ends(&series.t_ms)))
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
+            Self::Histogram(histogram) => ends(&histogram.t_ms),
+            Self::Raw(values) => ends(&values.t_ms),
+            Self::Patterns(patterns) => ends(&patterns.t_ms),
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! Mean checks, and counts too large for the binomial: procedure M on a series of differences.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::policy::{Amount, Check, Harm};
+use crate::stats::boundary::Boundary;
+use crate::stats::means::{FIRST_LOOK, GO_HISTORY_MIN, Means, MeansLook, Sieve};
+use crate::verdict::{Effect, Measure, Sizes, UnitValue, Values};
+
+use super::check::{Budget, Direction, Lack, Outcome, directions, rescaled};
+use super::counts::CountCells;
+use super::data::Series;
+use super::grid::{Cells, Grid, Stretch, align_pre};
+
+/// A series of differences tested for a shift, in one direction or both.
+#[derive(Clone, Debug)]
+pub(super) struct ShiftTest {
+    sides: Vec<(Direction, Means)>,
+    levels: Arc<Boundary>,
+    shown: Arc<Boundary>,
+    go_levels: Arc<Boundary>,
+}
+
+/// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    /// Differences since the phase began, NaN where missing or warming up.
+    pub(super) values: &'a [f64],
+    /// Known change of the variance; 1 for none.
+    pub(super) noise: f64,
+    /// Whether units changed in a way whose noise is unknown.
+    pub(super) is_unsettled: bool,
+    pub(super) tolerated: [f64; 2],
+    pub(super) margin: Option<[f64; 2]>,
+}
+
+/// What a [`ShiftTest`] answers.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) p_harm: f64,
+    pub(super) level: f64,
+    pub(super) is_harm_crossed: bool,
+    pub(super) p_go: Option<f64>,
+    pub(super) level_go: f64,
+    pub(super) is_recent_beyond: bool,
+    pub(super) is_faded: bool,
+    pub(super) estimate: Option<f64>,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) information: f64,
+    pub(super) looks_left: Option<(usize, usize)>,
+}
+
+const RECENT: usize = 10;
+
+impl ShiftTest {
+    /// - `make`: prepares the history for a direction's sign.
+    /// - `n_tests`: how many tests share the check's budget.
+    pub(super) fn new(harm: Harm, budget: &Budget, n_tests: f64, make: impl Fn(f64) -> Means) -> Self {
+        let sides: Vec<_> = directions(harm).iter().map(|one| (*one, make(one.sign()))).collect();
+        let n_sides = sides.len() as f64;
+        Self {
+            sides,
+            levels: budget.part(n_tests * n_sides),
+            shown: budget.part(1.0),
+            go_levels: budget.go(),
+        }
+    }
+
+    pub(super) fn n_history(&self) -> usize {
+        self.sides[0].1.n_history()
+    }
+
+    pub(super) fn look(&self, question: &Question<'_>) -> Answer {
+        let t = question.values.iter().filter(|value| value.is_finite()).count();
+        let (level, shown) = (self.levels.nominal(t), self.shown.nominal(t));
+        let mut answer = Answer {
+            p_harm: 1.0,
+            level: shown,
+            is_harm_crossed: false,
+            p_go: question.margin.map(|_| 0.0),
+            level_go: self.go_levels.nominal(t),
+            is_recent_beyond: question.margin.is_none(),
+            is_faded: false,
+            estimate: None,
+            low: f64::NEG_INFINITY,
+            high: f64::INFINITY,
+            information: 0.0,
+            looks_left: question.margin.map(|_| (0, 0)),
+        };
+        for (idx, (direction, means)) in self.sides.iter().enumerate() {
+            let sign = direction.sign();
+            let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
+            let look = means.look(&values, question.noise);
+            let p = look.p_harm(question.tolerated[idx]);
+            let may_refuse = !(question.is_unsettled && t < FIRST_LOOK);
+            answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
+            answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
+            if idx == 0 {
+                let (low, high) = look.interval(level);
+                (answer.low, answer.high) = if sign > 0.0 { (low, high) } else { (-high, -low) };
+                answer.estimate = look.estimate().map(|estimate| sign * estimate);
+                answer.information = look.information();
+            }
+            if let (Some(margin), Some(p_go)) = (question.margin, answer.p_go) {
+                answer.p_go = Some(p_go.max(look.p_go(margin[idx])));
+                answer.is_recent_beyond |= is_beyond(&values, means, margin[idx]);
+                answer.is_faded |= has_faded(&values, means, margin[idx]);
+                let left = self.looks_left(&look, margin[idx], t);
+                answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
+            }
+        }
+        answer
+    }
+
+    fn looks_left(&self, look: &MeansLook, margin: f64, t: usize) -> Option<(usize, usize)> {
+        let n = self.go_levels.n_looks();
+        let estimate = look.estimate()?;
+        let first = |shift: f64| {
+            let is_enough = |later: usize| {
+                look.p_go_later(margin, shift, later as f64 / t as f64) <= self.go_levels.nominal(later)
+            };
+            if t >= n || !is_enough(n) {
+                return None;
+            }
+            let (mut short, mut enough) = (t, n);
+            while enough - short > 1 {
+                let middle = usize::midpoint(short, enough);
+                if is_enough(middle) { enough = middle } else { short = middle }
+            }
+            Some(enough - t)
+        };
+        let low = first(estimate - look.standard_error())?;
+        Some((low, first(estimate).unwrap_or(n - t)))
+    }
+
+    /// Runs the harm side over a stretch of the history of `values`, as if a release had begun at `start`.
+    pub(super) fn placebo_alarm(&self, values: &[f64], start: usize, tolerated: [f64; 2]) -> bool {
+        (self.sides.iter().enumerate()).any(|(idx, (direction, _))| {
+            let signed: Vec<f64> = values.iter().map(|value| direction.sign() * value).collect();
+            // The guards are cheap and nearly always say no; the rest is prepared when they do not.
+            let sieve = Sieve::new(&signed[..start]);
+            let mut means = None;
+            let end = (start + self.levels.n_looks()).min(signed.len());
+            let mut t = 0;
+            (start..end).any(|now| {
+                t += usize::from(signed[now].is_finite());
+                let (release, level) = (&signed[start..=now], self.levels.nominal(t));
+                sieve.may_cross(release, tolerated[idx], level) && {
+                    let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
+                    means.look(release, 1.0).p_harm(tolerated[idx]) <= level
+                }
+            })
+        })
+    }
+}
+
+fn mean_of<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+    sum / n
+}
+
+fn is_beyond(values: &[f64], means: &Means, margin: f64) -> bool {
+    let recent = values.iter().rev().filter(|value| value.is_finite()).take(RECENT);
+    mean_of(recent) - means.history_mean() > margin
+}
+
+/// Tells whether the first ten intervals lay beyond the margin and the last ten lie below half of it.
+fn has_faded(values: &[f64], means: &Means, margin: f64) -> bool {
+    let present = || values.iter().filter(|value| value.is_finite());
+    if present().count() < 2 * RECENT {
+        return false;
+    }
+    let first = mean_of(present().take(RECENT)) - means.history_mean();
+    let last = mean_of(present().rev().take(RECENT)) - means.history_mean();
+    first > margin && last < 0.5 * margin
+}
+
+/// Whether values are compared as they are or by their logarithms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scale {
+    Linear,
+    /// A value that is not positive counts as the floor.
+    Log { floor: f64 },
+}
+
+impl Scale {
+    fn apply(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Log { floor } => value.max(floor).ln(),
+        }
+    }
+}
+
+/// A check on means under way.
+#[derive(Clone, Debug)]
+pub(super) struct MeanCheck {
+    harm: Harm,
+    tolerated: Amount,
+    margin: Option<Amount>,
+    budget: Budget,
+    /// History by host (or one stand-in host for counts) and side.
+    pre: [IndexMap<String, Cells<f64>>; 2],
+    /// What `1/n` was in the history, for counted things.
+    pre_noise: Option<f64>,
+    has_history: [bool; 2],
+    scale: Scale,
+    test: ShiftTest,
+    /// Differences of the history.
+    pre_values: Vec<f64>,
+    /// Hosts of both sides that the halves of the baseline were scaled to.
+    scaled_to: (usize, usize),
+    unit: &'static str,
+}
+
+/// The run's data of a [`MeanCheck`]: values by host and side, and for counted things `1/n` an interval.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MeanRun {
+    pub(super) hosts: [IndexMap<String, Cells<f64>>; 2],
+    pub(super) inverse_n: Option<Vec<f64>>,
+}
+
+/// Places the series of one side by instance.
+pub(super) fn hosts(stretch: Stretch<'_>, series: &[Series]) -> IndexMap<String, Cells<f64>> {
+    series.iter().map(|one| (one.instance.clone(), stretch.series(one))).collect()
+}
+
+/// Turns counts into the interval's shares, one stand-in host a side.
+pub(super) fn shares(sides: &[CountCells; 2]) -> MeanRun {
+    let share = |cells: &CountCells| -> IndexMap<String, Cells<f64>> {
+        let values = cells.iter().map(|cell| cell.filter(|(_, n)| *n > 0.0).map(|(x, n)| x / n)).collect();
+        IndexMap::from([(String::new(), values)])
+    };
+    let inverse = sides[0].iter().zip(&sides[1]).map(|pair| match pair {
+        (Some((_, baseline)), Some((_, canary))) if *baseline > 0.0 && *canary > 0.0 => 1.0 / baseline + 1.0 / canary,
+        _ => f64::NAN,
+    });
+    MeanRun { inverse_n: Some(inverse.collect()), hosts: [share(&sides[0]), share(&sides[1])] }
+}
+
+impl MeanCheck {
+    pub(super) fn new(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> Self {
+        let MeanRun { hosts: mut sides, inverse_n } = pre;
+        let [baseline, canary] = &mut sides;
+        align_pre(&mut baseline.values_mut().chain(canary.values_mut()).collect::<Vec<_>>());
+        let has_history = [0, 1].map(|side| n_present(&sides[side]) > 0);
+        let margin = check.margin.as_ref().map(|margin| margin.amount);
+        let mut new = Self {
+            harm: check.harm,
+            tolerated: check.tolerated,
+            margin,
+            test: ShiftTest::new(check.harm, &budget, 1.0, |_| Means::without_history()),
+            budget,
+            pre_noise: inverse_n.map(|values| mean_of(values.iter().filter(|value| value.is_finite()))),
+            has_history,
+            scale: Scale::Linear,
+            pre: sides,
+            pre_values: Vec::new(),
+            scaled_to: (0, 0),
+            unit,
+        };
+        if has_history[0] {
+            new.scale = new.scale_of([&new.pre[0], &new.pre[1]]);
+        }
+        if has_history == [true, true] {
+            let n = new.pre.iter().flat_map(IndexMap::values).map(Vec::len).max().unwrap_or(0);
+            new.pre_values = new.differences(&new.pre, n);
+            let values = &new.pre_values;
+            new.test = ShiftTest::new(check.harm, &new.budget, 1.0, |sign| {
+                Means::new(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
+            });
+        }
+        new
+    }
+
+    /// Chooses logarithms where the amounts are relative and every value is positive.
+    fn scale_of(&self, sides: [&IndexMap<String, Cells<f64>>; 2]) -> Scale {
+        let is_relative = match (self.margin, self.tolerated) {
+            (Some(Amount::Relative(_)), Amount::Relative(_)) => true,
+            (None, Amount::Relative(part)) => part > 0.0,
+            _ => false,
+        };
+        let values = sides.into_iter().flat_map(IndexMap::values).flatten().flatten();
+        let least = values.copied().fold(f64::INFINITY, f64::min);
+        if is_relative && least > 0.0 && least.is_finite() { Scale::Log { floor: least } } else { Scale::Linear }
+    }
+
+    /// Averages a side's hosts interval by interval, each host less its own mean in the history, so that
+    /// a host which comes or goes does not bring its standing difference into the mean.
+    fn side(&self, side: usize, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Vec<f64> {
+        const OWN_MIN: usize = 10;
+        let pre_mean = |cells: &Cells<f64>| {
+            let values: Vec<f64> = cells.iter().flatten().map(|value| self.scale.apply(*value)).collect();
+            (values.len() >= OWN_MIN).then(|| mean_of(values.iter()))
+        };
+        let pre: IndexMap<&str, f64> = (self.pre[side].iter())
+            .filter_map(|(name, cells)| Some((name.as_str(), pre_mean(cells)?)))
+            .collect();
+        let level = if pre.is_empty() { 0.0 } else { mean_of(pre.values()) };
+        let (mut sums, mut counts) = (vec![0.0; n], vec![0.0; n]);
+        for (name, cells) in hosts {
+            let own = pre.get(name.as_str()).copied().unwrap_or(level);
+            for (idx, value) in cells.iter().enumerate().take(n) {
+                if let Some(value) = value {
+                    sums[idx] += self.scale.apply(*value) - own;
+                    counts[idx] += 1.0;
+                }
+            }
+        }
+        // No host present divides zero by zero: missing.
+        sums.iter().zip(counts).map(|(sum, count)| sum / count + level).collect()
+    }
+
+    fn differences(&self, sides: &[IndexMap<String, Cells<f64>>; 2], n: usize) -> Vec<f64> {
+        let (baseline, canary) = (self.side(0, &sides[0], n), self.side(1, &sides[1], n));
+        baseline.iter().zip(canary).map(|(baseline, canary)| canary - baseline).collect()
+    }
+
+    /// Learns memory and scale from two halves of the baseline's hosts.
+    fn learn_from_baseline(&mut self, n_baseline: usize, n_canary: usize) {
+        let n_pre = self.pre[0].len();
+        if self.has_history != [true, false] || n_pre < 2 || self.scaled_to == (n_baseline, n_canary) {
+            return;
+        }
+        self.scaled_to = (n_baseline, n_canary);
+        let half = n_pre / 2;
+        let part = |from: usize, to: usize| -> IndexMap<String, Cells<f64>> {
+            self.pre[0].iter().skip(from).take(to - from).map(|(name, cells)| (name.clone(), cells.clone())).collect()
+        };
+        let n = self.pre[0].values().map(Vec::len).max().unwrap_or(0);
+        let (first, second) = (self.side(0, &part(0, half), n), self.side(0, &part(half, n_pre), n));
+        let inverse = |a: usize, b: usize| 1.0 / a as f64 + 1.0 / b as f64;
+        let factor = (inverse(n_baseline, n_canary) / inverse(half, n_pre - half)).sqrt();
+        let values: Vec<f64> = first.iter().zip(&second).map(|(a, b)| factor * (a - b)).collect();
+        self.test = ShiftTest::new(self.harm, &self.budget, 1.0, |sign| {
+            Means::with_baseline_halves(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
+        });
+    }
+
+    /// Turns an amount of harm into the scale of the differences, for each direction tested.
+    fn sizes(&self, amount: Amount, baseline_mean: f64) -> [f64; 2] {
+        let mut sizes = [0.0; 2];
+        for (size, direction) in sizes.iter_mut().zip(directions(self.harm)) {
+            *size = match (amount, self.scale) {
+                (Amount::Absolute(number), _) => number,
+                (Amount::Relative(part), Scale::Log { .. }) => direction.sign() * direction.ratio(part).ln(),
+                (Amount::Relative(part), Scale::Linear) => part * baseline_mean.abs(),
+            };
+        }
+        sizes
+    }
+
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, run: &MeanRun) -> Outcome {
+        let n = i + 1;
+        if !self.has_history[0] {
+            self.scale = self.scale_of([&warm(grid, &run.hosts[0], n), &warm(grid, &run.hosts[1], n)]);
+        }
+        let n_hosts = [0, 1].map(|side| run.hosts[side].values().filter(|cells| cells.iter().take(n).any(Option::is_some)).count());
+        if n_hosts[0] > 0 && n_hosts[1] > 0 {
+            self.learn_from_baseline(n_hosts[0], n_hosts[1]);
+        }
+        let mut values = self.differences(&run.hosts, n);
+        for (idx, value) in values.iter_mut().enumerate().filter(|(idx, _)| !grid.is_warm(*idx)) {
+            debug_assert!(idx < n);
+            *value = f64::NAN;
+        }
+        let t = values.iter().filter(|value| value.is_finite()).count();
+        let means = [0, 1].map(|side| plain_mean(grid, &run.hosts[side], n));
+        let mut outcome = Outcome {
+            t,
+            is_present: values.last().is_some_and(|value| value.is_finite()),
+            has_baseline: means[0].is_some(),
+            has_canary: means[1].is_some(),
+            method: self.method(),
+            ..Outcome::default()
+        };
+        if t > 0 {
+            self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+            outcome.units = units(grid, run, n);
+        }
+        outcome
+    }
+
+    fn test_outcome(
+        &self,
+        outcome: &mut Outcome,
+        run: &MeanRun,
+        values: &[f64],
+        means: [Option<f64>; 2],
+        n_hosts: [usize; 2],
+    ) {
+        let t = outcome.t;
+        let noise = run.inverse_n.as_ref().zip(self.pre_noise).map(|(inverse, before)| {
+            let present = inverse.iter().zip(values).filter(|(_, value)| value.is_finite()).map(|(one, _)| one);
+            mean_of(present) / before
+        });
+        let baseline_mean = match n_present(&self.pre[0]) {
+            0 => means[0].unwrap_or(0.0),
+            _ => mean_of(self.pre[0].values().flatten().flatten()),
+        };
+        let is_unsettled = noise.is_none()
+            && self.has_history == [true, true]
+            && [0, 1].into_iter().any(|side| n_hosts[side] != self.pre[side].len());
+        let answer = self.test.look(&Question {
+            values,
+            noise: noise.filter(|noise| *noise > 0.0 && noise.is_finite()).unwrap_or(1.0),
+            is_unsettled,
+            tolerated: self.sizes(self.tolerated, baseline_mean),
+            margin: self.margin.map(|margin| self.sizes(margin, baseline_mean)),
+        });
+        outcome.p_harm = Some(answer.p_harm);
+        outcome.level = Some(answer.level);
+        outcome.is_harm_crossed = answer.is_harm_crossed;
+        outcome.p_go = answer.p_go;
+        outcome.level_go = answer.p_go.map(|_| answer.level_go);
+        outcome.is_go_crossed = answer.p_go.is_some_and(|p| p <= answer.level_go);
+        outcome.is_recent_beyond = answer.is_recent_beyond;
+        outcome.is_faded = answer.is_faded;
+        outcome.looks_left = answer.looks_left;
+        outcome.spent = self.budget.part(1.0).spent(t);
+        outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: answer.information };
+        outcome.values = Some(Values { baseline: means[0], canary: means[1], unit: self.unit });
+        outcome.effect = Some(self.effect(&answer));
+        let have = self.test.n_history();
+        outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
+    }
+
+    fn effect(&self, answer: &Answer) -> Effect {
+        let (shown, unit, measure): (fn(f64) -> f64, _, _) = match self.scale {
+            Scale::Linear => (|value| value, self.unit, Measure::Difference),
+            Scale::Log { .. } => (f64::exp_m1, "ratio", Measure::Relative),
+        };
+        Effect {
+            estimate: answer.estimate.map(shown),
+            low: Some(answer.low).filter(|low| low.is_finite()).map(shown),
+            high: Some(answer.high).filter(|high| high.is_finite()).map(shown),
+            unit,
+            measure,
+        }
+    }
+
+    fn method(&self) -> &'static str {
+        match (self.has_history, self.test.n_history()) {
+            ([true, true], n) if n > 0 => {
+                "M: shift of the mean, t averaged over unknown memory, guarded by placebo windows of the history"
+            }
+            ([true, false], _) => {
+                "M: shift of the mean, t averaged over unknown memory learnt from halves of the baseline's hosts"
+            }
+            _ => "M: shift of the mean, t averaged over unknown memory, without history",
+        }
+    }
+
+    /// Tells whether a placebo release at `start` of the history alarms.
+    pub(super) fn placebo_alarm(&self, start: usize) -> bool {
+        let baseline_mean = mean_of(self.pre[0].values().flatten().flatten());
+        self.test.placebo_alarm(&self.pre_values, start, self.sizes(self.tolerated, baseline_mean))
+    }
+
+    /// Returns the number of intervals of the history in which placebo releases can lie.
+    pub(super) fn n_placebo(&self) -> usize {
+        self.pre_values.len()
+    }
+}
+
+fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {
+    hosts.values().flatten().flatten().count()
+}
+
+fn warm(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> IndexMap<String, Cells<f64>> {
+    let keep = |cells: &Cells<f64>| {
+        cells.iter().take(n).enumerate().map(|(idx, value)| value.filter(|_| grid.is_warm(idx))).collect()
+    };
+    hosts.iter().map(|(name, cells)| (name.clone(), keep(cells))).collect()
+}
+
+fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {
+    let warm = hosts.values().flat_map(|cells| cells.iter().take(n).enumerate());
+    let values = warm.filter(|(idx, _)| grid.is_warm(*idx)).filter_map(|(_, value)| value.as_ref());
+    Some(mean_of(values)).filter(|mean| mean.is_finite())
+}
+
+fn units(grid: &Grid, run: &MeanRun, n: usize) -> Vec<UnitValue> {
+    if run.inverse_n.is_some() {
+        return Vec::new();
+    }
+    let side = |side: usize| {
+        run.hosts[side].iter().filter_map(move |(name, cells)| {
+            let one = IndexMap::from([(name.clone(), cells.clone())]);
+            let value = plain_mean(grid, &one, n)?;
+            Some(UnitValue { unit: name.clone(), is_canary: side == 1, value })
+        })
+    };
+    side(0).chain(side(1)).collect()
+}

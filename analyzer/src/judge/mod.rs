@@ -1,0 +1,27 @@
+//! Turns a policy and the two sides' data into a decision at every look.
+//!
+//! [`Analysis`] is the one way there: it takes the phase and the history when a phase begins, and the
+//! data so far at each look. Live releases drive it as intervals end; after a restart they drive it
+//! again over the data that each look pinned, and come out at the same bits. [`run`] and [`answer`]
+//! drive it over a whole body of `POST /api/v1/judge`.
+//!
+//! Everything here is pure: no clock, no store, no network, no chance.
+
+mod data;
+mod error;
+mod grid;
+mod analysis;
+mod check;
+mod counts;
+mod means;
+mod scores;
+mod patterns;
+mod share;
+mod describe;
+mod request;
+pub mod wire;
+
+pub use analysis::{Analysis, Look, PhaseRun, Shift};
+pub use data::{CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
+pub use error::JudgeError;
+pub use request::{Answer, Engine, Request, answer, run};

@@ -1,0 +1,396 @@
+//! Log pattern checks: procedure L.
+//!
+//! Half of the budget goes to patterns that the history never showed, pooled and exact; half to seen
+//! ones, each with a bet, weighted by severity.
+
+use std::sync::Arc;
+
+use greylight_store::model::Timestamp;
+use indexmap::{IndexMap, IndexSet};
+
+use crate::policy::{Check, CheckKind, Severity};
+use crate::stats::bets::{ShareBet, e_bh, ln_weighted_sum};
+use crate::stats::boundary::{Boundary, Spending};
+use crate::stats::counts::{Lattice, Step};
+use crate::stats::dispersion::EventLaw;
+use crate::stats::rates::Rate;
+use crate::verdict::{Effect, Measure, PatternChange, PatternResult, Sizes, Values};
+
+use super::check::{Budget, Outcome};
+use super::data::PatternCounts;
+use super::grid::{Cells, Grid, Stretch, align_pre};
+
+/// Exposure and pattern counts of one side by interval.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PatternCells {
+    pub(super) trials: Cells<f64>,
+    pub(super) patterns: IndexMap<String, OnePattern>,
+}
+
+/// One pattern on one side.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OnePattern {
+    text: String,
+    severity: Option<String>,
+    counts: Cells<f64>,
+}
+
+/// Places one side's patterns.
+pub(super) fn patterns(stretch: Stretch<'_>, data: &PatternCounts) -> PatternCells {
+    let times = || data.t_ms.iter().copied();
+    let trials = data.trials.as_ref().unwrap_or(&data.records);
+    let place = |values: &[Option<f64>]| stretch.place(times().zip(values.iter().copied()));
+    PatternCells {
+        trials: place(trials),
+        patterns: (data.patterns.iter())
+            .map(|(id, one)| {
+                let counts = place(&one.counts);
+                (id.clone(), OnePattern { text: one.text.clone(), severity: one.severity.clone(), counts })
+            })
+            .collect(),
+    }
+}
+
+/// A pattern check under way.
+#[derive(Clone, Debug)]
+pub(super) struct PatternCheck {
+    budget: Budget,
+    severity: Option<Severity>,
+    /// Patterns with a record in the history, and their parts of the bets' budget.
+    weights: IndexMap<String, f64>,
+    test: Test,
+}
+
+/// The two tests, fed interval by interval.
+#[derive(Clone, Debug)]
+struct Test {
+    taken: usize,
+    t: usize,
+    is_present: bool,
+    has: [bool; 2],
+    exposure: [f64; 2],
+    unseen: Lattice,
+    /// Pattern-minutes of unseen patterns: all, on the canary, and the canary's expected share of them.
+    unseen_all: f64,
+    unseen_canary: f64,
+    unseen_expected: f64,
+    bets: IndexMap<String, ShareBet>,
+    totals: IndexMap<String, Totals>,
+    is_bet_crossed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    baseline: f64,
+    canary: f64,
+    expected: f64,
+    first_canary: Option<usize>,
+}
+
+/// Patterns shown at most.
+const SHOWN_MAX: usize = 50;
+
+impl PatternCheck {
+    pub(super) fn new(check: &Check, budget: Budget, pre: &[PatternCells; 2]) -> Self {
+        let severity = match check.kind {
+            CheckKind::Patterns { severity, .. } => severity,
+            _ => None,
+        };
+        let weights = weights(pre, severity);
+        Self { budget, severity, weights, test: Test::new() }
+    }
+
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, sides: &[PatternCells; 2]) -> Outcome {
+        let ids = ids(sides, self.severity);
+        for idx in self.test.taken..=i {
+            self.test.taken = idx + 1;
+            self.test.is_present = false;
+            if grid.is_warm(idx) {
+                self.test.take(&self.budget, &self.weights, &ids, sides, idx);
+            }
+        }
+        self.outcome(grid, i, sides)
+    }
+
+    fn outcome(&self, grid: &Grid, i: usize, sides: &[PatternCells; 2]) -> Outcome {
+        let (test, half) = (&self.test, 0.5 * self.budget.alpha);
+        let mut outcome = Outcome {
+            t: test.t,
+            is_present: test.is_present,
+            has_baseline: test.has[0],
+            has_canary: test.has[1],
+            n: Sizes { baseline: test.exposure[0], canary: test.exposure[1], effective: test.unseen_all },
+            method: "L: unseen patterns pooled and exact (alpha spent as t/T), seen ones by weighted bets",
+            ..Outcome::default()
+        };
+        if test.t == 0 {
+            return outcome;
+        }
+        let unseen_level = Spending::Linear.spent(half, test.t, self.budget.n_looks);
+        let seen_p = (-test.ln_seen(&self.weights)).exp().min(1.0);
+        let is_unseen_first = test.unseen.p() * half <= seen_p * unseen_level;
+        (outcome.p_harm, outcome.level) = if is_unseen_first {
+            (Some(test.unseen.p()), Some(unseen_level))
+        } else {
+            (Some(seen_p), Some(half))
+        };
+        outcome.is_harm_crossed = test.unseen.is_crossed() || test.is_bet_crossed;
+        outcome.is_recent_beyond = true;
+        outcome.spent = test.unseen.spent() + if self.weights.is_empty() { 0.0 } else { half };
+        outcome.values = Some(Values {
+            baseline: Some(test.unseen_all - test.unseen_canary),
+            canary: Some(test.unseen_canary),
+            unit: "min",
+        });
+        let levels = Boundary::shared(half, self.budget.n_looks);
+        outcome.effect = Some(test.effect(levels.nominal(test.t)));
+        outcome.patterns = self.listed(grid, i, sides, &levels);
+        outcome
+    }
+
+    /// Lists unseen patterns of the canary and seen ones that stand out, the most telling first.
+    fn listed(&self, grid: &Grid, i: usize, sides: &[PatternCells; 2], levels: &Arc<Boundary>) -> Vec<PatternResult> {
+        let test = &self.test;
+        let entries: Vec<(&String, &Totals)> = test.totals.iter().filter(|(_, one)| one.baseline + one.canary > 0.0).collect();
+        let ln_e: Vec<f64> = entries.iter().map(|(id, _)| test.bets.get(*id).map_or(0.0, ShareBet::ln_e)).collect();
+        let stands_out = e_bh(&ln_e, self.budget.alpha);
+        let level = levels.nominal(test.t);
+        let mut listed: Vec<(bool, PatternResult)> = Vec::new();
+        for (idx, (id, totals)) in entries.iter().enumerate() {
+            let is_unseen = !self.weights.contains_key(*id);
+            let (low, high) = ratio_limits(totals, level);
+            let change = match (is_unseen, totals.canary > 0.0) {
+                (true, true) if totals.baseline == 0.0 => PatternChange::New,
+                (_, false) => PatternChange::Gone,
+                _ if totals.canary >= totals.expected => PatternChange::More,
+                _ => PatternChange::Fewer,
+            };
+            let differs = low > 1.0 || high.is_some_and(|high| high < 1.0);
+            if change == PatternChange::New || stands_out[idx] || differs {
+                listed.push((change == PatternChange::New, self.result(grid, i, sides, id, totals, change, ln_e[idx], (low, high))));
+            }
+        }
+        listed.sort_by(|a, b| {
+            (b.1.e_value.total_cmp(&a.1.e_value)).then(b.0.cmp(&a.0)).then(b.1.canary.cmp(&a.1.canary)).then_with(|| a.1.id.cmp(&b.1.id))
+        });
+        listed.truncate(SHOWN_MAX);
+        listed.into_iter().map(|(_, result)| result).collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one row of a list, put together in one place")]
+    fn result(
+        &self,
+        grid: &Grid,
+        i: usize,
+        sides: &[PatternCells; 2],
+        id: &str,
+        totals: &Totals,
+        change: PatternChange,
+        ln_e: f64,
+        (low, high): (f64, Option<f64>),
+    ) -> PatternResult {
+        let one = |side: usize| sides[side].patterns.get(id);
+        let shown = one(1).or_else(|| one(0));
+        let count = |side: usize, idx: usize| count_at(&sides[side], id, idx) as u64;
+        PatternResult {
+            id: id.to_owned(),
+            text: shown.map(|one| one.text.clone()).unwrap_or_default(),
+            severity: shown.and_then(|one| one.severity.clone()),
+            change,
+            baseline: totals.baseline as u64,
+            canary: totals.canary as u64,
+            expected: totals.expected,
+            low: Some(low),
+            high,
+            e_value: ln_e.exp(),
+            first_seen: totals.first_canary.map(|idx| Timestamp::from_millis(grid.start_ms(idx))),
+            units: None,
+            counts_by_interval: (0..=i).map(|idx| [count(0, idx), count(1, idx)]).collect(),
+        }
+    }
+}
+
+impl Test {
+    fn new() -> Self {
+        Self {
+            taken: 0,
+            t: 0,
+            is_present: false,
+            has: [false; 2],
+            exposure: [0.0; 2],
+            unseen: Lattice::new(1.0),
+            unseen_all: 0.0,
+            unseen_canary: 0.0,
+            unseen_expected: 0.0,
+            bets: IndexMap::new(),
+            totals: IndexMap::new(),
+            is_bet_crossed: false,
+        }
+    }
+
+    fn take(
+        &mut self,
+        budget: &Budget,
+        weights: &IndexMap<String, f64>,
+        ids: &IndexSet<String>,
+        sides: &[PatternCells; 2],
+        idx: usize,
+    ) {
+        let trials = [0, 1].map(|side| sides[side].trials.get(idx).copied().flatten());
+        self.has[0] |= trials[0].is_some();
+        self.has[1] |= trials[1].is_some();
+        let (Some(baseline), Some(canary)) = (trials[0], trials[1]) else { return };
+        if !(baseline > 0.0 && canary > 0.0) {
+            return;
+        }
+        self.is_present = true;
+        self.t += 1;
+        self.exposure[0] += baseline;
+        self.exposure[1] += canary;
+        let share = canary / (canary + baseline);
+        let (mut on_canary, mut all) = (0, 0);
+        for id in ids {
+            let (y, x) = (count_at(&sides[0], id, idx), count_at(&sides[1], id, idx));
+            if x + y <= 0.0 {
+                continue;
+            }
+            let totals = self.totals.entry(id.clone()).or_default();
+            totals.baseline += y;
+            totals.canary += x;
+            totals.expected += (x + y) * share;
+            if x > 0.0 {
+                totals.first_canary.get_or_insert(idx);
+            }
+            self.bets.entry(id.clone()).or_default().push(x, x + y, share);
+            if !weights.contains_key(id) {
+                // A pattern that both sides have in one interval is no novelty of the canary's: counted
+                // once, for the baseline, the chance of a canary's event is at most its share also when
+                // a common fault floods both sides.
+                all += 1;
+                on_canary += usize::from(x > 0.0 && y <= 0.0);
+            }
+        }
+        self.unseen_all += all as f64;
+        self.unseen_canary += on_canary as f64;
+        self.unseen_expected += all as f64 * share;
+        let allowed = Spending::Linear.spent(0.5 * budget.alpha, self.t, budget.n_looks);
+        self.unseen.push(on_canary, all, Step::Share(share), allowed);
+        self.is_bet_crossed |= self.ln_seen(weights) >= (2.0 / budget.alpha).ln();
+    }
+
+    /// Returns the logarithm of the seen patterns' weighted e-value; a pattern without records holds 1.
+    fn ln_seen(&self, weights: &IndexMap<String, f64>) -> f64 {
+        let ln_e = |id: &String| self.bets.get(id).map_or(0.0, ShareBet::ln_e);
+        ln_weighted_sum(weights.iter().map(|(id, weight)| (*weight, ln_e(id))))
+    }
+
+    /// Pattern-minutes of unseen patterns beyond what the canary's share makes one expect.
+    fn effect(&self, level: f64) -> Effect {
+        let estimate = self.unseen_canary - self.unseen_expected;
+        let (low, high) = if self.unseen_all > 0.0 && level > 0.0 {
+            let split = Rate { events: self.unseen_canary, exposure: self.unseen_all, law: EventLaw::Binomial };
+            let excess = |part: f64| part * self.unseen_all - self.unseen_expected;
+            (Some(excess(split.lower(level))), Some(excess(split.upper(level))))
+        } else {
+            (None, None)
+        };
+        Effect { estimate: Some(estimate), low, high, unit: "min", measure: Measure::Difference }
+    }
+}
+
+/// Weights of the seen patterns: error 0.5, warning 0.3, info 0.2, equal within a class, and a class that
+/// is not there leaves its part to the others.
+fn weights(pre: &[PatternCells; 2], severity: Option<Severity>) -> IndexMap<String, f64> {
+    let class = |one: &OnePattern| match one.severity.as_deref().and_then(Severity::from_word) {
+        Some(Severity::Error | Severity::Fatal) => 0,
+        Some(Severity::Warn) => 1,
+        _ => 2,
+    };
+    let mut classes: IndexMap<String, usize> = IndexMap::new();
+    for side in pre {
+        for (id, one) in &side.patterns {
+            if is_counted(one, severity) && one.counts.iter().flatten().any(|count| *count > 0.0) {
+                classes.entry(id.clone()).or_insert_with(|| class(one));
+            }
+        }
+    }
+    let mut sizes = [0.0; 3];
+    classes.values().for_each(|class| sizes[*class] += 1.0);
+    const PARTS: [f64; 3] = [0.5, 0.3, 0.2];
+    let there: f64 = PARTS.iter().zip(sizes).filter(|(_, size)| *size > 0.0).map(|(part, _)| part).sum();
+    classes.into_iter().map(|(id, class)| (id, PARTS[class] / there / sizes[class])).collect()
+}
+
+fn is_counted(one: &OnePattern, severity: Option<Severity>) -> bool {
+    let own = one.severity.as_deref().and_then(Severity::from_word);
+    match (own, severity) {
+        (Some(own), Some(least)) => own >= least,
+        // A pattern of unknown severity came through the query, so it counts.
+        _ => true,
+    }
+}
+
+fn ids(sides: &[PatternCells; 2], severity: Option<Severity>) -> IndexSet<String> {
+    (sides.iter().flat_map(|side| &side.patterns))
+        .filter(|(_, one)| is_counted(one, severity))
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+fn count_at(side: &PatternCells, id: &str, idx: usize) -> f64 {
+    side.patterns.get(id).and_then(|one| one.counts.get(idx).copied().flatten()).unwrap_or(0.0)
+}
+
+/// Computes limits of the ratio of the rates, conditional on the total.
+fn ratio_limits(totals: &Totals, level: f64) -> (f64, Option<f64>) {
+    let all = totals.baseline + totals.canary;
+    let odds = (all - totals.expected) / totals.expected;
+    if level <= 0.0 || !(odds > 0.0 && odds.is_finite()) {
+        return (0.0, None);
+    }
+    let split = Rate { events: totals.canary, exposure: all, law: EventLaw::Binomial };
+    let ratio = |part: f64| part / (1.0 - part) * odds;
+    let high = Some(ratio(split.upper(level))).filter(|high| totals.baseline > 0.0 && high.is_finite());
+    (ratio(split.lower(level).min(1.0 - 1e-12)), high)
+}
+
+/// The history of a pattern check, kept for placebo releases.
+#[derive(Clone, Debug)]
+pub(super) struct PatternHistory {
+    pre: [PatternCells; 2],
+    severity: Option<Severity>,
+    n: usize,
+}
+
+impl PatternHistory {
+    pub(super) fn new(mut pre: [PatternCells; 2], severity: Option<Severity>) -> Self {
+        let [baseline, canary] = &mut pre;
+        let mut cells: Vec<&mut Cells<f64>> = Vec::new();
+        for side in [baseline, canary] {
+            cells.push(&mut side.trials);
+            cells.extend(side.patterns.values_mut().map(|one| &mut one.counts));
+        }
+        align_pre(&mut cells);
+        let n = pre[0].trials.len().max(pre[1].trials.len());
+        Self { pre, severity, n }
+    }
+
+    pub(super) fn n_placebo(&self) -> usize {
+        if self.pre.iter().all(|side| side.trials.iter().any(Option::is_some)) { self.n } else { 0 }
+    }
+
+    /// Tells whether a placebo release at `start` of the history alarms.
+    pub(super) fn placebo_alarm(&self, budget: &Budget, start: usize) -> bool {
+        let mut before = self.pre.clone();
+        for one in before.iter_mut().flat_map(|side| side.patterns.values_mut()) {
+            one.counts.truncate(start);
+        }
+        let weights = weights(&before, self.severity);
+        let ids = ids(&self.pre, self.severity);
+        let mut test = Test::new();
+        (start..(start + budget.n_looks).min(self.n)).any(|idx| {
+            test.take(budget, &weights, &ids, &self.pre, idx);
+            test.unseen.is_crossed() || test.is_bet_crossed
+        })
+    }
+}

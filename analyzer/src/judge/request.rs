@@ -1,0 +1,219 @@
+//! The judge alone: policy and data in, the decision at each look out.
+
+use greylight_store::model::Timestamp;
+use indexmap::IndexMap;
+
+use super::analysis::{Analysis, Look, PhaseRun};
+use super::data::{CheckData, Data, Sides};
+use super::error::JudgeError;
+use super::wire::{AnswerJson, CheckDataJson, DataJson, LookJson, RequestJson};
+use crate::policy::{self, Phase, Policy, Queries};
+use crate::verdict::wire::VerdictJson;
+use crate::verdict::{Decision, Evidence, PhaseResult, PhaseState, Verdict};
+
+/// What judges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The procedures of this crate.
+    #[default]
+    Greylight,
+}
+
+/// A policy and the data to judge by it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The policy; its queries may be absent.
+    pub policy: Policy,
+    /// What judges.
+    pub engine: Engine,
+    /// Which of the policy's phases.
+    pub phase: usize,
+    /// Start of the release and of the phase.
+    pub start_ms: i64,
+    /// Data by check name.
+    pub data: IndexMap<String, CheckData>,
+    /// Digest of the data as it came.
+    pub digest: String,
+}
+
+/// The decision at each look, and the state at the end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// One for each interval to the end of the data or of the phase.
+    pub looks: Vec<Look>,
+    /// The state at the end.
+    pub verdict: Verdict,
+}
+
+/// Answers a body of `POST /api/v1/judge`.
+///
+/// # Errors
+/// [`JudgeError`] if the body, its policy or its data is wrong.
+pub fn answer(body: &[u8]) -> Result<AnswerJson, JudgeError> {
+    let body: RequestJson =
+        serde_json::from_slice(body).map_err(|error| JudgeError::Syntax { detail: error.to_string() })?;
+    let answer = run(&Request::from_json(body)?)?;
+    Ok(AnswerJson {
+        looks: answer.looks.iter().map(LookJson::from).collect(),
+        verdict: VerdictJson::from(&answer.verdict),
+    })
+}
+
+/// Judges: a pure function, same request, same bits.
+///
+/// # Errors
+/// [`JudgeError::Field`] if data does not fit its check's kind.
+pub fn run(request: &Request) -> Result<Answer, JudgeError> {
+    let phase = &request.policy.phases[request.phase];
+    let start = PhaseRun {
+        release_start_ms: request.start_ms,
+        phase_start_ms: request.start_ms,
+        traffic_share: None,
+        shifts: Vec::new(),
+    };
+    let mut analysis = Analysis::new(&request.policy, phase, start, &request.data)?;
+    let data = analysis.place(&request.data)?;
+    let last = last_instant(&request.data).map_or(0, |last_ms| {
+        let interval = i64::try_from(request.policy.interval.millis()).unwrap_or(i64::MAX);
+        let behind = (last_ms - request.start_ms).div_euclid(interval) + 1;
+        usize::try_from(behind).unwrap_or(0)
+    });
+    let n_looks = last.min(analysis.last_interval() + 1);
+    let looks: Vec<Look> = (0..n_looks).map(|interval| analysis.look(interval, &data)).collect();
+    let verdict = verdict(request, phase, looks.last());
+    Ok(Answer { looks, verdict })
+}
+
+fn instants(data: &IndexMap<String, CheckData>) -> impl Iterator<Item = (i64, i64)> {
+    data.values().flat_map(|one| [&one.run.baseline, &one.run.canary]).flatten().filter_map(Data::span_ms)
+}
+
+fn last_instant(data: &IndexMap<String, CheckData>) -> Option<i64> {
+    instants(data).map(|(_, last)| last).max()
+}
+
+fn verdict(request: &Request, phase: &Phase, last: Option<&Look>) -> Verdict {
+    let start = Timestamp::from_millis(request.start_ms);
+    let sides = request.data.values().flat_map(|one| [&one.run, &one.pre]);
+    let all = sides.flat_map(|sides| [&sides.baseline, &sides.canary]).flatten();
+    let (first, rows) = all.fold((request.start_ms, 0), |(first, rows), data| {
+        (data.span_ms().map_or(first, |(start, _)| first.min(start)), rows + data.n_rows())
+    });
+    let watermark = last.map(|look| look.at);
+    let decision = last.map_or(Decision::Inconclusive, |look| look.decision);
+    let phases = (request.policy.phases.iter().enumerate())
+        .map(|(idx, one)| PhaseResult {
+            name: one.name.clone(),
+            state: if idx == request.phase { PhaseState::Begun(decision) } else { PhaseState::Waiting },
+            started_at: (idx == request.phase).then_some(start),
+            decided_at: last.filter(|_| idx == request.phase).and_then(|look| look.decided_at),
+            looks: last.filter(|_| idx == request.phase).map_or(0, |look| look.looks),
+            at_least: one.at_least.to_string(),
+            at_most: one.at_most.to_string(),
+            traffic_share: one.traffic_share,
+        })
+        .collect();
+    Verdict {
+        release: None,
+        key: None,
+        service: None,
+        revision: 1,
+        decision,
+        is_final: last.is_some_and(|look| look.is_final),
+        phase: phase.name.clone(),
+        policy: request.policy.name.clone(),
+        policy_revision: None,
+        started_at: Some(start),
+        by: None,
+        cohorts: None,
+        phases,
+        validity: last.map(|look| look.validity.clone()).unwrap_or_default(),
+        decided_at: last.and_then(|look| look.decided_at),
+        watermark,
+        expires_at: watermark.map(|at| at.saturating_add(request.policy.valid_for.duration())),
+        alpha: request.policy.alpha.get(),
+        alpha_spent: last.map_or(0.0, |look| look.alpha_spent),
+        score: last.map_or(0, |look| look.score),
+        time_left: last.and_then(|look| look.time_left),
+        reasons: last.map(|look| look.reasons.clone()).unwrap_or_default(),
+        checks: last.map(|look| look.checks.clone()).unwrap_or_default(),
+        evidence: Some(Evidence {
+            start: Timestamp::from_millis(first),
+            end: watermark.unwrap_or(start),
+            rows,
+            digest: request.digest.clone(),
+        }),
+    }
+}
+
+impl Request {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`JudgeError`] if engine, policy, phase or data is wrong.
+    pub fn from_json(body: RequestJson) -> Result<Self, JudgeError> {
+        let engine = match body.engine.as_deref() {
+            None | Some("greylight") => Engine::Greylight,
+            Some(later @ ("kayenta" | "both")) => {
+                return Err(JudgeError::EngineNotYet { engine: later.to_owned() });
+            }
+            Some(other) => {
+                return Err(JudgeError::field("engine", format!("{other:?} is none of greylight, kayenta, both")));
+            }
+        };
+        let policy = policy::from_document(&body.policy, Queries::Optional)?;
+        let phase = phase_idx(&policy, body.phase.as_deref())?;
+        let serialized = serde_json::to_vec(&body.data)
+            .map_err(|error| JudgeError::Syntax { detail: error.to_string() })?;
+        let digest = format!("blake3:{}", blake3::hash(&serialized).to_hex());
+        let data = read_data(&policy.phases[phase], body.data)?;
+        let first = instants(&data).map(|(first, _)| first).min();
+        let start_ms = match body.start_ms.or(first) {
+            Some(start_ms) => start_ms,
+            None => return Err(JudgeError::field("start_ms", "is required where no side has data")),
+        };
+        if first.is_some_and(|first| first < start_ms) {
+            return Err(JudgeError::field("start_ms", "data before it belongs in `pre`"));
+        }
+        Ok(Self { policy, engine, phase, start_ms, data, digest })
+    }
+}
+
+fn phase_idx(policy: &Policy, name: Option<&str>) -> Result<usize, JudgeError> {
+    match name {
+        None if policy.phases.len() == 1 => Ok(0),
+        None => Err(JudgeError::field("phase", "is required, since the policy has several phases")),
+        Some(name) => (policy.phases.iter().position(|phase| phase.name == name))
+            .ok_or_else(|| JudgeError::field("phase", format!("the policy has no phase {name:?}"))),
+    }
+}
+
+fn read_data(
+    phase: &Phase,
+    data: IndexMap<String, CheckDataJson>,
+) -> Result<IndexMap<String, CheckData>, JudgeError> {
+    let mut read = IndexMap::new();
+    for (name, one) in data {
+        let path = format!("data.{name}");
+        let Some(check) = phase.checks.iter().find(|check| check.name == name) else {
+            return Err(JudgeError::field(path, "the phase has no check of this name"));
+        };
+        for (key, is_given) in [("fresh", one.fresh.is_some()), ("births", one.births.is_some())] {
+            if is_given {
+                let problem = format!("`{key}` (procedure N for new pods) is not supported by this version yet");
+                return Err(JudgeError::field(format!("{path}.{key}"), problem));
+            }
+        }
+        let kind = check.kind.word();
+        let side = |data: Option<DataJson>, name: &str| {
+            data.map(|data| data.into_data(kind, &format!("{path}.{name}"))).transpose()
+        };
+        let pre = one.pre.unwrap_or_default();
+        let data = CheckData {
+            run: Sides { baseline: side(one.baseline, "baseline")?, canary: side(one.canary, "canary")? },
+            pre: Sides { baseline: side(pre.baseline, "pre.baseline")?, canary: side(pre.canary, "pre.canary")? },
+        };
+        read.insert(name, data);
+    }
+    Ok(read)
+}

@@ -1,0 +1,427 @@
+//! From YAML or JSON text to a [`Policy`].
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::error::{FieldProblem, PolicyError};
+use super::fields::{Field, Fields};
+use super::span::Span;
+use super::{
+    Alpha, Amount, Check, CheckKind, Distribution, Harm, LogQuery, Margin, Minimum, Missing, Phase, Policy,
+    Scope, Severity, Source, Starts, ValueQuery, Vote,
+};
+
+/// Whether a check must say where its data comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queries {
+    /// It must: the policy is for releases.
+    Required,
+    /// It need not: the data comes with the request (`POST /api/v1/judge`).
+    Optional,
+}
+
+// Boundaries of longer phases would take seconds to compute; a week of minutes is 10,080.
+const LOOKS_MAX: u64 = 20_000;
+
+/// Reads a policy as a user would write it in a file, queries required.
+///
+/// # Errors
+/// [`PolicyError`] with the field's path, its value and what is allowed.
+pub fn check(text: &str) -> Result<Policy, PolicyError> {
+    parse(text, Queries::Required)
+}
+
+/// Reads a policy from YAML or JSON text.
+///
+/// # Errors
+/// [`PolicyError`] with the field's path, its value and what is allowed.
+pub fn parse(text: &str, queries: Queries) -> Result<Policy, PolicyError> {
+    from_document(&document(text)?, queries)
+}
+
+/// Reads YAML or JSON text into a JSON document, as policies are stored.
+///
+/// # Errors
+/// [`PolicyError::Syntax`] if it is neither, or a key comes twice.
+pub fn document(text: &str) -> Result<Value, PolicyError> {
+    // JSON first where it looks like JSON: its messages are clearer than those of a YAML reader.
+    if text.trim_start().starts_with('{') {
+        if let Ok(value) = serde_json::from_str(text) {
+            return Ok(value);
+        }
+    }
+    serde_saphyr::from_str(text).map_err(|error| PolicyError::Syntax { detail: error.to_string() })
+}
+
+/// Reads a policy from a JSON document.
+///
+/// # Errors
+/// [`PolicyError::Field`] with the field's path, its value and what is allowed.
+pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, PolicyError> {
+    const KEYS: [&str; 12] = [
+        "name", "alpha", "alpha_go", "interval", "delay", "pre_period", "warm_up", "unit", "share_tolerance",
+        "valid_for", "phases", "checks",
+    ];
+    let root = Field::root(document);
+    let fields = root.fields(&KEYS)?;
+    let alpha = |key: &str, default: f64| -> Result<Alpha, PolicyError> {
+        let wanted = "a chance above 0 and below 1";
+        let value = fields.get(key).map(|field| field.part(wanted, |part| 0.0 < part && part < 1.0));
+        Ok(Alpha::new(value.transpose()?.unwrap_or(default)).expect("the reader and the default are inside (0, 1)"))
+    };
+    let span = |key: &str, least_ms: u64, default_ms: u64| match fields.get(key) {
+        Some(field) => field.span(least_ms),
+        None => Ok(Span::from_millis(default_ms)),
+    };
+    let interval = span("interval", 1, 60_000)?;
+    let shared = match fields.get("checks") {
+        Some(field) => checks(&field, queries)?,
+        None => Vec::new(),
+    };
+    let policy = Policy {
+        name: fields.required("name")?.string()?,
+        alpha: alpha("alpha", 0.01)?,
+        alpha_go: alpha("alpha_go", 0.05)?,
+        delay: span("delay", 0, 15_000)?,
+        pre_period: span("pre_period", 0, 86_400_000)?,
+        warm_up: span("warm_up", 0, 120_000)?,
+        unit: match fields.get("unit") {
+            Some(field) => field.strings()?,
+            None => ["pod", "k8s_pod_name", "instance"].map(str::to_owned).to_vec(),
+        },
+        share_tolerance: match fields.get("share_tolerance") {
+            Some(field) => share_tolerance(&field)?,
+            None => 0.2,
+        },
+        valid_for: span("valid_for", 1, 3_600_000)?,
+        phases: phases(&fields.required("phases")?, &interval, &shared, queries)?,
+        interval,
+    };
+    Ok(policy)
+}
+
+fn share_tolerance(field: &Field<'_>) -> Result<f64, PolicyError> {
+    let wanted = "a part above 0 such as 20%";
+    field.fields(&["relative"])?.required("relative")?.part(wanted, |part| part > 0.0)
+}
+
+fn phases(
+    field: &Field<'_>,
+    interval: &Span,
+    shared: &[Check],
+    queries: Queries,
+) -> Result<Vec<Phase>, PolicyError> {
+    let items = field.items()?;
+    if items.is_empty() {
+        return Err(field.wants("at least one phase"));
+    }
+    let mut names = HashSet::new();
+    let mut phases = Vec::with_capacity(items.len());
+    for item in &items {
+        let phase = phase(item, interval, shared, queries)?;
+        if !names.insert(phase.name.clone()) {
+            return Err(item.conflict(format!("two phases are named {:?}", phase.name)));
+        }
+        phases.push(phase);
+    }
+    Ok(phases)
+}
+
+fn phase(field: &Field<'_>, interval: &Span, shared: &[Check], queries: Queries) -> Result<Phase, PolicyError> {
+    const KEYS: [&str; 8] = ["name", "weight", "lasts", "scope", "starts", "traffic_share", "baseline", "checks"];
+    let fields = field.fields(&KEYS)?;
+    if let Some(baseline) = fields.get("baseline") {
+        return Err(baseline.not_yet("`baseline: { when: before }`"));
+    }
+    let (at_least, at_most) = lasts(&fields.required("lasts")?, interval)?;
+    let mut all = match fields.get("checks") {
+        Some(field) => checks(&field, queries)?,
+        None => Vec::new(),
+    };
+    all.extend_from_slice(shared);
+    if all.is_empty() {
+        return Err(field.conflict("a phase needs at least one check, its own or one of the policy level"));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = all.iter().find(|check| !names.insert(check.name.as_str())) {
+        return Err(field.conflict(format!("two checks of the phase are named {:?}", twice.name)));
+    }
+    Ok(Phase {
+        name: fields.required("name")?.string()?,
+        weight: weight(&fields)?,
+        at_least,
+        at_most,
+        scope: fields.get("scope").map(|field| scope(&field)).transpose()?.unwrap_or_default(),
+        starts: match fields.get("starts") {
+            Some(field) => field.word(&[("next", Starts::Next), ("on_call", Starts::OnCall)])?,
+            None => Starts::Next,
+        },
+        traffic_share: fields.get("traffic_share").map(|field| traffic_share(&field)).transpose()?,
+        checks: all,
+    })
+}
+
+fn weight(fields: &Fields<'_>) -> Result<f64, PolicyError> {
+    match fields.get("weight") {
+        Some(field) => field.number("a number above 0 and at most 1000000", |weight| 0.0 < weight && weight <= 1e6),
+        None => Ok(1.0),
+    }
+}
+
+fn lasts(field: &Field<'_>, interval: &Span) -> Result<(Span, Span), PolicyError> {
+    let fields = field.fields(&["at_least", "at_most"])?;
+    let at_most = fields.required("at_most")?;
+    let longest = at_most.span(interval.millis())?;
+    if longest.millis() / interval.millis() > LOOKS_MAX {
+        return Err(at_most.conflict(format!("more than {LOOKS_MAX} intervals of {interval}: take a longer interval")));
+    }
+    let at_least = match fields.get("at_least") {
+        Some(field) => {
+            let span = field.span(0)?;
+            if span.millis() > longest.millis() {
+                return Err(field.conflict(format!("at_least is longer than at_most, {longest}")));
+            }
+            span
+        }
+        None => Span::from_millis(0),
+    };
+    Ok((at_least, longest))
+}
+
+fn scope(field: &Field<'_>) -> Result<Scope, PolicyError> {
+    // An unquoted `{zone="edge-1"}` is a YAML mapping, which must not pass for the two-sided form.
+    let is_sides = field.value().as_object().is_some_and(|map| {
+        map.keys().any(|key| key == "baseline" || key == "canary")
+    });
+    if !is_sides {
+        return Ok(Scope::Both(field.string()?));
+    }
+    let fields = field.fields(&["baseline", "canary"])?;
+    Ok(Scope::Sides {
+        baseline: fields.required("baseline")?.string()?,
+        canary: fields.required("canary")?.string()?,
+    })
+}
+
+fn traffic_share(field: &Field<'_>) -> Result<f64, PolicyError> {
+    let share = field.part("a share above 0 and at most 1", |share| 0.0 < share && share <= 1.0)?;
+    if share == 1.0 {
+        let why = "a share of 1 leaves no baseline beside the canary; it needs `baseline: { when: before }`, \
+                   which is not supported by this version yet";
+        return Err(field.conflict(why));
+    }
+    Ok(share)
+}
+
+fn checks(field: &Field<'_>, queries: Queries) -> Result<Vec<Check>, PolicyError> {
+    field.items()?.iter().map(|item| check_of(item, queries)).collect()
+}
+
+/// Keys that checks of every kind share.
+const CHECK_KEYS: [&str; 9] =
+    ["name", "kind", "harm", "margin", "tolerated", "vote", "weight", "missing", "minimum"];
+
+fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
+    let own: &[&str] = match field.value().get("kind").and_then(Value::as_str) {
+        Some("ratio") => &["events", "trials"],
+        Some("count") => &["events"],
+        Some("mean") => &["value"],
+        Some("distribution") => &["histogram", "values"],
+        Some("patterns") => &["logs", "severity", "trials"],
+        Some(later @ ("users" | "composite")) => return Err(field.not_yet(&format!("kind `{later}`"))),
+        _ => &["events", "trials", "value", "histogram", "values", "logs", "severity"],
+    };
+    let known: Vec<&str> = CHECK_KEYS.iter().chain(own).copied().collect();
+    let fields = field.fields(&known)?;
+    let name = fields.required("name")?.string()?;
+    let kind = kind(&fields, queries)?;
+    let margin = fields.get("margin").map(|field| margin(&field, &kind)).transpose()?;
+    let harm = match fields.get("harm") {
+        Some(field) => field.word(&[("up", Harm::Up), ("down", Harm::Down), ("either", Harm::Either)])?,
+        None => Harm::Up,
+    };
+    if let Some(Margin { amount: Amount::Relative(part), .. }) = &margin
+        && *part >= 1.0
+        && harm != Harm::Up
+    {
+        return Err(field.conflict("a relative margin for harm downwards must be below 100%"));
+    }
+    Ok(Check {
+        name,
+        vote: vote(field, &fields, &kind, margin.is_some())?,
+        harm,
+        tolerated: tolerated(&fields, &kind)?,
+        weight: weight(&fields)?,
+        missing: match fields.get("missing") {
+            Some(field) => field.word(&[("inconclusive", Missing::Inconclusive), ("no_go", Missing::NoGo)])?,
+            None => Missing::Inconclusive,
+        },
+        minimum: fields.get("minimum").map(|field| minimum(&field)).transpose()?.unwrap_or_default(),
+        kind,
+        margin,
+    })
+}
+
+fn vote(check: &Field<'_>, fields: &Fields<'_>, kind: &CheckKind, has_margin: bool) -> Result<Vote, PolicyError> {
+    let is_patterns = matches!(kind, CheckKind::Patterns { .. });
+    let Some(field) = fields.get("vote") else {
+        return match (has_margin, is_patterns) {
+            (_, true) => Ok(Vote::Veto),
+            (true, false) => Ok(Vote::Full),
+            (false, false) => Err(check.conflict(
+                "a check without a margin can never go: give it a margin, or say `vote: veto` or `vote: none`",
+            )),
+        };
+    };
+    let vote = field.word(&[("full", Vote::Full), ("veto", Vote::Veto), ("none", Vote::None)])?;
+    match vote {
+        Vote::Full if is_patterns => Err(field.conflict("patterns have no margin: `veto` or `none`")),
+        Vote::Full if !has_margin => Err(field.conflict("a full vote needs a margin")),
+        vote => Ok(vote),
+    }
+}
+
+fn kind(fields: &Fields<'_>, queries: Queries) -> Result<CheckKind, PolicyError> {
+    let source = |key: &str| match (fields.get(key), queries) {
+        (Some(field), _) => source(&field),
+        (None, Queries::Optional) => Ok(Source::Given),
+        (None, Queries::Required) => fields.required(key).and_then(|field| source(&field)),
+    };
+    let field = fields.required("kind")?;
+    let word = field.word(&[
+        ("ratio", "ratio"), ("count", "count"), ("mean", "mean"), ("distribution", "distribution"),
+        ("patterns", "patterns"),
+    ])?;
+    Ok(match word {
+        "ratio" => CheckKind::Ratio { events: source("events")?, trials: source("trials")? },
+        "count" => CheckKind::Count { events: source("events")? },
+        "mean" => CheckKind::Mean { value: value_query(fields, queries)? },
+        "distribution" => CheckKind::Distribution { data: distribution(fields, &field, queries)? },
+        _ => CheckKind::Patterns {
+            logs: match (fields.get("logs"), queries) {
+                (Some(field), _) => logs(&field)?,
+                (None, Queries::Optional) => Source::Given,
+                (None, Queries::Required) => logs(&fields.required("logs")?)?,
+            },
+            severity: fields.get("severity").map(|field| severity(&field)).transpose()?,
+            trials: fields.get("trials").map(|_| source("trials")).transpose()?,
+        },
+    })
+}
+
+fn severity(field: &Field<'_>) -> Result<Severity, PolicyError> {
+    let word = field.value().as_str().and_then(Severity::from_word);
+    word.ok_or_else(|| field.wants("trace | debug | info | warn | error | fatal"))
+}
+
+fn logs(field: &Field<'_>) -> Result<Source, PolicyError> {
+    if field.value().get("match").is_some() || field.value().get("query").is_some() {
+        let fields = field.fields(&["query", "match"])?;
+        let query = fields.get("query").map(|field| field.string()).transpose()?;
+        return Ok(Source::Logs(LogQuery {
+            query: query.unwrap_or_else(|| "*".to_owned()),
+            matchers: fields.required("match")?.string()?,
+            field: None,
+        }));
+    }
+    Ok(Source::Logs(LogQuery { query: "*".to_owned(), matchers: field.string()?, field: None }))
+}
+
+fn source(field: &Field<'_>) -> Result<Source, PolicyError> {
+    match field.value() {
+        Value::Object(map) if map.contains_key("logs") => Ok(Source::Logs(log_query(field, false)?)),
+        _ => Ok(Source::Selectors(field.strings()?)),
+    }
+}
+
+fn log_query(field: &Field<'_>, with_field: bool) -> Result<LogQuery, PolicyError> {
+    let fields = field.fields(if with_field { &["logs", "match", "field"] } else { &["logs", "match"] })?;
+    Ok(LogQuery {
+        query: fields.required("logs")?.string()?,
+        matchers: match fields.get("match") {
+            Some(field) => field.string()?,
+            None => "{$cohort}".to_owned(),
+        },
+        field: if with_field { Some(fields.required("field")?.string()?) } else { None },
+    })
+}
+
+fn value_query(fields: &Fields<'_>, queries: Queries) -> Result<ValueQuery, PolicyError> {
+    let field = match (fields.get("value"), queries) {
+        (Some(field), _) => field,
+        (None, Queries::Optional) => return Ok(ValueQuery::Given),
+        (None, Queries::Required) => fields.required("value")?,
+    };
+    let Value::Object(map) = field.value() else {
+        return Ok(ValueQuery::PromQl(field.string()?));
+    };
+    if !["promql", "sql", "logql"].iter().any(|key| map.contains_key(*key)) {
+        return Err(field.error(FieldProblem::QuoteIt));
+    }
+    let inner = field.fields(&["promql", "sql", "logql"])?;
+    match (inner.get("promql"), inner.get("sql"), inner.get("logql")) {
+        (Some(query), None, None) => Ok(ValueQuery::PromQl(query.string()?)),
+        (None, Some(query), None) => Ok(ValueQuery::Sql(query.string()?)),
+        (None, None, Some(query)) => Ok(ValueQuery::LogQl(query.string()?)),
+        _ => Err(field.wants("one of promql, sql and logql")),
+    }
+}
+
+fn distribution(fields: &Fields<'_>, kind: &Field<'_>, queries: Queries) -> Result<Distribution, PolicyError> {
+    match (fields.get("histogram"), fields.get("values")) {
+        (Some(histogram), None) => Ok(Distribution::Histogram(histogram.strings()?)),
+        (None, Some(values)) => Ok(Distribution::Values(log_query(&values, true)?)),
+        (None, None) if queries == Queries::Optional => Ok(Distribution::Given),
+        (None, None) => Err(kind.conflict("a distribution needs `histogram` or `values`")),
+        (Some(histogram), Some(_)) => Err(histogram.conflict("`histogram` and `values` exclude each other")),
+    }
+}
+
+fn amount(field: &Field<'_>, keys: &[&str], allowed: impl Fn(f64) -> bool, wanted: &str) -> Result<Amount, PolicyError> {
+    let fields = field.fields(keys)?;
+    match (fields.get("absolute"), fields.get("relative")) {
+        (Some(field), None) => Ok(Amount::Absolute(field.number(wanted, allowed)?)),
+        (None, Some(field)) => Ok(Amount::Relative(field.part(&format!("{wanted}, such as 10%"), allowed)?)),
+        _ => Err(field.wants("either `absolute` or `relative`")),
+    }
+}
+
+fn margin(field: &Field<'_>, kind: &CheckKind) -> Result<Margin, PolicyError> {
+    let keys: &[&str] = match kind {
+        CheckKind::Patterns { .. } => return Err(field.conflict("patterns have no margin")),
+        CheckKind::Distribution { .. } => &["absolute", "relative", "at"],
+        _ => &["absolute", "relative"],
+    };
+    let amount = amount(field, keys, |number| number > 0.0, "a number above 0")?;
+    let at = match field.fields(keys)?.get("at") {
+        None => Vec::new(),
+        Some(list) => (list.items()?.iter())
+            .map(|item| item.number("a quantile above 0 and below 1", |q| 0.0 < q && q < 1.0))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Margin { amount, at })
+}
+
+fn tolerated(fields: &Fields<'_>, kind: &CheckKind) -> Result<Amount, PolicyError> {
+    let Some(field) = fields.get("tolerated") else {
+        return Ok(Amount::Relative(0.0));
+    };
+    let amount = amount(&field, &["absolute", "relative"], |number| number >= 0.0, "a number of at least 0")?;
+    match (kind, amount) {
+        (CheckKind::Patterns { .. }, _) => Err(field.conflict("patterns have no tolerated harm")),
+        (CheckKind::Ratio { .. } | CheckKind::Count { .. }, Amount::Absolute(_)) => {
+            Err(field.conflict("tolerated harm of ratios and counts is relative"))
+        }
+        _ => Ok(amount),
+    }
+}
+
+fn minimum(field: &Field<'_>) -> Result<Minimum, PolicyError> {
+    let fields = field.fields(&["events", "trials"])?;
+    let number = |key: &str| match fields.get(key) {
+        Some(field) => field.number("a number of at least 0", |number| number >= 0.0),
+        None => Ok(0.0),
+    };
+    Ok(Minimum { events: number("events")?, trials: number("trials")? })
+}

@@ -1,0 +1,24 @@
+//! The statistics of verdicts: pure functions and small accumulators, each with its source.
+//!
+//! [`boundary`] spends a check's budget over the looks; everything else asks it for levels.
+//! [`counts`] compares events over trials exactly (procedure C), [`bets`] does so where events come
+//! in clumps and for lists of log patterns (L), [`means`] compares autocorrelated values (M),
+//! [`scores`] turns distributions into values for it (D), [`rates`] bounds single rates,
+//! [`dispersion`] says whether counts may be trusted to be binomial, and [`share`] tests a declared
+//! traffic share. [`special`] holds the distributions.
+//!
+//! Invariant: same input, same bits. No clock, no store, no chance. A probability that cannot be
+//! computed is 1, never 0.
+
+pub mod special;
+pub mod boundary;
+pub mod counts;
+pub mod bets;
+pub mod rates;
+pub mod dispersion;
+pub mod means;
+pub mod scores;
+pub mod share;
+
+#[cfg(test)]
+mod reference;
