@@ -1,0 +1,44 @@
+// Shortcuts. None fires in a text box or while an input method composes.
+
+import { useEffect } from "preact/hooks";
+
+export type Shortcuts = Readonly<Record<string, (event: KeyboardEvent) => void>>;
+
+const layers: Shortcuts[] = [];
+let prefix: { key: string; at: number } | null = null;
+
+function typing(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  return target.isContentEditable || /^(?:INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+}
+
+/** Enter on a button or a link is the browser's. */
+function activates(event: KeyboardEvent): boolean {
+  return (event.key === "Enter" || event.key === " ") && event.target instanceof Element && event.target.closest("a,button,summary,[role=slider]") !== null;
+}
+
+function press(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.isComposing || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (typing(event.target) || activates(event) || document.querySelector("dialog[open]")) return;
+  const chord = prefix && event.timeStamp - prefix.at < 1200 ? `${prefix.key} ${event.key}` : event.key;
+  prefix = null;
+  const found = [...layers].reverse().find((layer) => chord in layer);
+  if (found) {
+    event.preventDefault();
+    found[chord]?.(event);
+  } else if (layers.some((layer) => Object.keys(layer).some((key) => key.startsWith(`${event.key} `)))) {
+    prefix = { key: event.key, at: event.timeStamp };
+  }
+}
+
+addEventListener("keydown", press);
+
+/** Offers shortcuts while the component is shown; the latest layer wins. */
+export function useShortcuts(shortcuts: Shortcuts): void {
+  useEffect(() => {
+    layers.push(shortcuts);
+    return () => {
+      layers.splice(layers.indexOf(shortcuts), 1);
+    };
+  }, [shortcuts]);
+}

@@ -1,0 +1,3 @@
+export default function Page(_props: { id: string }) {
+  return null;
+}
