@@ -10,5 +10,7 @@
 //! the clock, chance or a disk but through [`clock`] and [`disk`].
 
 pub mod clock;
+pub mod counters;
 pub mod disk;
 pub mod queue;
+pub mod tail;
