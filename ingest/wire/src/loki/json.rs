@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, SeqAccess, Visitor};
 
 use super::LokiError;
+use super::selector::is_label_name;
 use crate::logs::{Record, Stream, Value};
 
 #[derive(Deserialize)]
@@ -107,12 +108,15 @@ impl<'de> Deserialize<'de> for Entry {
 
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Stream>, LokiError> {
     let push: Push<'_> = serde_json::from_slice(body)?;
-    Ok(push
-        .streams
-        .into_iter()
-        .map(|stream| Stream {
-            labels: stream.stream.into_iter().map(|(name, Text(value))| (name.into_owned(), value)).collect(),
-            records: stream.values.into_iter().map(|Entry(record)| record).collect(),
-        })
-        .collect())
+    push.streams.into_iter().map(stream).collect()
+}
+
+fn stream(stream: PushStream<'_>) -> Result<Stream, LokiError> {
+    if let Some(bad) = stream.stream.keys().find(|name| !is_label_name(name)) {
+        return Err(LokiError::LabelName { name: bad.chars().take(200).collect() });
+    }
+    Ok(Stream {
+        labels: stream.stream.into_iter().map(|(name, Text(value))| (name.into_owned(), value)).collect(),
+        records: stream.values.into_iter().map(|Entry(record)| record).collect(),
+    })
 }

@@ -47,6 +47,12 @@ pub enum LokiError {
         /// What is wrong.
         source: SelectorError,
     },
+    /// A label name that LogQL could not write.
+    #[error("invalid label name {name:?}: names are letters, digits and '_' and do not begin with a digit")]
+    LabelName {
+        /// The name, cut to 200 characters.
+        name: String,
+    },
     /// A time outside of what nanoseconds since the epoch can name.
     #[error("timestamp of {seconds} seconds is out of range")]
     Timestamp {

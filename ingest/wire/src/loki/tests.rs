@@ -36,6 +36,7 @@ fn bad_json_is_refused_by_name() {
     refused(r#"{"streams":[{"stream":{},"values":[[17,"x"]]}]}"#, "integer `17`, expected epoch nanoseconds");
     refused(r#"{"streams":[{"stream":{},"values":[["1"]]}]}"#, "invalid length 1");
     refused(r#"{"streams":[{"stream":{"a":{}},"values":[]}]}"#, "expected a string");
+    refused(r#"{"streams":[{"stream":{"a-b":"c"},"values":[]}]}"#, "invalid label name \"a-b\"");
     refused(r#"{"streams":"#, "EOF");
     refused("{}", "missing field `streams`");
 }

@@ -23,6 +23,13 @@ pub trait MetricSink {
     /// One sample. Labels include `__name__`, are sorted by name, unique, and have no empty value.
     fn sample(&mut self, labels: &[(&str, &str)], t_ms: i64, value: f64);
 
+    /// The samples that follow are one data point's, up to the next call of this or of
+    /// [`target_info`](Self::target_info).
+    fn point(&mut self) {}
+
+    /// The sample that follows is a resource's `target_info`, which no data point stands for.
+    fn target_info(&mut self) {}
+
     /// What is said about a metric family.
     fn metadata(&mut self, _family: &str, _metric_type: MetricType, _help: &str, _unit: &str) {}
 }
@@ -179,6 +186,7 @@ impl<'a> ResourceLabels<'a> {
             return;
         }
         let own = Self { identity: self.identity.clone(), promoted: Vec::new() };
+        sink.target_info();
         own.with_labels(rest.into_iter(), "target_info", None, |labels| sink.sample(labels, t_ms, 1.0));
     }
 
@@ -289,7 +297,7 @@ impl<S: MetricSink> Translation<'_, '_, S> {
         }
     }
 
-    /// Reads a point's time; a point without one is refused.
+    /// Begins a point and reads its time; a point without one is refused.
     fn time(&mut self, time_unix_nano: u64, metric: &str) -> Option<i64> {
         let Some(nanos) = super::nanos(time_unix_nano) else {
             self.refused.points(1, NO_TIME, metric);
@@ -297,6 +305,7 @@ impl<S: MetricSink> Translation<'_, '_, S> {
         };
         let t_ms = nanos / 1_000_000;
         *self.latest_ms = (*self.latest_ms).max(Some(t_ms));
+        self.sink.point();
         Some(t_ms)
     }
 

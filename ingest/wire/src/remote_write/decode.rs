@@ -105,6 +105,15 @@ impl<'a> Series<'a, '_> {
         }
     }
 
+    /// Returns the labels as [`labels`](Self::labels) does, and the samples.
+    ///
+    /// # Errors
+    /// [`LabelError`].
+    pub fn labels_and_samples(&mut self) -> Result<(&[(&'a str, &'a str)], &[Sample]), LabelError> {
+        let samples = self.samples;
+        Ok((self.labels()?, samples))
+    }
+
     /// Returns the samples in the body's order.
     pub fn samples(&self) -> &[Sample] {
         self.samples

@@ -1,0 +1,164 @@
+//! What the receivers count, for our own `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use greylight_wire::exposition::{MetricType, Writer};
+
+/// A door that data comes in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Prometheus remote write 1.0.
+    RemoteWrite1,
+    /// Prometheus remote write 2.0.
+    RemoteWrite2,
+    /// OpenTelemetry over HTTP.
+    OtlpHttp,
+    /// OpenTelemetry over gRPC.
+    OtlpGrpc,
+    /// Loki push.
+    Loki,
+}
+
+impl Protocol {
+    const ALL: [Self; 5] =
+        [Self::RemoteWrite1, Self::RemoteWrite2, Self::OtlpHttp, Self::OtlpGrpc, Self::Loki];
+
+    /// The protocol's name in our metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RemoteWrite1 => "remote_write_1",
+            Self::RemoteWrite2 => "remote_write_2",
+            Self::OtlpHttp => "otlp_http",
+            Self::OtlpGrpc => "otlp_grpc",
+            Self::Loki => "loki",
+        }
+    }
+}
+
+/// Status codes that are counted apart; any other one is counted under the last.
+const CODES: [u16; 13] = [200, 204, 400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 0];
+
+/// Counters of the receivers, from the start of the process.
+#[derive(Debug, Default)]
+pub struct IngestStats {
+    by_protocol: [Counters; Protocol::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    requests: [AtomicU64; CODES.len()],
+    samples: AtomicU64,
+    samples_refused: AtomicU64,
+    records: AtomicU64,
+    records_refused: AtomicU64,
+    body_bytes: AtomicU64,
+    decoded_bytes: AtomicU64,
+}
+
+impl IngestStats {
+    fn of(&self, protocol: Protocol) -> &Counters {
+        &self.by_protocol[protocol as usize]
+    }
+
+    pub(crate) fn answered(&self, protocol: Protocol, code: u16) {
+        let slot = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
+        self.of(protocol).requests[slot].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn body(&self, protocol: Protocol, sent: usize, decoded: usize) {
+        self.of(protocol).body_bytes.fetch_add(sent as u64, Ordering::Relaxed);
+        self.of(protocol).decoded_bytes.fetch_add(decoded as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn samples(&self, protocol: Protocol, stored: usize, refused: usize) {
+        self.of(protocol).samples.fetch_add(stored as u64, Ordering::Relaxed);
+        self.of(protocol).samples_refused.fetch_add(refused as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn records(&self, protocol: Protocol, stored: usize, refused: usize) {
+        self.of(protocol).records.fetch_add(stored as u64, Ordering::Relaxed);
+        self.of(protocol).records_refused.fetch_add(refused as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how many samples were stored.
+    pub fn n_samples(&self) -> u64 {
+        self.by_protocol.iter().map(|counters| counters.samples.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns how many log records were stored.
+    pub fn n_records(&self) -> u64 {
+        self.by_protocol.iter().map(|counters| counters.records.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns how many requests were answered through a door, whatever the answer.
+    pub fn n_requests(&self, protocol: Protocol) -> u64 {
+        self.of(protocol).requests.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Writes every counter as `greylight_ingest_*`.
+    pub fn render(&self, page: &mut Writer) {
+        page.family("greylight_ingest_requests", MetricType::Counter, "Requests, by door and status code.");
+        for protocol in Protocol::ALL {
+            for (code, count) in CODES.iter().zip(&self.of(protocol).requests) {
+                let count = count.load(Ordering::Relaxed);
+                let code = if *code == 0 { "other".to_owned() } else { code.to_string() };
+                if count > 0 {
+                    let labels = [("protocol", protocol.name()), ("code", &code)];
+                    page.sample("greylight_ingest_requests_total", &labels, count as f64);
+                }
+            }
+        }
+        self.counter(page, "samples", "Samples that were stored.", |c| &c.samples);
+        self.counter(page, "samples_refused", "Samples that were refused, each with its reason.", |c| {
+            &c.samples_refused
+        });
+        self.counter(page, "log_records", "Log records that were stored.", |c| &c.records);
+        self.counter(
+            page,
+            "log_records_refused",
+            "Log records that were refused, each with its reason.",
+            |c| &c.records_refused,
+        );
+        self.counter(page, "body_bytes", "Bytes of bodies as they were sent.", |c| &c.body_bytes);
+        self.counter(page, "decoded_bytes", "Bytes of bodies after decompression.", |c| &c.decoded_bytes);
+    }
+
+    fn counter(&self, page: &mut Writer, name: &str, help: &str, of: impl Fn(&Counters) -> &AtomicU64) {
+        page.family(&format!("greylight_ingest_{name}"), MetricType::Counter, help);
+        let series = format!("greylight_ingest_{name}_total");
+        for protocol in Protocol::ALL {
+            let count = of(self.of(protocol)).load(Ordering::Relaxed);
+            page.sample(&series, &[("protocol", protocol.name())], count as f64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use greylight_wire::exposition::Format;
+
+    #[test]
+    fn counters_show_on_the_page() {
+        let stats = IngestStats::default();
+        stats.answered(Protocol::Loki, 204);
+        stats.answered(Protocol::Loki, 418);
+        stats.samples(Protocol::RemoteWrite1, 7, 2);
+        stats.records(Protocol::Loki, 3, 0);
+        stats.body(Protocol::OtlpHttp, 10, 40);
+        let mut page = Writer::new(Format::PrometheusText);
+        stats.render(&mut page);
+        let page = page.finish();
+        for line in [
+            "greylight_ingest_requests_total{protocol=\"loki\",code=\"204\"} 1\n",
+            "greylight_ingest_requests_total{protocol=\"loki\",code=\"other\"} 1\n",
+            "greylight_ingest_samples_total{protocol=\"remote_write_1\"} 7\n",
+            "greylight_ingest_samples_refused_total{protocol=\"remote_write_1\"} 2\n",
+            "greylight_ingest_log_records_total{protocol=\"loki\"} 3\n",
+            "greylight_ingest_decoded_bytes_total{protocol=\"otlp_http\"} 40\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+        assert_eq!((stats.n_samples(), stats.n_records(), stats.n_requests(Protocol::Loki)), (7, 3, 2));
+    }
+}

@@ -1,0 +1,192 @@
+//! OTLP over HTTP.
+
+use greylight_wire::compress::{Encoding, encode};
+use greylight_wire::logs::{Record, Value};
+use greylight_wire::otlp::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse, ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse, ResourceRecords, encode_logs,
+};
+use prost::Message as _;
+
+use crate::fixture::{Fixture, NOW_MS};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+
+/// A gauge and, if asked for, a metric that is refused.
+pub fn metrics(extra: &str) -> String {
+    format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[
+            {{"key":"service.name","value":{{"stringValue":"cart"}}}},
+            {{"key":"greylight.track","value":{{"stringValue":"canary"}}}}]}},
+        "scopeMetrics":[{{"metrics":[{{"name":"queue.length","gauge":{{"dataPoints":[
+            {{"timeUnixNano":"{NOW_MS}000000","asInt":"7"}}]}}}}{extra}]}}]}}]}}"#
+    )
+}
+
+pub const DELTA: &str = r#",{"name":"d","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[
+    {"timeUnixNano":"5","asInt":"1"},{"timeUnixNano":"6","asInt":"1"}]}}"#;
+
+fn as_protobuf(json: &str) -> Vec<u8> {
+    let request: ExportMetricsServiceRequest = serde_json::from_str(json).expect("valid JSON");
+    request.encode_to_vec()
+}
+
+#[tokio::test]
+async fn metrics_come_in_both_encodings_and_all_compressions() {
+    for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd, Encoding::Deflate] {
+        let fixture = Fixture::new().await;
+        let header = ("content-encoding", encoding.name());
+        for path in ["/v1/metrics", "/api/v1/otlp/v1/metrics"] {
+            let answer = fixture.post(path, &[JSON, header], encode(encoding, metrics("").as_bytes())).await;
+            assert_eq!((answer.status.as_u16(), answer.text()), (200, "{}"));
+            assert_eq!(answer.header("content-type"), "application/json");
+            let answer =
+                fixture.post(path, &[PROTOBUF, header], encode(encoding, &as_protobuf(&metrics("")))).await;
+            assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
+            assert_eq!(answer.header("content-type"), "application/x-protobuf");
+        }
+        assert_eq!(
+            fixture.samples("queue_length"),
+            [format!("queue_length{{job=\"cart\", service_name=\"cart\", track=\"canary\"}} @{NOW_MS} 7")]
+        );
+        assert_eq!(fixture.samples("target_info").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_a_partial_success() {
+    let fixture = Fixture::new().await;
+    let answer = fixture.post("/v1/metrics", &[JSON], metrics(DELTA)).await;
+    assert_eq!(answer.status, 200);
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(body["partialSuccess"]["rejectedDataPoints"], "2");
+    let message = body["partialSuccess"]["errorMessage"].as_str().expect("a message");
+    assert!(message.contains("delta") && message.contains("\"d\""), "{message}");
+    let answer = fixture.post("/v1/metrics", &[PROTOBUF], as_protobuf(&metrics(DELTA))).await;
+    let response = ExportMetricsServiceResponse::decode(&answer.body[..]).expect("protobuf");
+    assert_eq!(response.partial_success.map(|partial| partial.rejected_data_points), Some(2));
+    assert_eq!(fixture.samples("queue_length").len(), 1);
+}
+
+#[tokio::test]
+async fn exemplars_are_a_warning_and_exponential_histograms_a_refusal() {
+    let fixture = Fixture::new().await;
+    let exemplar = r#",{"name":"e","gauge":{"dataPoints":[{"timeUnixNano":"5000000","asInt":"1",
+        "exemplars":[{"timeUnixNano":"5","asInt":"1"}]}]}}"#;
+    let answer = fixture.post("/v1/metrics", &[JSON], metrics(exemplar)).await;
+    assert!(answer.text().contains(r#""rejectedDataPoints":"0""#), "{}", answer.text());
+    assert!(answer.text().contains("exemplars are not supported yet"), "{}", answer.text());
+    assert_eq!(fixture.samples("e").len(), 1);
+    let histogram = r#",{"name":"h","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[
+        {"timeUnixNano":"5","count":"1"}]}}"#;
+    let answer = fixture.post("/v1/metrics", &[JSON], metrics(histogram)).await;
+    assert!(answer.text().contains(r#""rejectedDataPoints":"1""#), "{}", answer.text());
+    assert!(answer.text().contains("exponential histograms are not supported yet"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn points_in_the_future_count_once() {
+    let fixture = Fixture::new().await;
+    let histogram = format!(
+        r#",{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":"{}",
+        "count":"1","sum":1.0,"bucketCounts":["1","0"],"explicitBounds":[1.0]}}]}}}}"#,
+        u64::MAX
+    );
+    let answer = fixture.post("/v1/metrics", &[JSON], metrics(&histogram)).await;
+    assert!(answer.text().contains(r#""rejectedDataPoints":"1""#), "{}", answer.text());
+    assert!(answer.text().contains("in the future"), "{}", answer.text());
+    assert_eq!(fixture.samples("queue_length").len(), 1);
+}
+
+#[tokio::test]
+async fn errors_are_a_status_in_the_request_s_encoding() {
+    let fixture = Fixture::new().await;
+    let broken: [(&str, &str); 3] = [
+        ("{", "malformed JSON: EOF"),
+        (
+            r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"soon"}]}}]}]}]}"#,
+            "malformed JSON",
+        ),
+        ("[]", "malformed JSON"),
+    ];
+    for (body, text) in broken {
+        let answer = fixture.post("/v1/metrics", &[JSON], body).await;
+        assert_eq!(answer.status, 400);
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(status["code"], 3);
+        assert!(status["message"].as_str().is_some_and(|message| message.contains(text)), "{status}");
+    }
+    let answer = fixture.post("/v1/logs", &[PROTOBUF], vec![0x0a, 0x7f]).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (400, "application/x-protobuf"));
+    // Field 1, code 3; field 2, the message.
+    assert_eq!(answer.body[..3], [0x08, 0x03, 0x12]);
+    assert!(String::from_utf8_lossy(&answer.body).contains("malformed protobuf"));
+}
+
+#[tokio::test]
+async fn types_encodings_and_sizes_are_checked() {
+    let fixture = Fixture::new().await;
+    let of = |headers: Vec<(&'static str, &'static str)>, body: Vec<u8>| {
+        let fixture = &fixture;
+        async move { fixture.post("/v1/logs", &headers, body).await }
+    };
+    let answer = of(vec![("content-type", "text/plain")], Vec::new()).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.text().contains("content type \\\"text/plain\\\" is not supported"), "{}", answer.text());
+    assert_eq!(of(vec![], Vec::new()).await.status, 415);
+    let answer = of(vec![JSON, ("content-encoding", "br")], Vec::new()).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.text().contains("use gzip, zstd, deflate or identity"), "{}", answer.text());
+    let bomb = encode(Encoding::Gzip, &vec![b' '; 20 << 20]);
+    let answer = of(vec![JSON, ("content-encoding", "gzip")], bomb).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.text().contains("the limit of 100 times"), "{}", answer.text());
+    let answer = of(vec![JSON, ("content-encoding", "gzip")], b"not gzip".to_vec()).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("not valid gzip"), "{}", answer.text());
+    assert_eq!(of(vec![PROTOBUF], Vec::new()).await.status, 200);
+}
+
+fn export(times_ns: &[i64]) -> Vec<u8> {
+    let records = times_ns
+        .iter()
+        .enumerate()
+        .map(|(i, time_ns)| Record {
+            time_ns: Some(*time_ns),
+            body: format!("line {i}"),
+            uid: Some(format!("u{i}")),
+            ..Record::default()
+        })
+        .collect();
+    let resource = vec![("service.name".to_owned(), Value::String("cart".into()))];
+    encode_logs(&[ResourceRecords { resource, records }])
+}
+
+#[tokio::test]
+async fn logs_are_taken_and_those_of_the_future_refused() {
+    let fixture = Fixture::new().await;
+    let now = NOW_MS * 1_000_000;
+    let answer = fixture.post("/v1/logs", &[PROTOBUF], export(&[now, 1, now - 1])).await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
+    let answer = fixture.post("/otlp/v1/logs", &[PROTOBUF], export(&[now, now + 601_000_000_000])).await;
+    let response = ExportLogsServiceResponse::decode(&answer.body[..]).expect("protobuf");
+    let partial = response.partial_success.expect("one was refused");
+    assert_eq!(partial.rejected_log_records, 1);
+    assert!(
+        partial
+            .error_message
+            .starts_with("log record of {job=\"cart\", service_name=\"cart\"} at 2026-11-21T10:10:01Z")
+    );
+    assert!(fixture.page().contains("greylight_ingest_log_records_total{protocol=\"otlp_http\"} 4"));
+    assert!(fixture.page().contains("greylight_ingest_log_records_refused_total{protocol=\"otlp_http\"} 1"));
+}
+
+#[tokio::test]
+async fn json_logs_are_taken() {
+    let fixture = Fixture::new().await;
+    let request = ExportLogsServiceRequest::decode(&export(&[5])[..]).expect("own output");
+    let json = serde_json::to_string(&request).expect("JSON");
+    let answer = fixture.post("/v1/logs", &[JSON], json).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "{}"));
+}
