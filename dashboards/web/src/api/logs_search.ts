@@ -5,6 +5,7 @@ import { type Answer, call } from "./client.ts";
 import type { Json } from "./json.ts";
 
 export interface LogQuery {
+  readonly order?: "newest" | "oldest" | undefined;
   readonly query: string;
   readonly match?: string | undefined;
   readonly start: string;

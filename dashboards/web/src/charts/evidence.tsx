@@ -89,10 +89,10 @@ export function Evidence({ name, looks, allowed, height }: Props) {
   );
 }
 
-/** Short runs get a short axis: four fifths of it are used before it grows to what the phase allows. */
+/** Some room ahead of the last look, but no more than the phase allows. */
 function axisEnd(last: number, allowed: number | null): number {
   const wanted = Math.max(6, Math.ceil(last * 1.35));
-  return allowed === null ? wanted : Math.max(last, Math.min(allowed, Math.max(wanted, last * 4 < allowed ? last * 4 : allowed)));
+  return allowed === null ? wanted : Math.max(last, Math.min(allowed, wanted));
 }
 
 function lookLabels(until: number, x: (look: number) => number, word: string): AxisLabel[] {

@@ -2,6 +2,8 @@ import { bold, template } from "./mark.ts";
 
 const many = (n: number, one: string, other: string): string => `${n} ${n === 1 ? one : other}`;
 
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** Every word that the pages show. The other dictionary must have the same shape, or the build fails. */
 export const en = {
   name: "English",
@@ -94,11 +96,11 @@ export const en = {
     headline: {
       go: (n: number) => (n === 0 ? "No check speaks against it." : n === 1 ? "The one check with a full vote is shown to be no worse than its margin." : `All ${n} checks with a full vote are shown to be no worse than their margin.`),
       overridden: (decision: string, by: string) => `${by} decided ${decision} against or ahead of the evidence.`,
-      worse: (name: string, low: string, margin: string) => (low ? `Harm is shown in ${name}: worse by ${low}${margin ? `; the margin is ${margin}` : ""}.` : `Harm is shown in ${name}.`),
+      worse: (name: string, low: string, margin: string) => (low ? `${capital(name)} is worse by at least ${low}${margin ? `; the margin is ${margin}` : ""}.` : `Harm is shown in ${name}.`),
       patterns: (fresh: number, more: number) => (fresh > 0 ? `${many(fresh, "new log pattern appears", "new log patterns appear")} only on the canary${more > 0 ? `, and ${many(more, "comes", "come")} more often` : ""}.` : more > 0 ? `${many(more, "log pattern comes", "log patterns come")} more often on the canary.` : "Harm is shown in the log patterns."),
       refused: "The release is refused.",
       runningClear: (n: number, low: string, high: string) => `Nothing speaks against it yet${n === 0 ? "" : `; ${many(n, "check needs", "checks need")} ${low && high ? `${low === high ? low : `${low} to ${high}`} more` : "more data"}`}.`,
-      runningHurt: (name: string) => `${name} speaks against it.`,
+      runningHurt: (name: string) => `${capital(name)} speaks against it.`,
       timeOut: (missing: number, full: number) => `Time ran out: ${missing} of ${many(full, "check", "checks")} with a full vote could not be shown to be below the margin.`,
       waiting: (phase: string) => `Ready for ${phase}; it begins when the deploy tool says so.`,
       noData: "The data that the checks need is missing, and missing data is never a go.",

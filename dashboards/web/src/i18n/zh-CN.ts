@@ -92,7 +92,7 @@ export const zh: Dictionary = {
     headline: {
       go: (n) => (n === 0 ? "没有检查项反对。" : `${n} 个完整投票的检查项均已证明不劣于各自的容差。`),
       overridden: (decision, by) => `${by} 人工改判为${decision}。`,
-      worse: (name, low, margin) => (low ? `${name} 已证明劣化：${low}${margin ? `，容差 ${margin}` : ""}。` : `${name} 已证明劣化。`),
+      worse: (name, low, margin) => (low ? `${name} 已证明劣化至少 ${low}${margin ? `，容差 ${margin}` : ""}。` : `${name} 已证明劣化。`),
       patterns: (fresh, more) => (fresh > 0 ? `${fresh} 个新日志模式仅出现在灰度侧${more > 0 ? `，另有 ${more} 个增多` : ""}。` : more > 0 ? `${more} 个日志模式在灰度侧增多。` : "日志模式已证明劣化。"),
       refused: "该发布被阻断。",
       runningClear: (n, low, high) => `目前没有不利证据${n === 0 ? "" : `；${n} 个检查项还需${low && high ? ` ${low === high ? low : `${low} 至 ${high}`}` : "更多数据"}`}。`,

@@ -51,7 +51,17 @@ export function probability(p: number | null): string {
   if (p === null) return NONE;
   if (p === 0) return "0";
   if (p < 1e-5) return scientific(p, 2);
-  return fixed(p, Math.min(7, digitsFor(p, 2)));
+  return trimmed(fixed(p, Math.min(7, digitsFor(p, 2))));
+}
+
+/** Drops zeros that say nothing after the point. */
+function trimmed(text: string): string {
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+/** A ratio of two rates: two decimals below ten, then fewer. */
+export function ratio(value: number): string {
+  return fixed(value, value >= 100 ? 0 : value >= 10 ? 1 : 2);
 }
 
 /** Counts: 4.60 M, 701 k, 1,204. Chinese keeps SI prefixes, as metric values do. */
@@ -125,6 +135,22 @@ export function measured(value: number | null, unit: string): string {
   return joined(text, scale.unit);
 }
 
+/** Both sides in one unit, with as many decimals as it takes to tell them apart. */
+export function measuredPair(a: number | null, b: number | null, unit: string): readonly [string, string] {
+  const known = [a, b].filter((one): one is number => one !== null);
+  if (known.length < 2) return [measured(a, unit), measured(b, unit)];
+  const size = Math.max(...known.map(Math.abs));
+  const scale = scaleFor(size, unit);
+  const [x, y] = known.map((one) => one * scale.factor) as [number, number];
+  const apart = Math.abs(x - y);
+  const wanted = Math.max(digitsFor(size * scale.factor), apart > 0 ? digitsFor(apart, 1) : 0);
+  const digits = Number.isInteger(x) && Number.isInteger(y) && scale.unit === "" ? 0 : Math.min(6, wanted, digitsFor(size * scale.factor, 5));
+  const texts = [fixed(x, digits), fixed(y, digits)] as const;
+  const shorter = [trimmed(texts[0]), trimmed(texts[1])].map((one) => one.split(".")[1]?.length ?? 0);
+  const kept = Math.max(...shorter);
+  return [joined(fixed(x, kept), scale.unit), joined(fixed(y, kept), scale.unit)];
+}
+
 function joined(text: string, unit: string): string {
   return unit === "" ? text : `${text}${NBSP}${unit}`;
 }
@@ -190,8 +216,7 @@ export function signed(value: number, digits: number): string {
 export function percent(share: number | null, figures = 3): string {
   if (share === null) return NONE;
   const value = share * 100;
-  const text = fixed(value, Math.min(3, digitsFor(value, figures)));
-  return joined(text.includes(".") ? text.replace(/\.?0+$/, "") : text, "%");
+  return joined(trimmed(fixed(value, Math.min(3, digitsFor(value, figures)))), "%");
 }
 
 const SPAN_UNITS: Readonly<Record<Language, readonly [string, string, string, string, string]>> = {

@@ -226,6 +226,8 @@ export interface ReleaseSummary {
   readonly reasons: readonly Reason[];
   readonly decidingCheck: Check | null;
   readonly evidence: readonly EvidencePoint[];
+  /** What the deploy tool did last: promoted, rolled_back or paused. */
+  readonly outcome: string;
   readonly newPatterns: Readonly<Record<string, number>> | null;
 }
 

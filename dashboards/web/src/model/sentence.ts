@@ -29,6 +29,13 @@ export function closest(checks: readonly Check[]): Check | null {
   return order(checks)[0] ?? null;
 }
 
+/** The check that speaks for the whole verdict: one that refused, else the full vote closest to harm. */
+export function deciding(checks: readonly Check[]): Check | null {
+  const refused = checks.filter((check) => check.decision === "no_go");
+  const judged = checks.filter((check) => check.vote === "full" && (check.effect !== null || check.quantiles.length > 0));
+  return closest(refused) ?? closest(judged) ?? closest(checks);
+}
+
 const RANK: Readonly<Record<Decision, number>> = { no_go: 0, inconclusive: 1, go: 2 };
 
 /** Rows as the table shows them: no-go on top, then by how near the interval's harmful end is to the margin. */
@@ -97,7 +104,10 @@ function isMissing(reason: Reason): boolean {
 /** Reasons worth a line in the band, without repeating what the headline says, the gravest first. */
 export function weighty(verdict: Verdict, limit = 4): { shown: Reason[]; left: number } {
   const grave = (reason: Reason) => (reason.code === "harm_shown" ? 0 : isMissing(reason) ? 1 : 2);
-  const wanted = verdict.decision === "go" ? [] : verdict.reasons.filter((one) => one.code !== "below_margin");
+  const open = verdict.reasons.filter((one) => one.code !== "below_margin");
+  const harm = open.filter((one) => one.code === "harm_shown");
+  // What else is open does not matter once harm is shown.
+  const wanted = verdict.decision === "go" ? [] : verdict.decision === "no_go" && harm.length > 0 ? harm : open;
   const sorted = [...wanted].sort((a, b) => grave(a) - grave(b));
   return { shown: sorted.slice(0, limit), left: Math.max(0, sorted.length - limit) };
 }

@@ -15,7 +15,7 @@ import { GhostRows, State } from "../components/states.tsx";
 import { Keys } from "../components/text.tsx";
 import { count, moment } from "../model/format.ts";
 import { type Check, checkId, type Verdict } from "../model/release.ts";
-import { closest, order } from "../model/sentence.ts";
+import { deciding, order } from "../model/sentence.ts";
 import { ReleaseBar } from "./release_bar.tsx";
 import { Checks } from "./release_checks.tsx";
 import { Deliveries } from "./release_deliveries.tsx";
@@ -133,7 +133,7 @@ function useLast<T>(value: T | null): T | null {
 }
 
 function select(rows: readonly Check[], asked: string | null): Check | null {
-  return rows.find((one) => checkId(one) === asked || one.name === asked) ?? closest(rows);
+  return rows.find((one) => checkId(one) === asked || one.name === asked) ?? deciding(rows);
 }
 
 function Missing() {

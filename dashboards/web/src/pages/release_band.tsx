@@ -6,8 +6,8 @@ import { Icon, SIGN_ICON, SIGN_TONE } from "../components/icon.tsx";
 import { Rich, Template } from "../components/text.tsx";
 import { effectText, moment, percent, probability, span } from "../model/format.ts";
 import { looksAllowed } from "../model/evidence.ts";
-import { checkId, type Check, type Delivery, type Look, type Release, signOf, type Sign, type Verdict } from "../model/release.ts";
-import { closest, headline, leading, waitingChecks, weighty } from "../model/sentence.ts";
+import { checkId, type Check, type Delivery, type Look, type Reason, type Release, signOf, type Sign, type Verdict } from "../model/release.ts";
+import { closest, deciding, headline, leading, waitingChecks, weighty } from "../model/sentence.ts";
 import { checkTitle, worstEnd } from "./check_words.ts";
 import { differenceLooks } from "./look_series.ts";
 
@@ -73,14 +73,11 @@ function Says({ release, verdict, now }: { release: Release; verdict: Verdict; n
         <ul class="why">
           {shown.map((reason) => {
             const harm = reason.code === "harm_shown";
-            const phrase = words.reason[reason.code]?.(reason.check || verdict.phase);
             return (
               <li key={`${reason.code} ${reason.check}`}>
                 <Icon name={harm ? "no-go" : "inconclusive"} small tone={harm ? "no-go" : "inconclusive"} />
                 <span>
-                  {phrase && <Rich text={phrase} />}
-                  {phrase && reason.text && ". "}
-                  {reason.text}
+                  <ReasonText reason={reason} phase={verdict.phase} />
                 </span>
               </li>
             );
@@ -104,6 +101,26 @@ function Says({ release, verdict, now }: { release: Release; verdict: Verdict; n
   );
 }
 
+/** The server's own words where there are any, led by the check; the dictionary's otherwise. */
+function ReasonText({ reason, phase }: { reason: Reason; phase: string }) {
+  const phrase = texts().release.reason[reason.code]?.(reason.check || phase);
+  if (language.value === "en" && reason.text !== "") {
+    return (
+      <>
+        {reason.check && <b>{reason.check}: </b>}
+        {reason.text}
+      </>
+    );
+  }
+  return (
+    <>
+      {phrase && <Rich text={phrase} />}
+      {phrase && reason.text ? "；" : ""}
+      {reason.text}
+    </>
+  );
+}
+
 function mainSentence(release: Release, verdict: Verdict): string {
   const t = texts();
   const words = t.release.headline;
@@ -117,8 +134,10 @@ function mainSentence(release: Release, verdict: Verdict): string {
       const quantile = leading(head.check);
       const effect = quantile?.effect ?? head.check.effect;
       const written = effect ? effectText(effect, head.check.margin, head.check.harm) : null;
-      const least = written === null ? "" : head.check.harm === "down" ? t.atMost(written.high) : t.atLeast(written.low);
-      return words.worse(checkTitle(head.check, quantile), least.includes(t.none) ? "" : least, head.check.margin === null || written === null ? "" : written.margin);
+      const least = written === null ? t.none : head.check.harm === "down" ? written.high : written.low;
+      // "Worse by" says the direction, so the sign would say it twice.
+      const bare = (text: string) => (text === t.none ? "" : text.replace(/^[+−±]/, ""));
+      return words.worse(checkTitle(head.check, quantile), bare(least), written === null ? "" : bare(written.margin));
     }
     case "patterns":
       return words.patterns(head.fresh, head.more);
@@ -174,7 +193,7 @@ function Picture({ verdict, looks, sign }: { verdict: Verdict; looks: readonly L
   const candidates = verdict.checks.filter(drawn);
   const refused = closest(candidates.filter((check) => check.decision === "no_go"));
   const waits = new Set(waitingChecks(verdict).map(checkId));
-  const chosen = refused ?? (sign === "running" ? closest(candidates.filter((check) => waits.has(checkId(check)) && check.margin !== null)) : null) ?? closest(candidates.filter((check) => check.margin !== null)) ?? closest(candidates);
+  const chosen = refused ?? (sign === "running" ? closest(candidates.filter((check) => waits.has(checkId(check)) && check.margin !== null)) : null) ?? deciding(candidates);
   if (!chosen) return <figure class="chart" />;
   const quantile = leading(chosen);
   const say = refused ? t.release.refusedSay : sign === "running" ? t.release.longestSay : t.release.closestSay;

@@ -8,7 +8,7 @@ import { type Choice, Segments } from "../components/controls.tsx";
 import { Badge, SignIcon } from "../components/icon.tsx";
 import { GhostRows, State } from "../components/states.tsx";
 import { MARGIN, TEN, THREE, ZERO } from "../model/forest.ts";
-import { effectText, measured, moment, probability } from "../model/format.ts";
+import { effectText, measuredPair, moment, probability } from "../model/format.ts";
 import { type Check, checkId, type Quantile, type Sign, signOfCheck, type Verdict } from "../model/release.ts";
 import { leading } from "../model/sentence.ts";
 import { quantileName, rangeWords } from "./check_words.ts";
@@ -155,6 +155,7 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
   const decision = quantile?.decision ?? check.decision;
   const values = quantile && (quantile.baseline !== null || quantile.canary !== null) ? quantile : check.values;
   const unit = check.values.unit;
+  const [baseline, canary] = measuredPair(values.baseline, values.canary, unit);
   const hasValues = values.baseline !== null || values.canary !== null;
   const said = written ? `${written.estimate}, ${rangeWords(written.range)}, ${t.release.margin(written.margin)}` : "";
   const explain = written === null ? (reason?.text ?? words.empty) : "";
@@ -179,14 +180,14 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
         {main && check.harm === "either" && <span class="tag">{words.harmEither}</span>}
       </td>
       <td role="cell" class="dim ph">{main ? check.phase : ""}</td>
-      <td role="cell" class="num a">{check.kind === "patterns" && !hasValues ? t.none : measured(values.baseline, unit)}</td>
-      <td role="cell" class="num b">{check.kind === "patterns" && !hasValues ? words.newCount(check.patterns.filter((one) => one.change === "new").length) : measured(values.canary, unit)}</td>
+      <td role="cell" class="num a">{check.kind === "patterns" && !hasValues ? t.none : baseline}</td>
+      <td role="cell" class="num b">{check.kind === "patterns" && !hasValues ? words.newCount(check.patterns.filter((one) => one.change === "new").length) : canary}</td>
       {written ? (
         <>
           <td role="cell" class="num d">
             <span class="est">{written.estimate}</span>
           </td>
-          <td role="cell" class="ci-c" data-vs={hasValues ? `${measured(values.baseline, unit)} → ${measured(values.canary, unit)};` : ""}>
+          <td role="cell" class="ci-c" data-vs={hasValues ? `${baseline} → ${canary};` : ""}>
             <span class="ci">{rangeWords(written.range)}</span>
           </td>
         </>

@@ -12,7 +12,7 @@ import { Badge, Icon } from "../components/icon.tsx";
 import { GhostChart, State, TroubleNote } from "../components/states.tsx";
 import { stepFor } from "../model/duration.ts";
 import { evidenceOf, looksAllowed } from "../model/evidence.ts";
-import { clock, count, effectText, measured, moment, probability } from "../model/format.ts";
+import { clock, count, effectText, measured, measuredPair, moment, probability } from "../model/format.ts";
 import { drawable } from "../model/queryside.ts";
 import { type Check, type Look, type Release, signOfCheck, type UnitValue, type Verdict } from "../model/release.ts";
 import { leading } from "../model/sentence.ts";
@@ -168,7 +168,7 @@ function Values({ release, verdict, check, looks, queries, q, title }: ValuesPro
       )}
       {!empty && (canary !== null || baseline !== null) && (
         <p class="say">
-          {words.valuesSay(measured(canary, check.values.unit), measured(baseline, check.values.unit))}
+          {words.valuesSay(...measuredPair(canary, baseline, check.values.unit))}
           {!drawn && ` ${words.soFarSay}`}
         </p>
       )}

@@ -7,7 +7,7 @@ import { MirrorBars } from "../charts/spark.tsx";
 import { Dialog, Segments } from "../components/controls.tsx";
 import { State, type Trouble, TroubleNote } from "../components/states.tsx";
 import { Pieces, SeverityWord, Template } from "../components/text.tsx";
-import { clock, count, moment, plain } from "../model/format.ts";
+import { clock, count, moment, ratio } from "../model/format.ts";
 import { bySeverity, pieces, quoteValue, variables } from "../model/log.ts";
 import { type Check, checkId, type Pattern, type PatternChange, type Release, type Verdict } from "../model/release.ts";
 import { troubleOf } from "./resource.ts";
@@ -125,7 +125,7 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
   const words = t.release.patterns;
   const fresh = pattern.change === "new";
   const harmful = fresh && (pattern.severity === "error" || pattern.severity === "fatal");
-  const refuses = check.decision === "no_go" && (fresh || pattern.change === "more") && check.vote !== "none";
+  const refuses = check.decision === "no_go" && (fresh || pattern.change === "more") && check.vote !== "none" && bySeverity(pattern.severity, "warn") <= 0;
   const notes = [pattern.firstSeen === null ? "" : words.firstSeen(moment(pattern.firstSeen, now, zone.value, language.value, "second")), refuses ? words.refuses : "", pattern.accepted ? words.accepted : ""].filter((one) => one !== "");
   const open = pattern.examples.length > 0;
   return (
@@ -198,16 +198,15 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
 function Rate({ pattern }: { pattern: Pattern }) {
   const words = texts().release.patterns;
   const { change, canary, expected, low, high } = pattern;
-  const expectedText = expected === null ? "" : plain(Number(expected.toPrecision(2)));
+  const expectedText = expected === null ? "" : String(Number(expected.toPrecision(2)));
   if (change === "gone") return <span class="dim">{expected !== null && expected < 5 ? words.tooEarly(expectedText) : expectedText && words.expected(expectedText)}</span>;
   if (change === "new" || canary === null || expected === null || expected <= 0) return <span class="dim">{expectedText && words.expected(expectedText)}</span>;
-  const figure = (value: number) => plain(Number(value.toPrecision(3)));
   return (
     <>
-      {words.ratio(figure(canary / expected))}{" "}
+      {words.ratio(ratio(canary / expected))}{" "}
       {low !== null && (
         <span class="dim">
-          ({high === null ? texts().atLeast(figure(low)) : texts().fromTo(figure(low), figure(high))})
+          ({high === null ? texts().atLeast(ratio(low)) : texts().fromTo(ratio(low), ratio(high))})
         </span>
       )}
     </>

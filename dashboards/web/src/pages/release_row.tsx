@@ -95,7 +95,7 @@ function Phases({ phases, sign, now }: { phases: readonly Phase[]; sign: Sign; n
 
 function phaseText(release: ReleaseSummary): string {
   const t = texts();
-  if (release.final && release.decision === "go") return t.decision.go;
+  if (release.outcome !== "") return t.release.outcomes[release.outcome] ?? release.outcome;
   const phase = release.phases.find((one) => one.name === release.phase);
   if (!phase) return release.phase || t.none;
   return phase.trafficShare === null ? phase.name : `${phase.name}, ${percent(phase.trafficShare)}`;

@@ -69,7 +69,7 @@ export default function Releases() {
             service={service}
             environment={environment}
             text={text}
-            ago={list.error === null && list.at !== null ? t.live(span(Math.max(0, now - list.at), language.value)) : t.stale}
+            ago={list.error === null && list.at !== null ? t.live(span(Math.max(1000, Math.round((now - list.at) / 1000) * 1000), language.value)) : t.stale}
           />
           {list.error === null || list.value !== null ? (
             <div class="bleed">
