@@ -86,3 +86,6 @@ pub trait DiskRead: Send + Sync + fmt::Debug {
     /// Reads exactly `len` bytes from `offset`; an error of kind `UnexpectedEof` past the end.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ pub mod config;
 pub mod segment;
 pub mod append;
 pub mod metrics;
+pub mod logs;
 mod wal;
 mod catalog;
 mod store;

@@ -24,7 +24,7 @@ pub struct SegmentIds(Arc<AtomicU64>);
 
 impl SegmentIds {
     /// Starts with the id after `last`.
-    pub(crate) fn after(last: u64) -> Self {
+    pub fn after(last: u64) -> Self {
         Self(Arc::new(AtomicU64::new(last + 1)))
     }
 
@@ -98,6 +98,11 @@ impl SegmentMeta {
     /// Returns the length of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.bytes).sum()
+    }
+
+    /// Says what answers lack without it.
+    pub(crate) fn loss(&self, error: &ReadError) -> String {
+        format!("{} rows of {} in segment {} cannot be read: {error}", self.n_rows, self.table.as_str(), self.id)
     }
 
     /// Checks every file against its length and checksum, reading each in full once.

@@ -1,34 +1,42 @@
-//! The door through which metrics are read.
+//! The door through which metrics and log records are read.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs};
 use crate::append::MetricMetadata;
-use crate::model::{Labels, Matcher, TenantId};
-use crate::store::{Snapshot, TenantView};
+use crate::logs::{
+    Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order, PageRequest,
+    Patterns, RecordId,
+};
+use crate::model::{Labels, Matcher, TenantId, TimeRange};
+use crate::pattern::TemplateId;
+use crate::store::{Current, TenantView};
 
 /// Reads what the store holds at the moment of the call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    current: Arc<Current>,
 }
 
 impl Reader {
-    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { snapshot }
+    pub(crate) fn new(current: Arc<Current>) -> Self {
+        Self { current }
     }
 
     /// Returns the tenants that have data, sorted.
     pub fn tenants(&self) -> Vec<TenantId> {
-        let mut tenants: Vec<_> = self.snapshot.load().tenants.keys().cloned().collect();
+        let mut tenants: Vec<_> = self.current.snapshot.load().tenants.keys().cloned().collect();
         tenants.sort();
         tenants
     }
 
+    /// Takes the segment that an error is about out of answers; `false` when it is about none.
+    fn is_lost(&self, error: &ReadError) -> bool {
+        matches!(error, ReadError::Corrupt { path, .. } if self.current.lose(path, error))
+    }
+
     fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
-        self.snapshot.load().tenants.get(tenant).cloned()
+        self.current.snapshot.load().tenants.get(tenant).cloned()
     }
 }
 
@@ -39,9 +47,14 @@ impl MetricSource for Reader {
         select: &Select<'_>,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
-        match self.view(tenant) {
-            Some(view) => view.metrics.select(select, budget),
-            None => Ok(Box::new(Nothing)),
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(Box::new(Nothing)) };
+            match view.metrics.select(select, budget) {
+                Ok(inner) => return Ok(Box::new(Watched { inner, current: Arc::clone(&self.current) })),
+                // Once more without it; the answer says what is missing.
+                Err(error) if self.is_lost(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -52,7 +65,13 @@ impl MetricSource for Reader {
         span: SpanMs,
         budget: &Budget,
     ) -> Result<Vec<String>, ReadError> {
-        self.view(tenant).map_or(Ok(Vec::new()), |view| view.metrics.label_names(sets, span, budget))
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
+            match view.metrics.label_names(sets, span, budget) {
+                Err(error) if self.is_lost(&error) => {}
+                result => return result,
+            }
+        }
     }
 
     fn label_values(
@@ -63,11 +82,130 @@ impl MetricSource for Reader {
         span: SpanMs,
         budget: &Budget,
     ) -> Result<Vec<String>, ReadError> {
-        self.view(tenant).map_or(Ok(Vec::new()), |view| view.metrics.label_values(name, sets, span, budget))
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
+            match view.metrics.label_values(name, sets, span, budget) {
+                Err(error) if self.is_lost(&error) => {}
+                result => return result,
+            }
+        }
     }
 
     fn metadata(&self, tenant: &TenantId, name: Option<&str>) -> Result<Vec<MetricMetadata>, ReadError> {
         Ok(self.view(tenant).map_or(Vec::new(), |view| view.metadata.lock().list(name)))
+    }
+}
+
+impl LogSource for Reader {
+    fn search(
+        &self,
+        tenant: &TenantId,
+        select: &LogSelect,
+        page: &PageRequest,
+        budget: &Budget,
+    ) -> Result<LogPage, ReadError> {
+        self.view(tenant).map_or(Ok(LogPage::default()), |view| view.logs.search(select, page, budget))
+    }
+
+    fn scan(
+        &self,
+        tenant: &TenantId,
+        select: &LogSelect,
+        order: Order,
+        budget: &Budget,
+        sink: &mut dyn FnMut(FoundRecord) -> Flow,
+    ) -> Result<Missing, ReadError> {
+        self.view(tenant).map_or(Ok(Missing::default()), |view| view.logs.scan(select, order, budget, sink))
+    }
+
+    fn count(
+        &self,
+        tenant: &TenantId,
+        select: &LogSelect,
+        intervals: Intervals,
+        by: &[GroupBy],
+        budget: &Budget,
+    ) -> Result<Counts, ReadError> {
+        self.view(tenant).map_or(Ok(Counts::default()), |view| view.logs.count(select, intervals, by, budget))
+    }
+
+    fn numbers(
+        &self,
+        tenant: &TenantId,
+        select: &LogSelect,
+        intervals: Intervals,
+        field: &str,
+        budget: &Budget,
+    ) -> Result<Numbers, ReadError> {
+        match self.view(tenant) {
+            Some(view) => view.logs.numbers(select, intervals, field, budget),
+            None => Ok(Numbers { values: vec![Vec::new(); intervals.n], missing: Missing::default() }),
+        }
+    }
+
+    fn patterns(
+        &self,
+        tenant: &TenantId,
+        select: &LogSelect,
+        limit: usize,
+        budget: &Budget,
+    ) -> Result<Patterns, ReadError> {
+        self.view(tenant).map_or(Ok(Patterns::default()), |view| view.logs.patterns(select, limit, budget))
+    }
+
+    fn context(
+        &self,
+        tenant: &TenantId,
+        id: RecordId,
+        before: usize,
+        after: usize,
+        budget: &Budget,
+    ) -> Result<LogPage, ReadError> {
+        self.view(tenant).map_or(Ok(LogPage::default()), |view| view.logs.context(id, before, after, budget))
+    }
+
+    fn streams(
+        &self,
+        tenant: &TenantId,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<Labels>, ReadError> {
+        self.view(tenant).map_or(Ok(Vec::new()), |view| view.logs.streams(sets, range, budget))
+    }
+
+    fn template_text(&self, tenant: &TenantId, id: TemplateId) -> Option<String> {
+        self.view(tenant)?.logs.template_text(id)
+    }
+}
+
+/// A selection whose damaged segments are taken out of later answers.
+#[derive(Debug)]
+struct Watched {
+    inner: Box<dyn Selection>,
+    current: Arc<Current>,
+}
+
+impl Selection for Watched {
+    fn series(&self) -> &[Labels] {
+        self.inner.series()
+    }
+
+    fn read(
+        &self,
+        series: std::ops::Range<usize>,
+        budget: &Budget,
+        sink: &mut dyn FnMut(usize, Samples<'_>),
+    ) -> Result<(), ReadError> {
+        let result = self.inner.read(series, budget, sink);
+        if let Err(error @ ReadError::Corrupt { path, .. }) = &result {
+            self.current.lose(path, error);
+        }
+        result
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.inner.missing()
     }
 }
 

@@ -65,6 +65,9 @@ pub enum StoreError {
     /// Segments of metrics could not be written or merged.
     #[error("writing a segment of metrics failed")]
     Metrics(#[from] SegmentError),
+    /// Segments of log records could not be written or merged.
+    #[error("writing a segment of log records failed")]
+    Logs(#[source] SegmentError),
     /// The catalog refused.
     #[error("the catalog failed")]
     Catalog(#[from] CatalogError),
@@ -90,7 +93,7 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Freeze(e) => e.kind(),
-            Self::Metrics(e) => e.kind(),
+            Self::Metrics(e) | Self::Logs(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Reopen(e) => e.kind(),
             Self::Disk { .. } | Self::Died(_) => ErrorKind::Internal,

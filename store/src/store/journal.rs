@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::status::Counters;
 use super::{Current, Frozen, FrozenTenant};
 use crate::append::{AppendError, Appended, Batch, Gate, Pending, Work};
+use crate::logs;
 use crate::metrics::wal_codec::{self, WalSeriesDict};
 use crate::model::{Clock, TenantId};
 use crate::wal::{CommitError, Kind, Writer};
@@ -146,7 +147,9 @@ impl Log {
             Batch::Metrics(batch) => {
                 self.writer.frame(Kind::Metrics, tenant, |out| wal_codec::encode(batch, dict, out));
             }
-            Batch::Logs(_) => {}
+            Batch::Logs(batch) => {
+                self.writer.frame(Kind::Logs, tenant, |out| logs::wal_codec::encode(batch, out));
+            }
         }
     }
 
@@ -220,7 +223,8 @@ impl Shared {
             }
             Batch::Logs(batch) => {
                 self.counters.n_log_records.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
-                Appended { n_items: batch.records.len(), n_new_series: 0 }
+                let applied = view.logs.head.append_batch(batch);
+                Appended { n_items: batch.records.len(), n_new_series: applied.n_new_series }
             }
         }
     }
@@ -241,7 +245,14 @@ impl Shared {
                     view.metrics.frozen.push(frozen.clone());
                     metrics = Some(frozen);
                 }
-                tenants.push(FrozenTenant { tenant, metrics, metadata });
+                let mut logs = None;
+                if view.logs.head.n_records() > 0 {
+                    let frozen = view.logs.head.freeze();
+                    view.logs.head = Arc::new(view.logs.head.successor());
+                    view.logs.frozen.push(frozen.clone());
+                    logs = Some(frozen);
+                }
+                tenants.push(FrozenTenant { tenant, metrics, logs, metadata });
             }
             Frozen { position, tenants }
         })
@@ -252,8 +263,9 @@ impl Shared {
         let snapshot = self.current.snapshot.load();
         let (mut live, mut frozen) = (0, 0);
         for view in snapshot.tenants.values() {
-            live += view.metrics.head.bytes() as u64;
+            live += (view.metrics.head.bytes() + view.logs.head.bytes()) as u64;
             frozen += view.metrics.frozen.iter().map(|f| f.head().bytes() as u64).sum::<u64>();
+            frozen += view.logs.frozen.iter().map(|f| f.bytes() as u64).sum::<u64>();
         }
         self.gate.head_bytes.store(live + frozen, Ordering::Relaxed);
         if live > 0 {

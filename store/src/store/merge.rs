@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::plan::{Eagerness, Merge, next_merge};
 use super::{Inner, StoreError};
 use crate::model::{TenantId, Timestamp};
+use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
 
 /// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
@@ -78,7 +79,13 @@ impl Inner {
                 let target = self.target(&merge.tenant, sequence);
                 Ok(crate::metrics::merge(&target, &inputs, merge.window, merge.level)?)
             }
-            Table::Logs => Err(StoreError::Died("merging")),
+            Table::Logs => {
+                let mut inputs: Vec<_> = view.logs.segments.clone();
+                inputs.retain(|segment| merge.inputs.contains(&segment.meta().id));
+                let sequence = inputs.iter().map(|s| s.meta().sequence).max().unwrap_or(0);
+                let target = self.target(&merge.tenant, sequence);
+                crate::logs::merge(&target, &inputs, merge.window, merge.level).map_err(StoreError::Logs)
+            }
         }
     }
 
@@ -119,12 +126,8 @@ impl Inner {
         let mut metas = self.current.snapshot.load().metas();
         metas.retain(|meta| ids.contains(&meta.id));
         for meta in metas {
-            let (disk, checked) = (Arc::clone(&self.env.disk), meta.clone());
-            let result = tokio::task::spawn_blocking(move || checked.verify(disk.as_ref())).await;
-            if let Err(error @ crate::read::ReadError::Corrupt { .. }) =
-                result.map_err(|_| StoreError::Died("checking a segment"))?
-            {
-                let why = super::recovery::sentence(&meta, &error);
+            if let Err(error @ ReadError::Corrupt { .. }) = self.verify_segment(&meta).await? {
+                let why = meta.loss(&error);
                 tracing::error!(segment = %meta.id, why, "a segment is damaged and out of answers");
                 self.catalog.quarantine(meta.id, &why).await?;
                 self.current.change(|snapshot| {
@@ -134,6 +137,24 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Has the catalog remember what readers found damaged, so that it is known after a restart.
+    /// A segment whose checksums hold is only out of answers until then: the fault may be ours.
+    pub(super) async fn note_suspects(self: &Arc<Self>) -> Result<(), StoreError> {
+        for (meta, found) in self.current.take_suspects() {
+            match self.verify_segment(&meta).await? {
+                Err(error @ ReadError::Corrupt { .. }) => self.catalog.quarantine(meta.id, &meta.loss(&error)).await?,
+                _ => tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn verify_segment(&self, meta: &SegmentMeta) -> Result<Result<(), ReadError>, StoreError> {
+        let (disk, meta) = (Arc::clone(&self.env.disk), meta.clone());
+        let checked = tokio::task::spawn_blocking(move || meta.verify(disk.as_ref())).await;
+        checked.map_err(|_| StoreError::Died("checking a segment"))
     }
 
     /// Drops segments whose every row is older than its tenant keeps.

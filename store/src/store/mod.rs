@@ -25,11 +25,12 @@ use crate::append::{Appender, Gate, MetricMetadata, Work};
 use crate::catalog::{Catalog, CatalogAt, Loaded};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, OsDisk};
-use crate::metrics::{FrozenHead, IndexCache};
+use crate::logs;
+use crate::metrics::{self, IndexCache};
 use crate::model::{Clock, OsRandom, Random, SystemClock, TenantId};
 use crate::read::{ReadError, Reader};
 use crate::records::Records;
-use crate::segment::{SegmentIds, SegmentMeta, Table};
+use crate::segment::{SegmentIds, SegmentMeta};
 use crate::wal::{ClosedFiles, Writer};
 use journal::Shared;
 use merge::Merging;
@@ -41,7 +42,7 @@ use status::Counters;
 const INDEX_CACHE_BYTES: usize = 64 << 20;
 
 pub use error::{OpenError, StoreError};
-pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
+pub(crate) use snapshot::{AnySegment, Current, TenantView};
 pub use status::{Status, TableStatus, WalStatus};
 pub use verify::{VerifyReport, verify};
 
@@ -85,7 +86,8 @@ pub(crate) struct Frozen {
 #[derive(Clone, Debug)]
 pub(crate) struct FrozenTenant {
     pub(crate) tenant: TenantId,
-    pub(crate) metrics: Option<FrozenHead>,
+    pub(crate) metrics: Option<metrics::FrozenHead>,
+    pub(crate) logs: Option<logs::FrozenHead>,
     pub(crate) metadata: Vec<MetricMetadata>,
 }
 
@@ -151,7 +153,7 @@ impl Store {
 
     /// Returns the door through which data is read.
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.inner.current.snapshot))
+        Reader::new(Arc::clone(&self.inner.current))
     }
 
     /// Returns the door to documents and to the outbox.
@@ -277,13 +279,7 @@ impl Inner {
     }
 
     fn open_segment(&self, meta: &SegmentMeta) -> Result<AnySegment, ReadError> {
-        match meta.table {
-            Table::Metrics => {
-                let segment = crate::metrics::segment::open(&self.env.disk, meta.clone(), &self.index_cache)?;
-                Ok(AnySegment::Metrics(segment))
-            }
-            Table::Logs => Err(ReadError::Invalid("logs".into())),
-        }
+        recovery::open_segment(&self.env.disk, &self.index_cache, meta)
     }
 }
 

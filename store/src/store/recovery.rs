@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::Shared;
-use super::{Current, OpenError, StoreEnv};
+use super::{AnySegment, Current, OpenError, StoreEnv};
 use crate::append::{Batch, MetricBatch};
 use crate::catalog::Loaded;
 use crate::disk::Disk;
+use crate::logs;
 use crate::metrics::wal_codec::{self, WalSeriesTable};
 use crate::metrics::{self, IndexCache};
 use crate::model::TenantId;
@@ -28,21 +29,13 @@ pub(super) struct Replayed {
 pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<IndexCache>, loaded: &Loaded) {
     current.change(|snapshot| {
         for meta in &loaded.segments {
-            let view = snapshot.tenant(&meta.tenant);
-            match meta.table {
-                Table::Metrics => match metrics::segment::open(&env.disk, meta.clone(), cache) {
-                    Ok(segment) => view.metrics.segments.push(segment),
-                    Err(error) => view.metrics.missing.push((meta.span, sentence(meta, &error))),
-                },
-                Table::Logs => {}
+            match open_segment(&env.disk, cache, meta) {
+                Ok(segment) => snapshot.add(segment),
+                Err(error) => snapshot.miss(meta, meta.loss(&error)),
             }
         }
         for (meta, why) in &loaded.quarantined {
-            let view = snapshot.tenant(&meta.tenant);
-            match meta.table {
-                Table::Metrics => view.metrics.missing.push((meta.span, why.clone())),
-                Table::Logs => {}
-            }
+            snapshot.miss(meta, why.clone());
         }
         for (tenant, metadata) in &loaded.metadata {
             snapshot.tenant(tenant).metadata.lock().restore(metadata.clone());
@@ -50,10 +43,16 @@ pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<Ind
     });
 }
 
-/// Says what answers lack without a segment.
-pub(super) fn sentence(meta: &SegmentMeta, error: &ReadError) -> String {
-    let (rows, table) = (meta.n_rows, meta.table.as_str());
-    format!("{rows} rows of {table} in segment {} cannot be read: {error}", meta.id)
+/// Opens a segment of either table.
+pub(super) fn open_segment(
+    disk: &Arc<dyn Disk>,
+    cache: &Arc<IndexCache>,
+    meta: &SegmentMeta,
+) -> Result<AnySegment, ReadError> {
+    match meta.table {
+        Table::Metrics => metrics::segment::open(disk, meta.clone(), cache).map(AnySegment::Metrics),
+        Table::Logs => logs::segment::open(disk, meta.clone()).map(AnySegment::Logs),
+    }
 }
 
 /// Brings what the log holds beyond the segments back into the heads, frame by frame.
@@ -104,6 +103,10 @@ fn replay_frame(
                     *batch = taken;
                 }
             }
+        }
+        Kind::Logs if wanted => {
+            let records = logs::wal_codec::decode(frame.payload).map_err(|e| e.to_string())?;
+            shared.apply(&tenant, &Batch::Logs(records));
         }
         Kind::Logs => {}
     }

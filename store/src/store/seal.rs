@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Frozen, FrozenTenant, Inner, StoreError};
 use crate::append::MetricMetadata;
 use crate::catalog::Seal;
+use crate::logs;
 use crate::metrics::{self, Target};
 use crate::model::TenantId;
 use crate::segment::SegmentMeta;
@@ -55,6 +56,12 @@ impl Inner {
             if let Some(metrics) = &part.metrics {
                 segments.extend(metrics::segment::write(&target, metrics)?);
             }
+            if let Some(logs) = &part.logs {
+                // Records that a sender repeated after they were sealed are left out here.
+                let view = self.current.snapshot.load().tenants.get(&part.tenant).cloned();
+                let live = view.map_or(Vec::new(), |view| view.logs.segments.clone());
+                segments.extend(logs::segment::write(&target, logs, &live).map_err(StoreError::Logs)?);
+            }
         }
         Ok(segments)
     }
@@ -75,10 +82,13 @@ impl Inner {
         let seal = Seal { position_before: before, position_after: frozen.position, segments, metadata };
         self.catalog.seal(&seal).await?;
         self.current.change(|snapshot| {
-            for FrozenTenant { tenant, metrics, .. } in &frozen.tenants {
+            for FrozenTenant { tenant, metrics, logs, .. } in &frozen.tenants {
+                let view = snapshot.tenant(tenant);
                 if let Some(done) = metrics {
-                    let view = snapshot.tenant(tenant);
                     view.metrics.frozen.retain(|f| !Arc::ptr_eq(f.head(), done.head()));
+                }
+                if let Some(done) = logs {
+                    view.logs.frozen.retain(|f| !Arc::ptr_eq(f.head(), done.head()));
                 }
             }
             for segment in opened {

@@ -7,9 +7,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::metadata::Metadata;
-use crate::metrics::{self, Head, TenantMetrics};
+use crate::logs::{self, TenantLogs};
+use crate::metrics::{self, TenantMetrics};
 use crate::model::TenantId;
-use crate::segment::{SegmentId, SegmentMeta};
+use crate::read::ReadError;
+use crate::segment::{SegmentId, SegmentMeta, Table};
 
 /// Everything that can be read at one moment, by tenant.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,7 @@ pub(crate) struct Snapshot {
 #[derive(Clone, Debug)]
 pub(crate) struct TenantView {
     pub(crate) metrics: TenantMetrics,
+    pub(crate) logs: TenantLogs,
     /// By family; shared by all views of the tenant, since an old view may as well see new words.
     pub(crate) metadata: Arc<Mutex<Metadata>>,
 }
@@ -28,12 +31,19 @@ pub(crate) struct TenantView {
 impl TenantView {
     pub(crate) fn new() -> Self {
         let metrics = TenantMetrics {
-            head: Arc::new(Head::new()),
+            head: Arc::new(metrics::Head::new()),
             frozen: Vec::new(),
             segments: Vec::new(),
             missing: Vec::new(),
         };
-        Self { metrics, metadata: Arc::default() }
+        let logs = TenantLogs {
+            head: Arc::new(logs::Head::new()),
+            frozen: Vec::new(),
+            segments: Vec::new(),
+            missing: Vec::new(),
+            templates: Arc::default(),
+        };
+        Self { metrics, logs, metadata: Arc::default() }
     }
 }
 
@@ -42,6 +52,8 @@ impl TenantView {
 pub(crate) struct Current {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     turn: Mutex<()>,
+    /// Segments that a reader found damaged and took out, and what it found. Each is here once.
+    suspects: Mutex<Vec<(SegmentMeta, ReadError)>>,
 }
 
 impl Current {
@@ -52,6 +64,28 @@ impl Current {
         let result = change(&mut next);
         self.snapshot.store(Arc::new(next));
         result
+    }
+
+    /// Takes the segment that a damaged file belongs to out of answers, which say so from now on;
+    /// `false` when no segment that is read has such a file.
+    pub(crate) fn lose(&self, path: &str, error: &ReadError) -> bool {
+        let lost = self.change(|snapshot| {
+            let has_it = |meta: &SegmentMeta| meta.files.iter().any(|file| file.path.as_os_str() == path);
+            let meta = snapshot.metas().into_iter().find(has_it)?;
+            snapshot.remove(&[meta.id]);
+            snapshot.miss(&meta, meta.loss(error));
+            Some(meta)
+        });
+        let Some(meta) = lost else { return false };
+        tracing::error!(segment = %meta.id, %error, "a segment is damaged and out of answers");
+        let error = ReadError::Corrupt { path: path.into(), detail: error.to_string() };
+        self.suspects.lock().push((meta, error));
+        true
+    }
+
+    /// Returns the segments that readers took out since the last call.
+    pub(super) fn take_suspects(&self) -> Vec<(SegmentMeta, ReadError)> {
+        std::mem::take(&mut self.suspects.lock())
     }
 }
 
@@ -67,12 +101,17 @@ impl Snapshot {
 #[derive(Debug)]
 pub(crate) enum AnySegment {
     Metrics(Arc<metrics::Segment>),
+    Logs(Arc<logs::Segment>),
 }
 
 impl Snapshot {
     /// Returns what the catalog knows of all segments that can be read.
     pub(super) fn metas(&self) -> Vec<SegmentMeta> {
-        self.tenants.values().flat_map(|view| view.metrics.segments.iter().map(|s| s.meta().clone())).collect()
+        let of_view = |view: &Arc<TenantView>| -> Vec<SegmentMeta> {
+            let metrics = view.metrics.segments.iter().map(|s| s.meta().clone());
+            metrics.chain(view.logs.segments.iter().map(|s| s.meta().clone())).collect()
+        };
+        self.tenants.values().flat_map(of_view).collect()
     }
 
     /// Adds a segment to its tenant's.
@@ -82,6 +121,10 @@ impl Snapshot {
                 let tenant = segment.meta().tenant.clone();
                 self.tenant(&tenant).metrics.segments.push(segment);
             }
+            AnySegment::Logs(segment) => {
+                let tenant = segment.meta().tenant.clone();
+                self.tenant(&tenant).logs.segments.push(segment);
+            }
         }
     }
 
@@ -90,18 +133,28 @@ impl Snapshot {
         let gone: Vec<SegmentMeta> = self.metas().into_iter().filter(|meta| ids.contains(&meta.id)).collect();
         for meta in &gone {
             let view = self.tenant(&meta.tenant);
-            view.metrics.segments.retain(|segment| segment.meta().id != meta.id);
+            match meta.table {
+                Table::Metrics => view.metrics.segments.retain(|segment| segment.meta().id != meta.id),
+                Table::Logs => view.logs.segments.retain(|segment| segment.meta().id != meta.id),
+            }
         }
         gone
     }
 
     /// Says what is missing from answers, a sentence each.
     pub(super) fn missing(&self) -> Vec<String> {
-        self.tenants.values().flat_map(|view| view.metrics.missing.iter().map(|(_, why)| why.clone())).collect()
+        let of_view = |view: &Arc<TenantView>| -> Vec<String> {
+            view.metrics.missing.iter().chain(&view.logs.missing).map(|(_, why)| why.clone()).collect()
+        };
+        self.tenants.values().flat_map(of_view).collect()
     }
 
     /// Remembers that the rows of a segment are missing from answers.
     pub(super) fn miss(&mut self, meta: &SegmentMeta, why: String) {
-        self.tenant(&meta.tenant).metrics.missing.push((meta.span, why));
+        let view = self.tenant(&meta.tenant);
+        match meta.table {
+            Table::Metrics => view.metrics.missing.push((meta.span, why)),
+            Table::Logs => view.logs.missing.push((meta.span, why)),
+        }
     }
 }

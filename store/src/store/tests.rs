@@ -1,0 +1,613 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::append::{AppendError, LogBatch, MetricBatch, MetricKind};
+use crate::config::{ByteSize, RetentionConfig};
+use crate::disk::{Fault, FaultyDisk, MemDisk, Operation};
+use crate::logs::{Flow, FoundRecord, LogSelect, LogSource, Order, Query};
+use crate::model::{Labels, LogRecord, ManualClock, MatchOp, Matcher, SeededRandom, TimeRange, Timestamp};
+use crate::read::{Budget, Limits, MetricSource, Select, SpanMs};
+
+const NOW_MS: i64 = 1_795_255_200_000;
+
+/// A folder in memory and what outlives a crash beside it.
+struct Rig {
+    memory: MemDisk,
+    faulty: FaultyDisk,
+    clock: ManualClock,
+    catalog: tempfile::TempDir,
+    config: StoreConfig,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let memory = MemDisk::default();
+        Self {
+            faulty: FaultyDisk::new(Arc::new(memory.clone())),
+            memory,
+            clock: ManualClock::at(Timestamp::from_millis(NOW_MS)),
+            catalog: tempfile::tempdir().unwrap(),
+            config: StoreConfig::default(),
+        }
+    }
+
+    fn env(&self) -> StoreEnv {
+        StoreEnv {
+            clock: Arc::new(self.clock.clone()),
+            random: Arc::new(SeededRandom::new(7)),
+            disk: Arc::new(self.faulty.clone()),
+            catalog: CatalogAt::Sqlite(self.catalog.path().join("catalog.sqlite")),
+        }
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(self.config.clone(), self.env()).await.unwrap()
+    }
+
+    /// Ends the process of a store without warning, and with the power.
+    async fn crash(&self, store: Store, keep: usize) {
+        self.memory.crash(keep);
+        store.inner.stop.cancel();
+        store.inner.appender.stop().await;
+        store.inner.catalog.close().await;
+    }
+}
+
+type Key = (String, i64);
+type Model = BTreeMap<Key, u64>;
+
+fn batch(samples: &[(String, i64, f64)]) -> MetricBatch {
+    let mut batch = MetricBatch::default();
+    for (name, t_ms, value) in samples {
+        batch.start_sorted([("__name__", name.as_str())]).unwrap().push(*t_ms, *value);
+    }
+    batch
+}
+
+fn everything(reader: &Reader, clock: &ManualClock) -> (Model, Vec<String>) {
+    let budget = Budget::new(Limits::default(), Arc::new(clock.clone()));
+    let select = Select { matchers: &[], span: SpanMs::ALL };
+    let selection = reader.select(&TenantId::default(), &select, &budget).unwrap();
+    let names: Vec<String> = selection.series().iter().map(|l| l.metric_name().to_string()).collect();
+    let mut all = Model::new();
+    selection
+        .read(0..names.len(), &budget, &mut |i, samples| {
+            assert!(samples.t_ms.is_sorted_by(|a, b| a < b), "times are distinct and sorted");
+            for (t, v) in samples.t_ms.iter().zip(samples.values) {
+                assert!(all.insert((names[i].clone(), *t), v.to_bits()).is_none(), "a series comes once");
+            }
+        })
+        .unwrap();
+    (all, selection.missing())
+}
+
+async fn put(store: &Store, model: &mut Model, samples: &[(String, i64, f64)]) {
+    store.appender().metrics(&TenantId::default(), batch(samples)).await.unwrap();
+    model.extend(samples.iter().map(|(name, t, v)| ((name.clone(), *t), v.to_bits())));
+}
+
+fn sample(name: &str, t_ms: i64, value: f64) -> (String, i64, f64) {
+    (name.into(), t_ms, value)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_seen_at_once_and_after_a_crash() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let mut model = Model::new();
+    put(&store, &mut model, &[sample("a", NOW_MS, 1.0), sample("b", NOW_MS, 2.5)]).await;
+    put(&store, &mut model, &[sample("a", NOW_MS + 1, f64::from_bits(crate::read::STALE_NAN_BITS))]).await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(everything(&store.reader(), &rig.clock), (model, Vec::new()));
+    assert_eq!(store.status().wal.n_replayed, 2);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flushed_data_leaves_the_log_and_stays() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let mut model = Model::new();
+    for i in 0..5 {
+        put(&store, &mut model, &[sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - i * 3_600_000, 1.0)]).await;
+        store.flush().await.unwrap();
+    }
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    assert!(rig.memory.files().iter().all(|f| !f.starts_with("wal")), "{:?}", rig.memory.files());
+    let status = store.status();
+    assert_eq!((status.head_bytes, status.tables[0].n_rows), (0, model.len() as u64));
+    assert!(store.verify().await.unwrap().is_clean());
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    assert_eq!(store.status().wal.n_replayed, 0);
+    // A later write of the same key answers, whether it is in the head or sealed.
+    put(&store, &mut model, &[sample("a", NOW_MS, 77.0)]).await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_known_after_a_crash_and_after_a_seal() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let up = MetricMetadata { name: "up".into(), kind: MetricKind::Gauge, help: "h".into(), unit: String::new() };
+    let mut batch = MetricBatch::default();
+    batch.push_metadata(up.clone());
+    store.appender().metrics(&TenantId::default(), batch).await.unwrap();
+    for flush in [false, true, false] {
+        let store = rig.open().await;
+        assert_eq!(store.reader().metadata(&TenantId::default(), Some("up")).unwrap(), [up.clone()]);
+        if flush {
+            store.flush().await.unwrap();
+        }
+        store.shutdown().await.unwrap();
+    }
+    assert_eq!(store.reader().metadata(&TenantId::new("other").unwrap(), None).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_do_not_see_one_another() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let other = TenantId::new("other").unwrap();
+    store.appender().metrics(&other, batch(&[sample("a", NOW_MS, 1.0)])).await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, Model::new());
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, Model::new());
+    assert_eq!(store.reader().tenants(), [other]);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_makes_the_store_read_only_for_ever() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let mut model = Model::new();
+    put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
+    let error = io::ErrorKind::Other;
+    rig.faulty.inject(Fault { operation: Operation::Sync, after: 0, error, short: 0, for_ever: false });
+    for _ in 0..3 {
+        let refused = store.appender().metrics(&TenantId::default(), batch(&[sample("a", NOW_MS + 1, 2.0)])).await;
+        assert!(matches!(refused, Err(AppendError::ReadOnly)), "{refused:?}");
+    }
+    assert!(store.status().read_only);
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    put(&store, &mut model, &[sample("a", NOW_MS + 2, 2.0)]).await;
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_ingest_until_there_is_room() {
+    let mut rig = Rig::new();
+    rig.config.disk_free_min = ByteSize(1000);
+    let store = rig.open().await;
+    let mut model = Model::new();
+    put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
+    rig.memory.set_free_bytes(Some(900));
+    store.inner.watch_disk();
+    let one = || batch(&[sample("a", NOW_MS + 1, 2.0)]);
+    let refused = store.appender().metrics(&TenantId::default(), one()).await;
+    assert!(matches!(refused, Err(AppendError::DiskFull { free_bytes: 900, needed_bytes: 1000 })), "{refused:?}");
+    assert!(store.status().refusing.unwrap().contains("900 bytes free"));
+    // Not seen coming: the log itself finds no room.
+    store.inner.gate.free_bytes.store(u64::MAX, Ordering::Relaxed);
+    rig.memory.set_free_bytes(Some(5));
+    let refused = store.appender().metrics(&TenantId::default(), one()).await;
+    assert!(matches!(refused, Err(AppendError::DiskFull { .. })), "{refused:?}");
+    rig.memory.set_free_bytes(None);
+    put(&store, &mut model, &[sample("a", NOW_MS + 1, 3.0)]).await;
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_store_takes_nothing_and_a_large_head_makes_senders_wait() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    store.inner.gate.head_bytes.store(u64::MAX, Ordering::Relaxed);
+    let one = || batch(&[sample("a", NOW_MS, 2.0)]);
+    let refused = store.appender().metrics(&TenantId::default(), one()).await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { .. })), "{refused:?}");
+    let appender = store.appender();
+    store.shutdown().await.unwrap();
+    assert!(matches!(appender.metrics(&TenantId::default(), one()).await, Err(AppendError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_segment_is_out_of_answers_which_say_so() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let mut model = Model::new();
+    put(&store, &mut model, &[sample("a", NOW_MS, 1.0), sample("a", NOW_MS - 7_200_000, 2.0)]).await;
+    store.flush().await.unwrap();
+    let path = rig.memory.files().into_iter().find(|f| f.starts_with("tenants")).unwrap();
+    rig.memory.damage(&path, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    });
+    let report = store.verify().await.unwrap();
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+    for restart in [false, true] {
+        let store = if restart { rig.open().await } else { store.clone() };
+        let (found, missing) = everything(&store.reader(), &rig.clock);
+        assert_eq!(found.len(), 1);
+        assert!(found.iter().all(|(key, value)| model.get(key) == Some(value)));
+        assert!(missing.len() == 1 && missing[0].contains("checksum"), "{missing:?}");
+        assert_eq!(store.status().missing, missing);
+        store.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_drops_whole_segments_by_the_data_and_not_by_a_mad_clock() {
+    let mut rig = Rig::new();
+    let day = Duration::from_secs(86_400);
+    rig.config.retention = RetentionConfig { metrics: Some(day * 7), ..RetentionConfig::default() };
+    let store = rig.open().await;
+    let mut model = Model::new();
+    let days_ago = |n: i64| NOW_MS - n * 86_400_000;
+    put(&store, &mut model, &[sample("a", NOW_MS, 1.0), sample("a", days_ago(5), 1.0)]).await;
+    store.appender().metrics(&TenantId::default(), batch(&[sample("a", days_ago(9), 1.0)])).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    rig.clock.advance(day * 3650);
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model, "ten years at once are not believed");
+    put(&store, &mut Model::new(), &[sample("a", NOW_MS + 86_400_000 * 3, 1.0)]).await;
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0.len(), 2);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_nobody_knows_are_removed_at_the_start() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0)]).await;
+    store.flush().await.unwrap();
+    store.shutdown().await.unwrap();
+    let before = rig.memory.files();
+    let folder = before.iter().find(|f| f.starts_with("tenants")).unwrap().parent().unwrap().to_owned();
+    rig.memory.write_atomic(&folder.join("00000000000000ff.samples.parquet"), b"half").unwrap();
+    let store = rig.open().await;
+    assert_eq!(rig.memory.files(), before);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_is_sealed_by_age_and_by_size_without_being_asked() {
+    for by_age in [true, false] {
+        let mut rig = Rig::new();
+        rig.config.head_bytes_max = ByteSize(1 << 20);
+        let store = rig.open().await;
+        let mut model = Model::new();
+        put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
+        if !by_age {
+            let many: Vec<_> = (0..20_000).map(|i| sample(&format!("m{i}"), NOW_MS, f64::from(i) / 7.0)).collect();
+            put(&store, &mut model, &many).await;
+        }
+        let mut rounds = 0;
+        while store.status().n_seals == 0 {
+            rounds += 1;
+            assert!(rounds < 10_000, "nothing is sealed: {:?}", store.status());
+            rig.clock.advance(if by_age { Duration::from_secs(60) } else { Duration::from_secs(1) });
+            tokio::task::yield_now().await;
+            tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
+        }
+        assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+        store.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_every_row_once_while_all_else_goes_on() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let stop = CancellationToken::new();
+    let (reader, clock, done) = (store.reader(), rig.clock.clone(), stop.clone());
+    let watch = tokio::task::spawn_blocking(move || {
+        let mut before = 0;
+        let mut n_looks = 0;
+        while !done.is_cancelled() {
+            // Every look asserts that no key comes twice; rows are only ever added.
+            let (now, missing) = everything(&reader, &clock);
+            assert!(now.len() >= before, "{} rows after {before}", now.len());
+            assert!(missing.is_empty(), "{missing:?}");
+            before = now.len();
+            n_looks += 1;
+        }
+        n_looks
+    });
+    let mut model = Model::new();
+    for i in 0..60i64 {
+        let samples: Vec<_> =
+            (0..50).map(|s| sample(&format!("s{s}"), NOW_MS + i * 1000 - (s % 3) * 7_200_000, i as f64)).collect();
+        put(&store, &mut model, &samples).await;
+        if i % 5 == 0 {
+            store.flush().await.unwrap();
+        }
+    }
+    stop.cancel();
+    assert!(watch.await.unwrap() > 0);
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_cannot_have_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = StoreEnv::on_folder(folder.path()).unwrap();
+    let second = StoreEnv::on_folder(folder.path()).unwrap_err();
+    let text = std::error::Error::source(&second).unwrap().to_string();
+    assert!(text.contains("in use by another process") && text.contains(&std::process::id().to_string()), "{text}");
+    assert_eq!(second.kind(), crate::model::ErrorKind::Conflict);
+    drop(first);
+    StoreEnv::on_folder(folder.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_folder_works_and_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::new();
+    let clock = ManualClock::at(Timestamp::from_millis(NOW_MS));
+    for i in 0..3 {
+        let env = StoreEnv::on_folder(folder.path()).unwrap();
+        let store = Store::open(StoreConfig::default(), env).await.unwrap();
+        assert_eq!(everything(&store.reader(), &clock).0, model);
+        put(&store, &mut model, &[sample("a", NOW_MS + i, 1.0), sample("b", NOW_MS, i as f64)]).await;
+        if i == 1 {
+            store.flush().await.unwrap();
+        }
+        store.shutdown().await.unwrap();
+        drop(store);
+    }
+    let env = StoreEnv::on_folder(folder.path()).unwrap();
+    let report = verify(&env).await.unwrap();
+    assert!(report.is_clean() && report.n_segments == 1 && report.bytes > 0, "{report:?}");
+}
+
+#[test]
+fn selectors_reach_the_head_and_segments() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::new();
+        let store = rig.open().await;
+        put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0), sample("b", NOW_MS, 1.0)]).await;
+        store.flush().await.unwrap();
+        put(&store, &mut Model::new(), &[sample("ab", NOW_MS, 1.0)]).await;
+        let budget = Budget::new(Limits::default(), Arc::new(rig.clock.clone()));
+        let matchers = [Matcher::new("__name__", MatchOp::Regex, "a.*").unwrap()];
+        let select = Select { matchers: &matchers, span: SpanMs::ALL };
+        let selection = store.reader().select(&TenantId::default(), &select, &budget).unwrap();
+        let want: Vec<Labels> = ["a", "ab"].map(|n| Labels::from_pairs([("__name__", n)]).unwrap()).to_vec();
+        assert_eq!(selection.series(), want);
+        let sets = [];
+        let names = store.reader().label_values(&TenantId::default(), "__name__", &sets, SpanMs::ALL, &budget);
+        assert_eq!(names.unwrap(), ["a", "ab", "b"]);
+        store.shutdown().await.unwrap();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_meets_damage_makes_it_known() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0), sample("b", NOW_MS - 7_200_000, 2.0)]).await;
+    store.flush().await.unwrap();
+    for path in rig.memory.files().iter().filter(|f| f.starts_with("tenants")).take(2) {
+        rig.memory.damage(path, |bytes| bytes.iter_mut().for_each(|b| *b ^= 0x55));
+    }
+    let budget = Budget::new(Limits::default(), Arc::new(rig.clock.clone()));
+    let select = Select { matchers: &[], span: SpanMs::ALL };
+    // Whether the index or the rows are met first, the second look is partial and says so.
+    if let Ok(first) = store.reader().select(&TenantId::default(), &select, &budget) {
+        let n = first.series().len();
+        let _ = first.read(0..n, &budget, &mut |_, _| {});
+    }
+    let (found, missing) = everything(&store.reader(), &rig.clock);
+    assert_eq!((found.len(), missing.len()), (1, 1), "{missing:?}");
+    store.inner.note_suspects().await.unwrap();
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(everything(&store.reader(), &rig.clock).0, found);
+    assert_eq!(store.status().missing.len(), 1);
+    store.shutdown().await.unwrap();
+}
+
+fn log_batch(bodies: &[&str]) -> LogBatch {
+    let record = |body: &&str| LogRecord {
+        time: Timestamp::from_millis(NOW_MS),
+        observed_time: Timestamp::from_millis(NOW_MS),
+        severity_number: 9,
+        severity_text: "INFO".into(),
+        body: (*body).into(),
+        labels: Labels::from_pairs([("service_name", "cart")]).unwrap(),
+        attributes: Vec::new(),
+        trace_id: None,
+        span_id: None,
+        uid: None,
+    };
+    LogBatch { records: bodies.iter().map(record).collect() }
+}
+
+fn bodies(reader: &Reader, clock: &ManualClock) -> Vec<String> {
+    let budget = Budget::new(Limits::default(), Arc::new(clock.clone()));
+    let select = LogSelect { query: Query::parse("*").unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
+    let mut found = Vec::new();
+    let mut sink = |record: FoundRecord| {
+        found.push(record.record.body.clone());
+        Flow::Continue
+    };
+    let missing = reader.scan(&TenantId::default(), &select, Order::OldestFirst, &budget, &mut sink).unwrap();
+    assert_eq!(missing, [""; 0]);
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_records_survive_what_samples_survive_and_are_stored_once() {
+    let rig = Rig::new();
+    let store = rig.open().await;
+    let tenant = TenantId::default();
+    let send = async |store: &Store, bodies: &[&str]| store.appender().logs(&tenant, log_batch(bodies)).await.unwrap();
+    assert_eq!(send(&store, &["one", "two"]).await.n_items, 2);
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["one", "two"]);
+    send(&store, &["two", "three"]).await;
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["one", "three", "two"]);
+    store.flush().await.unwrap();
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["one", "three", "two"]);
+    send(&store, &["one", "four"]).await;
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["four", "one", "three", "two"]);
+    store.flush().await.unwrap();
+    assert!(store.verify().await.unwrap().is_clean());
+    rig.crash(store, 0).await;
+    let store = rig.open().await;
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["four", "one", "three", "two"]);
+    store.shutdown().await.unwrap();
+}
+
+/// One thing that happens to a store.
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Vec<(u8, u16, u8)>),
+    Seal,
+    Flush,
+    Merge,
+    Advance(u8),
+    Restart,
+    Crash(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let put = proptest::collection::vec((0u8..5, any::<u16>(), any::<u8>()), 1..20).prop_map(Step::Put);
+    let step = prop_oneof![
+        8 => put,
+        2 => Just(Step::Seal),
+        1 => Just(Step::Flush),
+        2 => Just(Step::Merge),
+        1 => (0u8..50).prop_map(Step::Advance),
+        1 => Just(Step::Restart),
+        2 => (0usize..100).prop_map(Step::Crash),
+    ];
+    proptest::collection::vec(step, 1..25)
+}
+
+/// Times over two days, so that windows and days are crossed, with many repeated.
+fn samples_of(raw: &[(u8, u16, u8)]) -> Vec<(String, i64, f64)> {
+    raw.iter().map(|&(s, t, v)| (format!("s{s}"), NOW_MS - i64::from(t % 500) * 345_600, f64::from(v) / 4.0)).collect()
+}
+
+async fn run_model(steps: &[Step]) {
+    let rig = Rig::new();
+    let mut store = rig.open().await;
+    let mut model = Model::new();
+    for step in steps {
+        match step {
+            Step::Put(raw) => put(&store, &mut model, &samples_of(raw)).await,
+            Step::Seal => drop(store.inner.seal().await.unwrap()),
+            Step::Flush => store.flush().await.unwrap(),
+            Step::Merge => drop(store.inner.merge_once(Eagerness::Background).await.unwrap()),
+            Step::Advance(hours) => rig.clock.advance(Duration::from_secs(3600 * u64::from(*hours))),
+            Step::Restart => {
+                store.shutdown().await.unwrap();
+                store = rig.open().await;
+            }
+            Step::Crash(keep) => {
+                rig.crash(store, *keep).await;
+                store = rig.open().await;
+            }
+        }
+        let (found, missing) = everything(&store.reader(), &rig.clock);
+        assert_eq!(found, model, "after {step:?}");
+        assert_eq!(missing, [""; 0]);
+    }
+    assert!(store.verify().await.unwrap().is_clean());
+    assert!(rig.memory.files().iter().all(|f| f.extension().is_none_or(|e| e != "tmp")));
+    store.shutdown().await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_store_is_a_map_whatever_happens(steps in steps()) {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(run_model(&steps));
+    }
+}
+
+/// What was sent and what was acknowledged before the disk died at its `n`th change.
+async fn run_until_death(n: u64) -> bool {
+    let rig = Rig::new();
+    let error = io::ErrorKind::Other;
+    rig.faulty.inject(Fault { operation: Operation::Change, after: n, error, short: 3, for_ever: true });
+    let (mut sent, mut kept) = (Model::new(), Model::new());
+    if let Ok(store) = Store::open(rig.config.clone(), rig.env()).await {
+        for i in 0..12i64 {
+            let samples = [sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - i * 7_200_000, 0.5)];
+            let keys = || samples.iter().map(|(name, t, v)| ((name.clone(), *t), v.to_bits()));
+            sent.extend(keys());
+            if store.appender().metrics(&TenantId::default(), batch(&samples)).await.is_ok() {
+                kept.extend(keys());
+            }
+            if i % 3 == 2 {
+                let _ = store.flush().await;
+            }
+        }
+        rig.crash(store, 0).await;
+    }
+    let died = rig.faulty.n_changes() > n;
+    rig.faulty.heal();
+    let store = rig.open().await;
+    let (found, missing) = everything(&store.reader(), &rig.clock);
+    for (key, value) in &kept {
+        assert_eq!(found.get(key), Some(value), "lost {key:?} after death at change {n}");
+    }
+    for (key, value) in &found {
+        assert_eq!(sent.get(key), Some(value), "invented {key:?} after death at change {n}");
+    }
+    assert_eq!(missing, [""; 0]);
+    store.flush().await.unwrap();
+    assert!(store.verify().await.unwrap().is_clean());
+    store.shutdown().await.unwrap();
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn death_at_any_change_of_the_disk_loses_nothing_acknowledged() {
+    let mut n = 0;
+    while run_until_death(n).await {
+        n += 1;
+        assert!(n < 2000, "the work does not end");
+    }
+    assert!(n > 40, "only {n} changes were tried");
+}
+
+#[test]
+fn the_first_file_of_the_log_needs_no_folder_beforehand() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::new();
+        let store = rig.open().await;
+        put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0)]).await;
+        assert!(rig.memory.open(Path::new("wal/0000000000000001.wal")).is_ok());
+        store.shutdown().await.unwrap();
+    });
+}

@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often merges and retention are looked for when the last look found none.
 const MERGE_TICK: Duration = Duration::from_secs(30);
 
+/// Leaves most of even a slow disk to those who wait for it.
+const CHECK_BYTES_PER_SECOND: u32 = 32 << 20;
+
 /// After a failure the next attempt waits, longer each time up to this.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
@@ -25,7 +28,26 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 pub(super) fn start(inner: &Arc<Inner>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
     let seals = tokio::spawn(seal_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
     let merges = tokio::spawn(merge_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
-    vec![seals, merges]
+    let checks = tokio::spawn(check_once(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
+    vec![seals, merges, checks]
+}
+
+/// Checks every segment against its checksums once, so that damage that happened while the
+/// process was away is known before someone asks; what comes later, readers find.
+async fn check_once(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let Some(metas) = inner.upgrade().map(|inner| inner.current.snapshot.load().metas()) else { return };
+    for meta in metas {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.quarantine_damaged(&[meta.id]).await {
+            inner.note_failure("checking a segment", &error);
+        }
+        drop(inner);
+        let pause = Duration::from_secs(meta.bytes()) / CHECK_BYTES_PER_SECOND;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep(pause) => {}
+        }
+    }
 }
 
 async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
@@ -40,6 +62,9 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
         }
         let Some(inner) = inner.upgrade() else { return };
         inner.watch_disk();
+        if let Err(error) = inner.note_suspects().await {
+            inner.note_failure("recording damage", &error);
+        }
         let now = clock.elapsed();
         if now < not_before || !inner.seal_is_due(now) {
             continue;

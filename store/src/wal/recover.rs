@@ -133,6 +133,8 @@ fn read_file(
     if scan.end > FRAMES_AT as u64 || next_first.is_some() {
         recovered.files.push(ClosedFile { path: path.into(), last_sequence: last });
     } else {
+        // A header without frames: the process ended between making the file and filling it.
+        recovered.torn_bytes += scan.end;
         disk.remove(path)?;
     }
     Ok(())

@@ -235,7 +235,7 @@ proptest! {
     ) {
         let (memory, files) = filled(n, file_bytes);
         for (file, at, mask) in flips {
-            memory.damage(file.get(&files), |bytes| {
+            memory.damage(file.get::<PathBuf>(&files), |bytes| {
                 let at = at.index(bytes.len());
                 bytes[at] ^= mask;
             });
