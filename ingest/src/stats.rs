@@ -20,7 +20,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const ALL: [Self; 5] =
+    /// Every door.
+    pub const ALL: [Self; 5] =
         [Self::RemoteWrite1, Self::RemoteWrite2, Self::OtlpHttp, Self::OtlpGrpc, Self::Loki];
 
     /// The protocol's name in our metrics.
@@ -82,12 +83,32 @@ impl IngestStats {
 
     /// Returns how many samples were stored.
     pub fn n_samples(&self) -> u64 {
-        self.by_protocol.iter().map(|counters| counters.samples.load(Ordering::Relaxed)).sum()
+        Protocol::ALL.into_iter().map(|protocol| self.n_samples_of(protocol)).sum()
     }
 
     /// Returns how many log records were stored.
     pub fn n_records(&self) -> u64 {
-        self.by_protocol.iter().map(|counters| counters.records.load(Ordering::Relaxed)).sum()
+        Protocol::ALL.into_iter().map(|protocol| self.n_records_of(protocol)).sum()
+    }
+
+    /// Returns how many samples came in by a door and were stored.
+    pub fn n_samples_of(&self, protocol: Protocol) -> u64 {
+        self.of(protocol).samples.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many samples or data points came in by a door and were refused.
+    pub fn n_samples_refused_of(&self, protocol: Protocol) -> u64 {
+        self.of(protocol).samples_refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many log records came in by a door and were stored.
+    pub fn n_records_of(&self, protocol: Protocol) -> u64 {
+        self.of(protocol).records.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many log records came in by a door and were refused.
+    pub fn n_records_refused_of(&self, protocol: Protocol) -> u64 {
+        self.of(protocol).records_refused.load(Ordering::Relaxed)
     }
 
     /// Returns how many requests were answered through a door, whatever the answer.
@@ -159,6 +180,8 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line}{page}");
         }
+        assert_eq!(stats.n_samples_refused_of(Protocol::RemoteWrite1), 2);
+        assert_eq!(stats.n_records_refused_of(Protocol::Loki), 0);
         assert_eq!((stats.n_samples(), stats.n_records(), stats.n_requests(Protocol::Loki)), (7, 3, 2));
     }
 }

@@ -1,7 +1,5 @@
 //! Log exports: into streams of records, and out of them.
 
-use std::borrow::Cow;
-
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any,
 };
@@ -20,8 +18,8 @@ const UID: &str = "log.record.uid";
 /// What the translation may be asked to do differently.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// Resource attributes that become labels, where the resource has them. `job` and `instance` come on
-    /// top, as for metrics; every other attribute stays an attribute.
+    /// Resource attributes that become labels, where the resource has them. `job`, `instance` and those
+    /// whose names are labels' as they stand come on top, as for metrics; the others stay attributes.
     pub promote: Vec<String>,
 }
 
@@ -56,8 +54,8 @@ impl Default for LogOptions {
 
 /// Translates a request: one stream for each resource and scope in it that has records.
 ///
-/// - Promoted attributes, `job` and `instance` (each also under its own name) become labels; a resource
-///   without a service name gets `unknown_service`.
+/// - Promoted attributes, `job`, `instance` and attributes whose names are labels' as they stand (`zone`)
+///   become labels; a resource without a service name gets `unknown_service`.
 /// - Other resource attributes, then the scope's name (`otel.scope.name`), version and attributes, then the
 ///   record's become the record's attributes. Of equal names the record's own wins.
 /// - A body that is no text becomes JSON; `event_name` becomes `event.name`.
@@ -66,9 +64,8 @@ pub fn translate_logs(request: ExportLogsServiceRequest, options: &LogOptions) -
     for resource in request.resource_logs {
         let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
         let labels = labels(&attributes, options);
-        let is_label = |name: &str| {
-            options.promote.iter().any(|promoted| promoted == name) || name == "job" || name == "instance"
-        };
+        let is_label =
+            |name: &str| super::is_plain(name) || options.promote.iter().any(|promoted| promoted == name);
         let rest: Vec<_> = attributes.into_iter().filter(|attribute| !is_label(&attribute.key)).collect();
         for scope in resource.scope_logs {
             if scope.log_records.is_empty() {
@@ -91,11 +88,14 @@ fn labels(attributes: &[KeyValue], options: &LogOptions) -> Vec<(String, String)
             Some((super::promoted_name(name).into_owned(), value.into_owned()))
         })
         .collect();
-    let own = |name: &str| find(attributes, name).map(Cow::into_owned);
-    let job = own("job").or_else(|| job(attributes).map(Cow::into_owned));
-    let instance = own("instance").or_else(|| own("service.instance.id"));
-    labels.extend(job.map(|job| ("job".to_owned(), job)));
-    labels.extend(instance.map(|instance| ("instance".to_owned(), instance)));
+    let plain = attributes.iter().filter(|attribute| super::is_plain(&attribute.key));
+    labels.extend(plain.filter_map(|attribute| {
+        Some((attribute.key.clone(), attribute.value.as_ref().map(as_text)?.into_owned()))
+    }));
+    let job = job(attributes).map(|job| ("job".to_owned(), job.into_owned()));
+    let instance = find(attributes, "service.instance.id");
+    let instance = instance.map(|instance| ("instance".to_owned(), instance.into_owned()));
+    labels.extend(job.into_iter().chain(instance));
     // Behind the sender's own, if it has one: of equal names the first stays.
     labels.push(("service_name".to_owned(), "unknown_service".to_owned()));
     sort_labels(&mut labels);

@@ -38,7 +38,7 @@ pub trait MetricSink {
 #[derive(Clone, Debug)]
 pub struct MetricOptions {
     /// Resource attributes that become labels of every series of the resource, where it has them. `job`,
-    /// `instance` and `target_info` come on top.
+    /// `instance`, `target_info` and attributes whose names are labels' as they stand (`zone`) come on top.
     pub promote: Vec<String>,
     /// Adds `otel_scope_name` and `otel_scope_version`, which keep equal names of two libraries apart.
     pub scope_labels: bool,
@@ -151,13 +151,15 @@ const IDENTITY: [&str; 3] = ["service.name", "service.namespace", "service.insta
 impl<'a> ResourceLabels<'a> {
     fn new(attributes: &'a [KeyValue], options: &MetricOptions) -> Self {
         let mut identity = Vec::new();
-        if let Some(job) = job(attributes) {
+        if let Some(job) = find(attributes, "job").or_else(|| job(attributes)) {
             identity.push(("job".into(), job));
         }
-        if let Some(instance) = find(attributes, "service.instance.id") {
+        if let Some(instance) =
+            find(attributes, "instance").or_else(|| find(attributes, "service.instance.id"))
+        {
             identity.push(("instance".into(), instance));
         }
-        let promoted = options
+        let mut promoted: Vec<(Cow<'_, str>, Cow<'_, str>)> = options
             .promote
             .iter()
             .filter_map(|name| {
@@ -165,6 +167,12 @@ impl<'a> ResourceLabels<'a> {
                 Some((Cow::Owned(super::promoted_name(name).into_owned()), value))
             })
             .collect();
+        promoted.extend(attributes.iter().filter(|attribute| super::is_plain(&attribute.key)).filter_map(
+            |attribute| {
+                let text = attribute.value.as_ref().map(as_text).filter(|text| !text.is_empty())?;
+                Some((attribute.key.as_str().into(), text))
+            },
+        ));
         Self { identity, promoted }
     }
 
@@ -225,7 +233,7 @@ impl<'a> ResourceLabels<'a> {
         labels.extend(self.identity.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
         labels.extend(extra);
         labels.push(("__name__", name));
-        labels.sort_unstable_by_key(|(name, _)| *name);
+        labels.sort_by_key(|(name, _)| *name);
         // Two promoted attributes may have ended under one name; the first stays.
         labels.dedup_by_key(|(name, _)| *name);
         then(&labels);

@@ -82,6 +82,14 @@ fn nanos(time: u64) -> Option<i64> {
 /// The attribute that names which side of a release a process runs; becomes the label `track`.
 const TRACK: &str = "greylight.track";
 
+/// Says whether a resource attribute's name is a label's as it stands. OpenTelemetry's own names have a dot, so
+/// this one was given by hand (`zone`, `instance`), by someone who wants to select by it.
+fn is_plain(attribute: &str) -> bool {
+    let mut bytes = attribute.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// Names the label for a resource attribute.
 fn promoted_name(attribute: &str) -> std::borrow::Cow<'_, str> {
     if attribute == TRACK { "track".into() } else { label_name(attribute) }

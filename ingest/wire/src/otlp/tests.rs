@@ -81,6 +81,29 @@ fn a_counter_carries_the_labels_that_join() {
 }
 
 #[test]
+fn attributes_named_like_labels_become_labels() {
+    let resource =
+        [attribute("zone", "edge-1"), attribute("instance", "b"), attribute("os.type", "linux")].join(",");
+    let metric = r#"{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"5000000","asInt":"1"}]}}"#;
+    let (seen, _) = translate(&resource, metric, &plain());
+    assert_eq!(
+        seen.samples,
+        [
+            "__name__=g,instance=b,zone=edge-1 @5 1",
+            "__name__=target_info,instance=b,os_type=linux,zone=edge-1 @5 1"
+        ]
+    );
+    let json = format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{resource}]}},"scopeLogs":[{{"logRecords":[{{}}]}}]}}]}}"#
+    );
+    let streams =
+        translate_logs(decode(Encoding::Json, json.as_bytes()).expect("valid"), &LogOptions::default());
+    let labels: Vec<_> = streams[0].labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    assert_eq!(labels.join(","), "instance=b,service_name=unknown_service,zone=edge-1");
+    assert_eq!(streams[0].records[0].attributes, [("os.type".to_owned(), Value::String("linux".into()))]);
+}
+
+#[test]
 fn a_histogram_becomes_cumulative_buckets() {
     let metric = r#"{"name":"latency","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[{
         "timeUnixNano":"5000000","count":"6","sum":2.5,"bucketCounts":["1","2","3"],"explicitBounds":[0.5,1],
