@@ -3,8 +3,11 @@
 //! Full means: a further request is refused at once; one whose body finds no room waits a little, then is
 //! refused too; a decoded request waits for a decoder, which only requests already counted can do.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use greylight_store::model::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{IngestConfig, bytes};
@@ -23,7 +26,8 @@ pub(crate) struct Admission {
     requests_max: usize,
     room: Arc<Semaphore>,
     room_bytes: usize,
-    room_wait_max: std::time::Duration,
+    room_wait_max: Duration,
+    clock: Arc<dyn Clock>,
     pub(crate) decoders: Semaphore,
 }
 
@@ -35,7 +39,7 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    pub(crate) fn new(config: &IngestConfig) -> Self {
+    pub(crate) fn new(config: &IngestConfig, clock: Arc<dyn Clock>) -> Self {
         let room_bytes = bytes(config.in_flight_bytes_max);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
@@ -44,6 +48,7 @@ impl Admission {
             room: Arc::new(Semaphore::new(room_bytes / PERMIT_BYTES)),
             room_bytes,
             room_wait_max: config.room_wait_max,
+            clock,
             decoders: Semaphore::new(cores * DECODERS_PER_CORE),
         }
     }
@@ -56,9 +61,17 @@ impl Admission {
         let full = || IngestError::TooManyBytes { limit: self.room_bytes };
         let permits = u32::try_from(body_bytes.min(self.room_bytes) / PERMIT_BYTES).map_err(|_| full())?;
         let room = Arc::clone(&self.room).acquire_many_owned(permits);
-        let room =
-            tokio::time::timeout(self.room_wait_max, room).await.map_err(|_| full())?.map_err(|_| full())?;
+        let room = self.within(self.room_wait_max, room).await.ok_or_else(full)?.map_err(|_| full())?;
         Ok(Admitted { _request: request, _room: room })
+    }
+
+    /// Waits for `work`, but no longer than `span`.
+    pub(crate) async fn within<T>(&self, span: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.sleep(span) => None,
+        }
     }
 
     /// Says how many requests are being received.
@@ -71,7 +84,7 @@ impl Admission {
 mod tests {
     use super::*;
     use greylight_store::ByteSize;
-    use std::time::Duration;
+    use greylight_store::model::{ManualClock, Timestamp};
 
     #[tokio::test]
     async fn each_bound_refuses_and_gives_back() {
@@ -81,7 +94,8 @@ mod tests {
             room_wait_max: Duration::ZERO,
             ..IngestConfig::default()
         };
-        let admission = Admission::new(&config);
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+        let admission = Admission::new(&config, clock);
         let one = admission.enter(40 << 10).await.expect("room");
         let error = admission.enter(40 << 10).await.expect_err("no room");
         assert!(error.to_string().contains("the limit is 65536"), "{error}");

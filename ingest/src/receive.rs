@@ -48,7 +48,7 @@ impl Ingest {
     /// [`ConfigError`] names the first setting that is out of range.
     pub fn new(config: IngestConfig, appender: Appender, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         config.validate()?;
-        let admission = Admission::new(&config);
+        let admission = Admission::new(&config, Arc::clone(&clock));
         let stats = IngestStats::default();
         Ok(Self { inner: Arc::new(Inner { config, appender, clock, admission, stats }) })
     }

@@ -15,47 +15,47 @@ use greylight_wire::exposition::{Format, Writer};
 use tower::ServiceExt as _;
 
 /// 2026-11-21T10:00:00Z, the time of every test.
-pub const NOW_MS: i64 = 1_795_255_200_000;
+pub(crate) const NOW_MS: i64 = 1_795_255_200_000;
 
 /// A store, its receivers and their routers.
 #[derive(Debug)]
-pub struct Fixture {
-    pub store: Store,
-    pub ingest: Ingest,
-    pub clock: ManualClock,
+pub(crate) struct Fixture {
+    pub(crate) store: Store,
+    pub(crate) ingest: Ingest,
+    pub(crate) clock: ManualClock,
     _folder: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: axum::http::HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the answer is text")
     }
 
     #[track_caller]
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("the header is text"))
     }
 }
 
 impl Fixture {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(IngestConfig::default()).await
     }
 
     /// Starts with settings given as JSON, as from a file.
-    pub async fn with_json(json: &str) -> Self {
+    pub(crate) async fn with_json(json: &str) -> Self {
         Self::with(serde_json::from_str(json).expect("settings")).await
     }
 
-    pub async fn with(config: IngestConfig) -> Self {
+    pub(crate) async fn with(config: IngestConfig) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut env = StoreEnv::on_folder(folder.path()).expect("the folder is ours");
         let clock = ManualClock::at(Timestamp::from_millis(NOW_MS));
@@ -66,13 +66,13 @@ impl Fixture {
     }
 
     /// The HTTP router behind an authentication that lets everyone do everything.
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         let caller = Caller { tenant: TenantId::default(), scopes: Scopes::all() };
         greylight_ingest::http::router(self.ingest.clone()).layer(Extension(caller))
     }
 
     /// Posts a body with these headers.
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::post(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -81,12 +81,12 @@ impl Fixture {
     }
 
     /// Posts to remote write 1.0, compressing.
-    pub async fn write(&self, body: &[u8]) -> Answer {
+    pub(crate) async fn write(&self, body: &[u8]) -> Answer {
         self.post("/api/v1/write", &[], encode(Encoding::Snappy, body)).await
     }
 
     /// Every sample of series that have this name: `labels @time value`, sorted.
-    pub fn samples(&self, name: &str) -> Vec<String> {
+    pub(crate) fn samples(&self, name: &str) -> Vec<String> {
         let reader = self.store.reader();
         let budget = Budget::new(Limits::default(), Arc::new(self.clock.clone()));
         let matchers = [Matcher::equal("__name__", name)];
@@ -106,14 +106,14 @@ impl Fixture {
     }
 
     /// Our own metrics, as text.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let mut page = Writer::new(Format::PrometheusText);
         self.ingest.stats().render(&mut page);
         page.finish()
     }
 }
 
-pub async fn send(router: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(router: Router, request: Request<Body>) -> Answer {
     let answer: Response<Body> = router.oneshot(request).await.expect("routers do not fail");
     let (parts, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.expect("the answer ends");
@@ -121,16 +121,16 @@ pub async fn send(router: Router, request: Request<Body>) -> Answer {
 }
 
 /// A body that never comes.
-pub fn stalled() -> Body {
+pub(crate) fn stalled() -> Body {
     Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>())
 }
 
 /// Runs until the other tasks have nothing left to do for now.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
 /// Ten minutes, what may lie in the future by default.
-pub const FUTURE_MAX: Duration = Duration::from_secs(600);
+pub(crate) const FUTURE_MAX: Duration = Duration::from_secs(600);

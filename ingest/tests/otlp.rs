@@ -14,7 +14,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 /// A gauge and, if asked for, a metric that is refused.
-pub fn metrics(extra: &str) -> String {
+pub(crate) fn metrics(extra: &str) -> String {
     format!(
         r#"{{"resourceMetrics":[{{"resource":{{"attributes":[
             {{"key":"service.name","value":{{"stringValue":"cart"}}}},
@@ -24,7 +24,7 @@ pub fn metrics(extra: &str) -> String {
     )
 }
 
-pub const DELTA: &str = r#",{"name":"d","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[
+pub(crate) const DELTA: &str = r#",{"name":"d","sum":{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[
     {"timeUnixNano":"5","asInt":"1"},{"timeUnixNano":"6","asInt":"1"}]}}"#;
 
 fn as_protobuf(json: &str) -> Vec<u8> {

@@ -121,11 +121,17 @@ async fn room() {
     waiting.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_body_that_stalls_is_408() {
     let fixture = Fixture::with_json(r#"{"body_time_max":"3s"}"#).await;
-    let answer = fixture.post("/api/v1/write", &[], stalled()).await;
-    refused(&answer, 408, "did not arrive within 3s");
+    let request = axum::http::Request::post("/api/v1/write").body(stalled()).expect("a request");
+    let waiting = tokio::spawn(send(fixture.router(), request));
+    settle().await;
+    fixture.clock.advance(std::time::Duration::from_secs(2));
+    settle().await;
+    assert!(!waiting.is_finished());
+    fixture.clock.advance(std::time::Duration::from_secs(1));
+    refused(&waiting.await.expect("answered"), 408, "did not arrive within 3s");
 }
 
 #[tokio::test]

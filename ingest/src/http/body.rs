@@ -28,9 +28,9 @@ pub(super) async fn read(ingest: &Ingest, request: Request) -> Result<(Bytes, Ad
     }
     let admitted = ingest.admission().enter(declared.unwrap_or(limit) * MEMORY_FACTOR).await?;
     let time = ingest.config().body_time_max;
-    let body = tokio::time::timeout(time, collect(request.into_body(), limit))
-        .await
-        .map_err(|_| IngestError::BodyTooSlow { limit: time })??;
+    let body = collect(request.into_body(), limit);
+    let body =
+        ingest.admission().within(time, body).await.ok_or(IngestError::BodyTooSlow { limit: time })??;
     Ok((body, admitted))
 }
 
