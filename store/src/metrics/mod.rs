@@ -25,3 +25,6 @@ pub use head::{Applied, FrozenHead, Head};
 pub use merge::merge;
 pub use segment::{IndexCache, Segment, SegmentError, Target};
 pub use select::TenantMetrics;
+
+#[cfg(test)]
+mod tests;

@@ -202,6 +202,7 @@ pub(super) struct SegmentWriter<'a> {
     target: &'a Target,
     meta: SegmentMeta,
     rows: Option<RowWriter>,
+    samples_path: PathBuf,
     series: SeriesWriter,
     done: bool,
 }
@@ -228,9 +229,9 @@ impl<'a> SegmentWriter<'a> {
             files: Vec::new(),
         };
         let path = folder.join(format!("{id}.samples.parquet"));
-        let rows = RowWriter::create(&target.disk, path, effort)?;
+        let rows = RowWriter::create(&target.disk, path.clone(), effort)?;
         let series = SeriesWriter::new(folder.join(format!("{id}.series.parquet")));
-        Ok(Self { target, meta, rows: Some(rows), series, done: false })
+        Ok(Self { target, meta, rows: Some(rows), samples_path: path, series, done: false })
     }
 
     /// Adds the next series: its labels, and at least one sample of strictly rising times.
@@ -267,9 +268,9 @@ impl Drop for SegmentWriter<'_> {
     fn drop(&mut self) {
         if !self.done {
             // Best effort: files without an entry in the catalog are removed at the next start.
-            let paths = [self.rows.as_ref().map(RowWriter::path), Some(self.series.path())];
-            let written = self.meta.files.iter().map(|f| f.path.as_path());
-            paths.into_iter().flatten().chain(written).for_each(|path| drop(self.target.disk.remove(path)));
+            for path in [self.samples_path.as_path(), self.series.path()] {
+                drop(self.target.disk.remove(path));
+            }
         }
     }
 }

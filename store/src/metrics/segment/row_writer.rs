@@ -1,7 +1,7 @@
 //! Writes the file of samples.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
@@ -136,11 +136,6 @@ impl RowWriter {
             n_series: 0,
             n_rows: 0,
         })
-    }
-
-    /// Returns the file's path.
-    pub(super) fn path(&self) -> &Path {
-        self.out.file.path()
     }
 
     /// Adds the rows of the next series; times rise strictly.
