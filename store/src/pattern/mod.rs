@@ -25,6 +25,6 @@ pub mod templates;
 pub use class::TokenClass;
 pub use header::{Header, message_span};
 pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
-pub use structured::{FieldSlot, fields_of, message_of};
+pub use structured::{FieldSlot, MessageField, fields_of, message_field, message_of};
 pub use templates::{TemplateId, Templates};
 pub use words::{for_each_word, is_id_like, is_indexed_word, words};

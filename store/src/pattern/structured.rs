@@ -149,29 +149,45 @@ fn logfmt_fields(pattern: &[u8], fields: &mut Vec<FieldSlot>) {
     }
 }
 
-/// Returns the part of a pattern that people read: the message's text, or all of it.
-pub fn message_of(pattern: &[u8]) -> &[u8] {
-    let mut message = None;
+/// The field of a JSON or logfmt line that holds its message, split inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageField {
+    /// Its name.
+    pub name: String,
+    /// Where in the pattern its text lies.
+    pub range: std::ops::Range<usize>,
+    /// Variables in front of it.
+    pub n_before: usize,
+}
+
+/// Finds the message of a JSON or logfmt line by its pattern. Its text stands in quotes.
+pub fn message_field(pattern: &[u8]) -> Option<MessageField> {
+    let mut found: Option<(&[u8], std::ops::Range<usize>)> = None;
     if pattern.first() == Some(&b'{') {
-        let whole = walk(pattern, &mut |keys, value| {
-            if message.is_none() && value.is_quoted && is_message_key(keys) {
-                message = Some(&pattern[value.start..value.end]);
+        walk(pattern, &mut |keys, value| {
+            if found.is_none() && value.is_quoted && is_message_key(keys) {
+                found = Some((keys[0], value.start..value.end));
             }
-        });
-        return message.filter(|_| whole.is_some()).unwrap_or(pattern);
-    }
-    if LineKind::of(pattern) == LineKind::Logfmt {
+        })?;
+    } else if LineKind::of(pattern) == LineKind::Logfmt {
         for key in [b"msg=\"".as_slice(), b"message=\""] {
-            let at =
-                memchr::memmem::find_iter(pattern, key).find(|&at| at == 0 || is(pattern[at - 1], BLANK));
+            let at = memchr::memmem::find_iter(pattern, key).find(|&at| at == 0 || is(pattern[at - 1], BLANK));
             if let Some(from) = at.map(|at| at + key.len())
                 && let Some(close) = string_end(pattern, from)
             {
-                return &pattern[from..close];
+                found = Some((&key[..key.len() - 2], from..close));
+                break;
             }
         }
     }
-    pattern
+    let (name, range) = found?;
+    let n_before = pattern[..range.start].iter().filter(|&&b| b == VARIABLE).count();
+    Some(MessageField { name: String::from_utf8_lossy(name).into_owned(), range, n_before })
+}
+
+/// Returns the part of a pattern that people read: the message's text, or all of it.
+pub fn message_of(pattern: &[u8]) -> &[u8] {
+    message_field(pattern).map_or(pattern, |message| &pattern[message.range])
 }
 
 /// Counts markers up to `to`, going on from where the last count ended.

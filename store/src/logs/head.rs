@@ -1,0 +1,298 @@
+//! The newest log records of a tenant, in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, id_of};
+use crate::append::LogBatch;
+use crate::model::{LogRecord, Timestamp};
+use crate::pattern::Splitter;
+use crate::read::SpanMs;
+use crate::segment::SegmentId;
+
+/// Rows and bytes at which a chunk is closed.
+const CHUNK_ROWS: usize = 8192;
+const CHUNK_BYTES: usize = 8 << 20;
+/// Identities of former heads that are remembered, so that what is sent again soon is known
+/// without a look into segments: about 16 bytes each.
+const FORMER_MAX: usize = 1 << 20;
+
+/// Newest records of one tenant, in memory; covered by the write-ahead log.
+#[derive(Debug, Default)]
+pub struct Head {
+    state: Mutex<State>,
+    /// Identities of former heads, newest first.
+    former: Arc<Mutex<Vec<Arc<HashSet<u64>>>>>,
+    /// By segment and chunk: rows of the chunk that the segment holds already.
+    held: Mutex<HashMap<(SegmentId, usize), Arc<[u32]>>>,
+}
+
+/// What a batch changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Streams that the head had not held before.
+    pub n_new_series: usize,
+}
+
+/// A head that takes no more records; as readable as before.
+#[derive(Clone, Debug)]
+pub struct FrozenHead(Arc<Head>);
+
+#[derive(Debug, Default)]
+struct State {
+    tables: Arc<Tables>,
+    streams: HashMap<u64, u32>,
+    shapes: HashMap<u64, u32>,
+    texts: HashMap<Arc<str>, u32>,
+    chunks: Vec<Arc<Rows>>,
+    active: Rows,
+    splitter: Splitter,
+    identities: HashSet<u64>,
+    closed_bytes: usize,
+    table_bytes: usize,
+    n_records: usize,
+    span: Option<(i64, i64)>,
+}
+
+impl Head {
+    /// Makes an empty head.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the empty head that follows this one; it remembers what this one holds, so that a
+    /// record that is sent again is known.
+    pub fn successor(&self) -> Self {
+        let mut former = self.former.lock();
+        former.insert(0, Arc::new(std::mem::take(&mut self.state.lock().identities)));
+        let mut n = 0;
+        former.retain(|set| {
+            let keep = n == 0 || n + set.len() <= FORMER_MAX;
+            n += set.len();
+            keep
+        });
+        Self { former: Arc::clone(&self.former), ..Self::default() }
+    }
+
+    /// Turns this head into one that takes no more.
+    ///
+    /// Callers see to it that no `append_batch` runs or begins afterwards.
+    pub fn freeze(self: &Arc<Self>) -> FrozenHead {
+        FrozenHead(Arc::clone(self))
+    }
+
+    /// Takes a batch. Any order and any age of records; those that it or a recent head holds
+    /// already are left out. The call never waits for a disk.
+    pub fn append_batch(&self, batch: &LogBatch) -> Applied {
+        let former = self.former.lock().clone();
+        let mut state = self.state.lock();
+        let n_streams = state.streams.len();
+        for record in &batch.records {
+            let id = id_of(record);
+            let identity = id.hash ^ (id.time.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            if former.iter().any(|set| set.contains(&identity)) || !state.identities.insert(identity) {
+                continue;
+            }
+            state.push(record);
+        }
+        Applied { n_new_series: state.streams.len() - n_streams }
+    }
+
+    /// Returns about how much memory it holds.
+    pub fn bytes(&self) -> usize {
+        let state = self.state.lock();
+        state.closed_bytes + state.active.bytes() + state.table_bytes + 16 * state.identities.len()
+    }
+
+    /// Returns the times of the first and the last record.
+    pub fn span(&self) -> Option<SpanMs> {
+        let millis = |nanos: i64| Timestamp::from_nanos(nanos).as_millis();
+        self.state.lock().span.map(|(first, last)| SpanMs { start: millis(first), end: millis(last) })
+    }
+
+    /// Returns how many records it holds.
+    pub fn n_records(&self) -> usize {
+        self.state.lock().n_records
+    }
+
+    /// Returns how many streams it holds.
+    pub fn n_series(&self) -> usize {
+        self.state.lock().streams.len()
+    }
+
+    /// Rows of a chunk that a segment holds already, found by `find` the first time.
+    pub(crate) fn held_rows(&self, segment: SegmentId, chunk: usize, find: impl FnOnce() -> Vec<u32>) -> Vec<u32> {
+        let key = (segment, chunk);
+        if let Some(rows) = self.held.lock().get(&key) {
+            return rows.to_vec();
+        }
+        let rows = find();
+        self.held.lock().insert(key, rows.as_slice().into());
+        rows
+    }
+
+    /// What it holds now, as blocks that never change.
+    pub(crate) fn blocks(&self) -> Vec<MemoryBlock> {
+        let mut state = self.state.lock();
+        state.close_chunk();
+        let tables = &state.tables;
+        state.chunks.iter().map(|rows| MemoryBlock { rows: Arc::clone(rows), tables: Arc::clone(tables) }).collect()
+    }
+}
+
+impl FrozenHead {
+    /// Returns about how much memory it holds.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// Returns the times of the first and the last record.
+    pub fn span(&self) -> Option<SpanMs> {
+        self.0.span()
+    }
+
+    /// Returns how many records it holds.
+    pub fn n_records(&self) -> usize {
+        self.0.n_records()
+    }
+
+    /// Returns how many streams it holds.
+    pub fn n_series(&self) -> usize {
+        self.0.n_series()
+    }
+
+    pub(crate) fn head(&self) -> &Arc<Head> {
+        &self.0
+    }
+}
+
+impl State {
+    fn push(&mut self, record: &LogRecord) {
+        let stream = self.stream(record);
+        let text = self.text(&record.severity_text);
+        // Taken out while the rest of the state is changed.
+        let mut splitter = std::mem::take(&mut self.splitter);
+        let split = splitter.split(record.body.as_bytes());
+        // Spans begin and end at ASCII bytes or at the ends of the body.
+        let pattern = std::str::from_utf8(split.pattern).expect("a text's pattern is text");
+        let shape = self.shape(pattern, record);
+        let variables = split.variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
+        self.active.push(record, RowNumbers { stream, shape, text }, variables);
+        self.splitter = splitter;
+        let t = record.time.as_nanos();
+        let (first, last) = self.span.unwrap_or((t, t));
+        self.span = Some((first.min(t), last.max(t)));
+        self.n_records += 1;
+        if self.active.len() >= CHUNK_ROWS || self.active.value_bytes() >= CHUNK_BYTES {
+            self.close_chunk();
+        }
+    }
+
+    fn close_chunk(&mut self) {
+        if self.active.len() > 0 {
+            let rows = std::mem::take(&mut self.active);
+            self.closed_bytes += rows.bytes();
+            self.chunks.push(Arc::new(rows));
+        }
+    }
+
+    fn stream(&mut self, record: &LogRecord) -> u32 {
+        let labels = &record.labels;
+        let mut key = xxh3_64(labels.as_bytes());
+        loop {
+            match self.streams.get(&key) {
+                Some(&n) if self.tables.streams[n as usize] == *labels => return n,
+                // Another stream with this hash: the next number is as good.
+                Some(_) => key = key.wrapping_add(1),
+                None => break,
+            }
+        }
+        self.table_bytes += labels.as_bytes().len() + 64;
+        let tables = Arc::make_mut(&mut self.tables);
+        tables.streams.push(labels.clone());
+        let n = number(tables.streams.len());
+        self.streams.insert(key, n);
+        n
+    }
+
+    fn shape(&mut self, pattern: &str, record: &LogRecord) -> u32 {
+        let has_uid = record.uid.is_some();
+        let names = record.attributes.iter().map(|(name, value)| (name.as_str(), Kind::of(value)));
+        let mut key = Shape::hash(pattern.as_bytes(), names, has_uid);
+        loop {
+            match self.shapes.get(&key) {
+                Some(&n) if self.tables.shapes[n as usize].is(pattern.as_bytes(), &record.attributes, has_uid) => {
+                    return n;
+                }
+                Some(_) => key = key.wrapping_add(1),
+                None => break,
+            }
+        }
+        let attributes: Vec<_> = record.attributes.iter().map(|(n, v)| (n.clone(), Kind::of(v))).collect();
+        self.table_bytes += 2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
+        let tables = Arc::make_mut(&mut self.tables);
+        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, has_uid)));
+        let n = number(tables.shapes.len());
+        self.shapes.insert(key, n);
+        n
+    }
+
+    fn text(&mut self, text: &str) -> u32 {
+        if let Some(&n) = self.texts.get(text) {
+            return n;
+        }
+        let text: Arc<str> = text.into();
+        let tables = Arc::make_mut(&mut self.tables);
+        tables.texts.push(Arc::clone(&text));
+        let n = number(tables.texts.len());
+        self.texts.insert(text, n);
+        n
+    }
+}
+
+/// The number of the entry that was just pushed.
+fn number(len: usize) -> u32 {
+    u32::try_from(len - 1).expect("a head is sealed long before it has 2^32 rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::rows::Block as _;
+    use crate::model::{AttributeValue, Labels};
+
+    pub(crate) fn record(time: i64, body: &str) -> LogRecord {
+        LogRecord {
+            time: Timestamp::from_nanos(time),
+            observed_time: Timestamp::from_nanos(time + 5),
+            severity_number: 9,
+            severity_text: "info".into(),
+            body: body.into(),
+            labels: Labels::from_pairs([("job", "x")]).unwrap(),
+            attributes: vec![("n".into(), AttributeValue::Double(f64::from_bits(0x7ff8_0000_0000_0001)))],
+            trace_id: Some([7; 16]),
+            span_id: None,
+            uid: None,
+        }
+    }
+
+    #[test]
+    fn records_come_back_and_repeated_ones_are_left_out() {
+        let head = Arc::new(Head::new());
+        let records = vec![record(1, "got 5 of 7"), record(2, r#"{"a":"ö","b":7}"#), record(1, "got 5 of 7")];
+        assert_eq!(head.append_batch(&LogBatch { records: records.clone() }).n_new_series, 1);
+        let next = head.successor();
+        next.append_batch(&LogBatch { records: vec![records[1].clone(), record(3, "")] });
+        let read = |head: &Head| -> Vec<LogRecord> {
+            let blocks = head.blocks();
+            blocks.iter().flat_map(|b| (0..b.n_rows()).map(|r| b.record(r).unwrap().1).collect::<Vec<_>>()).collect()
+        };
+        let shown = |records: &[LogRecord]| records.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
+        assert_eq!(shown(&read(&head)), shown(&records[..2]));
+        assert_eq!(shown(&read(&next)), shown(&[record(3, "")]));
+        assert_eq!((head.n_records(), head.n_series()), (2, 1));
+    }
+}

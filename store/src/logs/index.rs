@@ -1,0 +1,419 @@
+//! The text index of a segment: which blocks of rows have a word, which row groups an identifier.
+//!
+//! Words of constant text are in the layout's patterns already, once each; this holds the words of
+//! slots. A document is a block of [`BLOCK_ROWS`] rows: rows are ordered by pattern and stream, so
+//! a word's rows are close together, and a posting a row would be many times larger. Words that
+//! look like identifiers go into a bloom filter for each row group; numbers go nowhere.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | `GLTEXT01` |
+//! | 8 | length of the file with the rows, little-endian |
+//! | 4 | number of row groups |
+//! | 4 a group | its blocks |
+//! | a group | bloom filter: 4 bytes number of 64-bit words, the words |
+//! | 4 | number of index files |
+//! | a file | 4 bytes length of its name, name, 8 bytes length, content: a tantivy index of one segment |
+//! | 4 | CRC32C of all before |
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tantivy::directory::{Directory, RamDirectory};
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{DocSet, InvertedIndexReader, TERMINATED, TantivyDocument, Term};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::eval::{Candidates, Plan};
+use super::fields::FieldAt;
+use crate::model::{SpanId, TraceId};
+use crate::pattern::{for_each_word, is_id_like, is_indexed_word};
+use crate::read::ReadError;
+
+const MAGIC: &[u8; 8] = b"GLTEXT01";
+/// Rows of one document.
+const BLOCK_ROWS: usize = 1024;
+/// Bits a key and probes of a bloom filter: about 2 % false positives.
+const BLOOM_BITS: usize = 8;
+const BLOOM_PROBES: u64 = 5;
+/// What tantivy may use while it builds; it asks for at least 15 MB.
+const BUILD_BYTES: usize = 15_000_000;
+
+/// Collects the words of a segment while its row groups are made.
+#[derive(Debug, Default)]
+pub(super) struct IndexBuilder {
+    groups: Vec<GroupWords>,
+    /// Texts whose words the present block has already.
+    seen: HashSet<u64>,
+    seen_block: usize,
+    buffer: String,
+}
+
+#[derive(Debug, Default)]
+struct GroupWords {
+    blocks: Vec<HashSet<Box<str>>>,
+    ids: HashSet<u64>,
+}
+
+impl IndexBuilder {
+    /// Starts the next row group.
+    pub(super) fn start_group(&mut self) {
+        self.groups.push(GroupWords::default());
+        self.seen.clear();
+    }
+
+    /// Adds the text that a row of the present group has in a slot. In a JSON line it may be
+    /// escaped, and searches of fields see it without escapes.
+    pub(super) fn add(&mut self, row: usize, text: &str, may_be_escaped: bool) {
+        let block = row / BLOCK_ROWS;
+        if block != self.seen_block {
+            self.seen.clear();
+            self.seen_block = block;
+        }
+        if !self.seen.insert(xxh3_64(text.as_bytes())) {
+            return;
+        }
+        self.add_words(block, text);
+        if may_be_escaped && text.contains('\\') {
+            let plain = super::fields::unescaped(text).into_owned();
+            self.add_words(block, &plain);
+        }
+    }
+
+    /// Adds the ids of a row of the present group.
+    pub(super) fn add_ids(&mut self, trace: Option<TraceId>, span: Option<SpanId>) {
+        let Some(group) = self.groups.last_mut() else { return };
+        let mut add = |bytes: &[u8]| {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            group.ids.insert(xxh3_64(hex.as_bytes()));
+        };
+        if let Some(id) = trace {
+            add(&id);
+        }
+        if let Some(id) = span {
+            add(&id);
+        }
+    }
+
+    fn add_words(&mut self, block: usize, text: &str) {
+        let Some(group) = self.groups.last_mut() else { return };
+        for_each_word(text, &mut self.buffer, &mut |word| {
+            if is_id_like(word) {
+                group.ids.insert(xxh3_64(word.as_bytes()));
+            } else if is_indexed_word(word) {
+                if group.blocks.len() <= block {
+                    group.blocks.resize_with(block + 1, HashSet::new);
+                }
+                if !group.blocks[block].contains(word) {
+                    group.blocks[block].insert(word.into());
+                }
+            }
+        });
+    }
+
+    /// Builds the index file for a file of rows of this length.
+    pub(super) fn finish(self, rows_bytes: u64) -> io::Result<Vec<u8>> {
+        let mut out = MAGIC.to_vec();
+        out.extend(rows_bytes.to_le_bytes());
+        put_len(&mut out, self.groups.len())?;
+        for group in &self.groups {
+            put_len(&mut out, group.blocks.len())?;
+        }
+        for group in &self.groups {
+            let filter = bloom(&group.ids);
+            put_len(&mut out, filter.len())?;
+            filter.iter().for_each(|word| out.extend(word.to_le_bytes()));
+        }
+        let files = build(self.groups)?;
+        put_len(&mut out, files.len())?;
+        for (name, content) in files {
+            put_len(&mut out, name.len())?;
+            out.extend(name.as_bytes());
+            out.extend((content.len() as u64).to_le_bytes());
+            out.extend(content);
+        }
+        let crc = crc32c::crc32c(&out);
+        out.extend(crc.to_le_bytes());
+        Ok(out)
+    }
+}
+
+fn put_len(out: &mut Vec<u8>, n: usize) -> io::Result<()> {
+    out.extend(u32::try_from(n).map_err(io::Error::other)?.to_le_bytes());
+    Ok(())
+}
+
+fn schema() -> (Schema, Field) {
+    let mut builder = Schema::builder();
+    let indexing = TextFieldIndexing::default().set_tokenizer("raw").set_fieldnorms(false);
+    let options = TextOptions::default().set_indexing_options(indexing.set_index_option(IndexRecordOption::Basic));
+    let field = builder.add_text_field("word", options);
+    (builder.build(), field)
+}
+
+/// Builds the tantivy index; its documents are the blocks of all groups in order.
+fn build(groups: Vec<GroupWords>) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let failed = |e: tantivy::TantivyError| io::Error::other(e);
+    let (schema, field) = schema();
+    let directory = RamDirectory::create();
+    let mut writer = tantivy::Index::builder()
+        .schema(schema)
+        .single_segment_index_writer(directory.clone(), BUILD_BYTES)
+        .map_err(failed)?;
+    for block in groups.into_iter().flat_map(|g| g.blocks) {
+        let mut words: Vec<Box<str>> = block.into_iter().collect();
+        words.sort_unstable();
+        let mut document = TantivyDocument::default();
+        words.iter().for_each(|word| document.add_text(field, word));
+        writer.add_document(document).map_err(failed)?;
+    }
+    let index = writer.finalize().map_err(failed)?;
+    let mut files = Vec::new();
+    let mut names: Vec<PathBuf> = index.directory().list_managed_files().into_iter().collect();
+    names.push(PathBuf::from("meta.json"));
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let Ok(content) = directory.atomic_read(&name) else { continue };
+        files.push((name.to_string_lossy().into_owned(), content));
+    }
+    Ok(files)
+}
+
+fn bloom(ids: &HashSet<u64>) -> Vec<u64> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let mut words = vec![0u64; (ids.len() * BLOOM_BITS).div_ceil(64)];
+    let n_bits = words.len() as u64 * 64;
+    for &id in ids {
+        for bit in probes(id, n_bits) {
+            words[(bit / 64) as usize] |= 1 << (bit % 64);
+        }
+    }
+    words
+}
+
+fn probes(id: u64, n_bits: u64) -> impl Iterator<Item = u64> {
+    let step = (id >> 32) | 1;
+    (0..BLOOM_PROBES).map(move |n| id.wrapping_add(n.wrapping_mul(step)) % n_bits)
+}
+
+/// The index of one segment, in memory.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// For each row group its first document and how many it has.
+    groups: Vec<(u32, u32)>,
+    blooms: Vec<Vec<u64>>,
+    words: Option<Words>,
+}
+
+struct Words {
+    reader: Arc<InvertedIndexReader>,
+    field: Field,
+    /// Documents of words that were asked for.
+    known: Mutex<HashMap<Box<str>, Arc<[u32]>>>,
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Words").finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    /// Reads an index file that belongs to a file of rows of this length.
+    pub(super) fn read(bytes: &[u8], rows_bytes: u64) -> Result<Self, String> {
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or("it is cut short")?;
+        if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
+            return Err("its checksum is wrong".into());
+        }
+        let mut rest = body.strip_prefix(MAGIC).ok_or("it is no index, or of another version")?;
+        if take_long(&mut rest)? != rows_bytes {
+            return Err("it belongs to another file of rows".into());
+        }
+        let n_groups = take_len(&mut rest)?;
+        let mut groups = Vec::new();
+        let mut first = 0u32;
+        for _ in 0..n_groups {
+            let n = u32::try_from(take_len(&mut rest)?).map_err(|e| e.to_string())?;
+            groups.push((first, n));
+            first = first.checked_add(n).ok_or("it has too many blocks")?;
+        }
+        let mut blooms = Vec::new();
+        for _ in 0..n_groups {
+            let n = take_len(&mut rest)?;
+            let words = take(&mut rest, n.checked_mul(8).ok_or("a filter is too long")?)?;
+            blooms.push(words.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w)).collect());
+        }
+        let directory = RamDirectory::create();
+        for _ in 0..take_len(&mut rest)? {
+            let n = take_len(&mut rest)?;
+            let name = std::str::from_utf8(take(&mut rest, n)?).map_err(|e| e.to_string())?.to_owned();
+            let n = usize::try_from(take_long(&mut rest)?).map_err(|e| e.to_string())?;
+            directory.atomic_write(Path::new(&name), take(&mut rest, n)?).map_err(|e| e.to_string())?;
+        }
+        let words = Words::open(directory).map_err(|e| e.to_string())?;
+        Ok(Self { groups, blooms, words })
+    }
+
+    /// For each block of a group whether it has the word.
+    fn blocks(&self, group: usize, word: &str) -> Result<Vec<bool>, ReadError> {
+        let (first, n) = self.groups[group];
+        let mut out = vec![false; n as usize];
+        if let Some(words) = &self.words {
+            for &document in words.documents(word)?.iter() {
+                if let Some(block) = document.checked_sub(first).filter(|b| *b < n) {
+                    out[block as usize] = true;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn may_have_id(&self, group: usize, word: &str) -> bool {
+        let filter = &self.blooms[group];
+        let n_bits = filter.len() as u64 * 64;
+        n_bits > 0
+            && probes(xxh3_64(word.as_bytes()), n_bits).all(|bit| filter[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
+    }
+}
+
+impl Words {
+    fn open(directory: RamDirectory) -> tantivy::Result<Option<Self>> {
+        let index = tantivy::Index::open(directory)?;
+        let searcher = index.reader()?.searcher();
+        let Some(segment) = searcher.segment_readers().first() else { return Ok(None) };
+        let field = index.schema().get_field("word")?;
+        Ok(Some(Self { reader: segment.inverted_index(field)?, field, known: Mutex::default() }))
+    }
+
+    fn documents(&self, word: &str) -> Result<Arc<[u32]>, ReadError> {
+        if let Some(list) = self.known.lock().get(word) {
+            return Ok(Arc::clone(list));
+        }
+        let failed = |e: io::Error| ReadError::Io { path: "a text index".into(), source: e };
+        let term = Term::from_field_text(self.field, word);
+        let mut list = Vec::new();
+        if let Some(mut postings) = self.reader.read_postings(&term, IndexRecordOption::Basic).map_err(failed)? {
+            let mut document = postings.doc();
+            while document != TERMINATED {
+                list.push(document);
+                document = postings.advance();
+            }
+        }
+        let list: Arc<[u32]> = list.into();
+        let mut known = self.known.lock();
+        // Enough for the words of the searches that people repeat.
+        if known.len() >= 256 {
+            known.clear();
+        }
+        known.insert(word.into(), Arc::clone(&list));
+        Ok(list)
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], n: usize) -> Result<&'a [u8], String> {
+    let (taken, tail) = rest.split_at_checked(n).ok_or("it is cut short")?;
+    *rest = tail;
+    Ok(taken)
+}
+
+fn take_len(rest: &mut &[u8]) -> Result<usize, String> {
+    let bytes = take(rest, 4)?;
+    Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))
+}
+
+fn take_long(rest: &mut &[u8]) -> Result<u64, String> {
+    let bytes = take(rest, 8)?;
+    Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
+}
+
+/// What an index, if there is one, knows of one row group.
+#[derive(Debug)]
+pub(super) struct GroupIndex {
+    index: Option<Arc<Index>>,
+    group: usize,
+}
+
+impl GroupIndex {
+    pub(super) fn new(index: Option<Arc<Index>>, group: usize) -> Self {
+        // An index of another number of groups cannot be this segment's; it was read for its
+        // file's length, so this is a second fence.
+        let index = index.filter(|index| group < index.groups.len());
+        Self { index, group }
+    }
+
+    /// Blocks that have all of the words that an index knows.
+    fn with_words(&self, index: &Index, words: &[String]) -> Result<Option<Vec<bool>>, ReadError> {
+        let mut out = None;
+        for word in words {
+            if is_id_like(word) {
+                if !index.may_have_id(self.group, word) {
+                    return Ok(Some(Vec::new()));
+                }
+            } else if is_indexed_word(word) {
+                out = both(out, Some(index.blocks(self.group, word)?));
+            }
+        }
+        Ok(out)
+    }
+
+    fn blocks_of(&self, index: &Index, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
+        match plan {
+            Plan::Word(word) => self.with_words(index, std::slice::from_ref(word)),
+            Plan::Field(at, _, test) => match at {
+                FieldAt::Slot(_) | FieldAt::Escaped(_) | FieldAt::TraceId | FieldAt::SpanId => {
+                    self.with_words(index, test.words())
+                }
+                _ => Ok(None),
+            },
+            Plan::And(parts) => {
+                let mut out = None;
+                for part in parts {
+                    out = both(out, self.blocks_of(index, part)?);
+                }
+                Ok(out)
+            }
+            Plan::Or(parts) => {
+                let mut out = Some(Vec::new());
+                for part in parts {
+                    out = either(out, self.blocks_of(index, part)?);
+                }
+                Ok(out)
+            }
+            // The words of a phrase may stand in constant text; without the shape nothing is sure.
+            Plan::Fixed(_) | Plan::Body(_) | Plan::Not(_) => Ok(None),
+        }
+    }
+}
+
+impl Candidates for GroupIndex {
+    fn of(&self, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
+        match &self.index {
+            Some(index) => self.blocks_of(index, plan),
+            None => Ok(None),
+        }
+    }
+
+    fn block_rows(&self) -> usize {
+        BLOCK_ROWS
+    }
+}
+
+/// `None` stands for all blocks; a block behind the end of a list has none.
+fn both(a: Option<Vec<bool>>, b: Option<Vec<bool>>) -> Option<Vec<bool>> {
+    match (a, b) {
+        (None, other) | (other, None) => other,
+        (Some(a), Some(b)) => Some(a.iter().zip(&b).map(|(a, b)| *a && *b).collect()),
+    }
+}
+
+fn either(a: Option<Vec<bool>>, b: Option<Vec<bool>>) -> Option<Vec<bool>> {
+    let (a, b) = (a?, b?);
+    let at = |list: &[bool], i: usize| list.get(i).copied().unwrap_or(false);
+    Some((0..a.len().max(b.len())).map(|i| at(&a, i) || at(&b, i)).collect())
+}

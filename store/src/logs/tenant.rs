@@ -1,0 +1,672 @@
+//! One answer from head, frozen heads and segments.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::eval::{AnyRow, Compiled, all_match, field_text, severity_word};
+use super::fields::{self, FieldAt};
+use super::head::{FrozenHead, Head};
+use super::query::{Query, number};
+use super::rows::{Block, MemoryBlock, Tables};
+use super::segment::Segment;
+use super::source::{
+    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, Missing, Numbers, Order, PageRequest,
+    PatternCount, Patterns, RecordId,
+};
+use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::pattern::{PatternId, TemplateId, Templates};
+use crate::read::{Budget, ReadError, SpanMs};
+use crate::segment::SegmentId;
+
+/// The templates of one tenant: one model for its life, fed in the order in which patterns came.
+#[derive(Debug, Default)]
+pub struct SharedTemplates {
+    state: Mutex<TemplateState>,
+}
+
+#[derive(Debug, Default)]
+struct TemplateState {
+    model: Templates,
+    learned: HashSet<SegmentId>,
+}
+
+impl SharedTemplates {
+    fn of(&self, pattern: PatternId) -> TemplateId {
+        // A pattern that the model has no room for stands for itself.
+        self.state.lock().model.template_of(pattern).unwrap_or(TemplateId(pattern.0))
+    }
+}
+
+/// What a reader sees of one tenant's log records: every record exactly once.
+#[derive(Clone, Debug)]
+pub struct TenantLogs {
+    /// Takes what comes in.
+    pub head: Arc<Head>,
+    /// Being sealed, oldest first.
+    pub frozen: Vec<FrozenHead>,
+    /// Sealed, in any order.
+    pub segments: Vec<Arc<Segment>>,
+    /// What cannot be read, one sentence a segment.
+    pub missing: Vec<(SpanMs, String)>,
+    /// The tenant's templates.
+    pub templates: Arc<SharedTemplates>,
+}
+
+/// Rows that are read together: a chunk of a head, or a row group of a segment.
+enum Source {
+    Memory { block: MemoryBlock, hidden: Vec<u32> },
+    Group { segment: Arc<Segment>, group: usize },
+}
+
+impl Source {
+    fn span(&self) -> (i64, i64) {
+        match self {
+            Self::Memory { block, .. } => block.span(),
+            Self::Group { segment, group } => segment.group_span(*group),
+        }
+    }
+}
+
+/// The selected rows of one source.
+struct Selected {
+    block: Rc<dyn Block>,
+    rows: Vec<u32>,
+}
+
+/// Evaluates a select on one source after the other; keeps what depends on tables alone.
+struct Selector<'a> {
+    select: &'a LogSelect,
+    budget: &'a Budget,
+    compiled: Vec<Compiled>,
+    missing: Missing,
+}
+
+impl<'a> Selector<'a> {
+    fn new(select: &'a LogSelect, budget: &'a Budget, missing: Missing) -> Self {
+        Self { select, budget, compiled: Vec::new(), missing }
+    }
+
+    fn compiled(&mut self, tables: &Arc<Tables>) -> &Compiled {
+        let at = self.compiled.iter().position(|c| c.is_for(tables)).unwrap_or_else(|| {
+            // Sources of one segment follow one another for the most part.
+            if self.compiled.len() >= 8 {
+                self.compiled.remove(0);
+            }
+            self.compiled.push(Compiled::new(self.select, tables));
+            self.compiled.len() - 1
+        });
+        &self.compiled[at]
+    }
+
+    /// Finds the selected rows of a source. A damaged file makes the answer partial, no error.
+    fn rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
+        match self.try_rows(source) {
+            Err(ReadError::Corrupt { path, detail }) => {
+                self.missing.push(format!("{path} is damaged: {detail}"));
+                Ok(None)
+            }
+            Err(ReadError::Io { path, source }) => {
+                self.missing.push(format!("{path} cannot be read: {source}"));
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn try_rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
+        let budget = self.budget;
+        let (block, rows): (Rc<dyn Block>, Vec<u32>) = match source {
+            Source::Memory { block, hidden } => {
+                let mut rows = self.compiled(&block.tables).rows(block, &AnyRow, budget)?;
+                if !hidden.is_empty() {
+                    rows.retain(|row| hidden.binary_search(row).is_err());
+                }
+                (Rc::new(block.clone()), rows)
+            }
+            Source::Group { segment, group } => {
+                let compiled = self.compiled(segment.tables()?);
+                if compiled.is_hopeless() {
+                    return Ok(None);
+                }
+                let block = segment.group(*group)?;
+                let rows = compiled.rows(&block, &segment.candidates(*group), budget)?;
+                (Rc::new(block), rows)
+            }
+        };
+        Ok((!rows.is_empty()).then_some(Selected { block, rows }))
+    }
+}
+
+impl TenantLogs {
+    /// Finds a page of records; see [`LogSource::search`](super::LogSource::search).
+    ///
+    /// # Errors
+    /// [`ReadError`] when a limit is passed or the work was cancelled.
+    pub fn search(&self, select: &LogSelect, page: &PageRequest, budget: &Budget) -> Result<LogPage, ReadError> {
+        let mut records = Vec::new();
+        let mut next = None;
+        let missing = self.sweep(select, page.order, page.after, budget, &mut |record| {
+            if records.len() == page.limit {
+                next = records.last().map(|r: &FoundRecord| r.id);
+                return Flow::Stop;
+            }
+            records.push(record);
+            Flow::Continue
+        })?;
+        Ok(LogPage { records, next, missing })
+    }
+
+    /// Hands every record to `sink`; see [`LogSource::scan`](super::LogSource::scan).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn scan(
+        &self,
+        select: &LogSelect,
+        order: Order,
+        budget: &Budget,
+        sink: &mut dyn FnMut(FoundRecord) -> Flow,
+    ) -> Result<Missing, ReadError> {
+        self.sweep(select, order, None, budget, sink)
+    }
+
+    /// Walks the sources in order of time, and hands on what no later source can come before.
+    fn sweep(
+        &self,
+        select: &LogSelect,
+        order: Order,
+        after: Option<RecordId>,
+        budget: &Budget,
+        sink: &mut dyn FnMut(FoundRecord) -> Flow,
+    ) -> Result<Missing, ReadError> {
+        self.learn();
+        let Some(select) = behind(select, order, after) else { return Ok(Missing::new()) };
+        let mut sources = self.sources(select.range)?;
+        // Times count backwards for the newest first, so that one direction is enough below.
+        let key = |t: i64| if order == Order::NewestFirst { !t } else { t };
+        let start = |source: &Source| {
+            let (first, last) = source.span();
+            key(if order == Order::NewestFirst { last } else { first })
+        };
+        sources.sort_by_key(start);
+        let mut selector = Selector::new(&select, budget, self.missing_in(select.range));
+        let mut waiting: Vec<(i64, Rc<dyn Block>, u32)> = Vec::new();
+        for at in 0..sources.len() {
+            if let Some(found) = selector.rows(&sources[at])? {
+                let times = found.block.times()?;
+                waiting.extend(found.rows.iter().map(|&r| (key(times[r as usize]), Rc::clone(&found.block), r)));
+                waiting.sort_by_key(|w| w.0);
+            }
+            let limit = sources.get(at + 1).map(start);
+            let n = limit.map_or(waiting.len(), |limit| waiting.partition_point(|w| w.0 < limit));
+            let mut emit = Emit { logs: self, order, after, budget, sink: &mut *sink };
+            if emit.records(waiting.drain(..n))? == Flow::Stop {
+                break;
+            }
+        }
+        Ok(selector.missing)
+    }
+
+    /// Counts records; see [`LogSource::count`](super::LogSource::count).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn count(
+        &self,
+        select: &LogSelect,
+        intervals: Intervals,
+        by: &[GroupBy],
+        budget: &Budget,
+    ) -> Result<Counts, ReadError> {
+        if by.contains(&GroupBy::Template) {
+            self.learn();
+        }
+        let mut groups = Groups::default();
+        let missing = self.each(select, budget, &mut |found| {
+            let readers: Vec<KeyReader> = by.iter().map(|by| self.key_reader(by, found.block.tables())).collect();
+            let interval_of = interval_reader(&*found.block, intervals)?;
+            for &row in &found.rows {
+                let Some(interval) = interval_of(row) else { continue };
+                groups.count(&*found.block, row, &readers, interval, intervals.n)?;
+            }
+            Ok(())
+        })?;
+        Ok(Counts { groups: groups.finish(), missing })
+    }
+
+    /// Collects numbers; see [`LogSource::numbers`](super::LogSource::numbers).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn numbers(
+        &self,
+        select: &LogSelect,
+        intervals: Intervals,
+        field: &str,
+        budget: &Budget,
+    ) -> Result<Numbers, ReadError> {
+        let mut values = vec![Vec::new(); intervals.n];
+        let mut text = String::new();
+        let missing = self.each(select, budget, &mut |found| {
+            let block = &*found.block;
+            let at: Vec<FieldAt> = block.tables().shapes.iter().map(|s| fields::find(s, field)).collect();
+            let interval_of = interval_reader(block, intervals)?;
+            for &row in &found.rows {
+                let Some(interval) = interval_of(row) else { continue };
+                let row = row as usize;
+                text.clear();
+                if field_text(block, row, &at[block.shapes()?[row] as usize], field, &mut text)? {
+                    values[interval].extend(number(&text));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Numbers { values, missing })
+    }
+
+    /// Lists templates; see [`LogSource::patterns`](super::LogSource::patterns).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn patterns(&self, select: &LogSelect, limit: usize, budget: &Budget) -> Result<Patterns, ReadError> {
+        self.learn();
+        let mut found_by: HashMap<TemplateId, PatternCount> = HashMap::new();
+        let missing = self.each(select, budget, &mut |found| {
+            let block = &*found.block;
+            let shapes = block.shapes()?;
+            let severities = block.severities()?;
+            let templates: Vec<TemplateId> =
+                block.tables().shapes.iter().map(|s| self.templates.of(s.id)).collect();
+            for &row in &found.rows {
+                let row = row as usize;
+                let template = templates[shapes[row] as usize];
+                let entry = match found_by.entry(template) {
+                    std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(e) => {
+                        let example = Some(self.found(block, row)?);
+                        let text = String::new();
+                        e.insert(PatternCount { template, text, severity_number: 0, count: 0, example })
+                    }
+                };
+                entry.count += 1;
+                entry.severity_number = entry.severity_number.max(severities[row]);
+            }
+            Ok(())
+        })?;
+        let mut patterns: Vec<PatternCount> = found_by.into_values().collect();
+        patterns.sort_by_key(|p| (std::cmp::Reverse(p.count), p.template));
+        patterns.truncate(limit);
+        for pattern in &mut patterns {
+            let body = || pattern.example.as_ref().map(|e| e.record.body.clone());
+            pattern.text = self.template_text(pattern.template).or_else(body).unwrap_or_default();
+        }
+        Ok(Patterns { patterns, missing })
+    }
+
+    /// Finds a record's neighbours; see [`LogSource::context`](super::LogSource::context).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn context(
+        &self,
+        id: RecordId,
+        before: usize,
+        after: usize,
+        budget: &Budget,
+    ) -> Result<LogPage, ReadError> {
+        let end = Timestamp::from_nanos(id.time.as_nanos().saturating_add(1));
+        let Ok(instant) = TimeRange::new(id.time, end) else { return Ok(LogPage::default()) };
+        let mut select = LogSelect { query: Query::all(), matchers: Vec::new(), range: instant };
+        let mut here = None;
+        let missing = self.scan(&select, Order::OldestFirst, budget, &mut |record| {
+            if record.id != id {
+                return Flow::Continue;
+            }
+            here = Some(record);
+            Flow::Stop
+        })?;
+        let Some(here) = here else { return Ok(LogPage { missing, ..LogPage::default() }) };
+        let labels = here.record.labels.clone();
+        select.range = TimeRange::ALL;
+        select.matchers = labels.iter().map(|(n, v)| Matcher::equal(n, v)).collect();
+        let neighbours = |order: Order, n: usize| -> Result<Vec<FoundRecord>, ReadError> {
+            let mut found = Vec::new();
+            if n > 0 {
+                self.sweep(&select, order, Some(id), budget, &mut |record| {
+                    // Matchers say nothing of further labels.
+                    if record.record.labels == labels {
+                        found.push(record);
+                    }
+                    if found.len() == n { Flow::Stop } else { Flow::Continue }
+                })?;
+            }
+            Ok(found)
+        };
+        let mut records = neighbours(Order::NewestFirst, before)?;
+        records.reverse();
+        records.push(here);
+        records.extend(neighbours(Order::OldestFirst, after)?);
+        Ok(LogPage { records, next: None, missing })
+    }
+
+    /// Lists streams; see [`LogSource::streams`](super::LogSource::streams).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn streams(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<Labels>, ReadError> {
+        let mut out = BTreeSet::new();
+        let mut add = |tables: &Tables| -> Result<(), ReadError> {
+            budget.check()?;
+            let chosen = |labels: &&Labels| sets.is_empty() || sets.iter().any(|set| all_match(set, labels));
+            out.extend(tables.streams.iter().filter(chosen).cloned());
+            Ok(())
+        };
+        for head in self.heads() {
+            let blocks = head.blocks();
+            if blocks.iter().any(|b| overlaps(b.span(), range))
+                && let Some(last) = blocks.last()
+            {
+                add(&last.tables)?;
+            }
+        }
+        for segment in &self.segments {
+            if overlaps(segment.span(), range)
+                && let Ok(tables) = segment.tables()
+            {
+                add(tables)?;
+            }
+        }
+        budget.charge_series(out.len())?;
+        Ok(out.into_iter().collect())
+    }
+
+    /// Returns a template's text.
+    pub fn template_text(&self, id: TemplateId) -> Option<String> {
+        self.learn();
+        let state = self.templates.state.lock();
+        state.model.current(id).and_then(|id| state.model.text(id))
+    }
+
+    /// Calls `visit` with the selected rows of each source, the newest source first.
+    fn each(
+        &self,
+        select: &LogSelect,
+        budget: &Budget,
+        visit: &mut dyn FnMut(Selected) -> Result<(), ReadError>,
+    ) -> Result<Missing, ReadError> {
+        let mut sources = self.sources(select.range)?;
+        sources.sort_by_key(|s| std::cmp::Reverse(s.span().1));
+        let mut selector = Selector::new(select, budget, self.missing_in(select.range));
+        for source in &sources {
+            if let Some(found) = selector.rows(source)? {
+                visit(found)?;
+            }
+        }
+        Ok(selector.missing)
+    }
+
+    fn heads(&self) -> impl Iterator<Item = &Arc<Head>> {
+        self.frozen.iter().map(FrozenHead::head).chain([&self.head])
+    }
+
+    fn sources(&self, range: TimeRange) -> Result<Vec<Source>, ReadError> {
+        let mut out = Vec::new();
+        for segment in &self.segments {
+            if overlaps(segment.span(), range) {
+                let n = segment.n_groups().unwrap_or(1);
+                out.extend((0..n).map(|group| Source::Group { segment: Arc::clone(segment), group }));
+            }
+        }
+        for head in self.heads() {
+            for (chunk, block) in head.blocks().into_iter().enumerate() {
+                if overlaps(block.span(), range) {
+                    let hidden = self.hidden(head, chunk, &block);
+                    out.push(Source::Memory { block, hidden });
+                }
+            }
+        }
+        out.retain(|source| overlaps(source.span(), range));
+        Ok(out)
+    }
+
+    /// Rows of a head's chunk that a segment holds already, sorted. Known once, as neither changes.
+    fn hidden(&self, head: &Head, chunk: usize, block: &MemoryBlock) -> Vec<u32> {
+        let mut out = Vec::new();
+        for segment in &self.segments {
+            let (first, last) = segment.span();
+            let (block_first, block_last) = block.span();
+            if first <= block_last && block_first <= last {
+                out.extend(head.held_rows(segment.meta().id, chunk, || {
+                    // A segment that cannot be read hides nothing; the answer says it is partial.
+                    segment.rows_held(block).unwrap_or_default()
+                }));
+            }
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    fn missing_in(&self, range: TimeRange) -> Missing {
+        let lies_in = |span: &SpanMs| {
+            span.start < range.end().as_millis().saturating_add(1) && range.start().as_millis() <= span.end
+        };
+        self.missing.iter().filter(|(span, _)| lies_in(span)).map(|(_, why)| why.clone()).collect()
+    }
+
+    /// Shows the model the patterns that it has not seen: those of segments in the order in which
+    /// they were sealed, then those of the heads.
+    fn learn(&self) {
+        let mut state = self.templates.state.lock();
+        let mut new: Vec<&Arc<Segment>> =
+            self.segments.iter().filter(|s| !state.learned.contains(&s.meta().id)).collect();
+        new.sort_by_key(|s| (s.meta().sequence, s.meta().id));
+        for segment in new {
+            if let Ok(tables) = segment.tables() {
+                learn_tables(&mut state.model, tables);
+            }
+            state.learned.insert(segment.meta().id);
+        }
+        for head in self.heads() {
+            if let Some(block) = head.blocks().last() {
+                learn_tables(&mut state.model, &block.tables);
+            }
+        }
+    }
+
+    fn found(&self, block: &dyn Block, row: usize) -> Result<FoundRecord, ReadError> {
+        let (id, record) = block.record(row)?;
+        let pattern = block.tables().shapes[block.shapes()?[row] as usize].id;
+        Ok(FoundRecord { id, pattern, template: self.templates.of(pattern), record })
+    }
+
+    fn key_reader(&self, by: &GroupBy, tables: &Tables) -> KeyReader {
+        match by {
+            GroupBy::Field(name) => {
+                KeyReader::Field(name.clone(), tables.shapes.iter().map(|s| fields::find(s, name)).collect())
+            }
+            GroupBy::Severity => KeyReader::Severity,
+            GroupBy::Pattern => KeyReader::Shape(tables.shapes.iter().map(|s| s.id.to_string()).collect()),
+            GroupBy::Template => {
+                KeyReader::Shape(tables.shapes.iter().map(|s| self.templates.of(s.id).to_string()).collect())
+            }
+        }
+    }
+}
+
+fn learn_tables(model: &mut Templates, tables: &Tables) {
+    for shape in &tables.shapes {
+        if model.template_of(shape.id).is_none() {
+            model.insert(shape.pattern.as_bytes(), 1);
+        }
+    }
+}
+
+fn overlaps(span: (i64, i64), range: TimeRange) -> bool {
+    span.0 < range.end().as_nanos() && range.start().as_nanos() <= span.1
+}
+
+/// Narrows a select to what lies at or behind a record; `None` when that is nothing.
+fn behind(select: &LogSelect, order: Order, after: Option<RecordId>) -> Option<LogSelect> {
+    let mut select = select.clone();
+    if let Some(after) = after {
+        let (start, end) = (select.range.start(), select.range.end());
+        let range = match order {
+            Order::NewestFirst => {
+                TimeRange::new(start, end.min(Timestamp::from_nanos(after.time.as_nanos().saturating_add(1))))
+            }
+            Order::OldestFirst => TimeRange::new(start.max(after.time), end),
+        };
+        select.range = range.ok()?;
+    }
+    Some(select)
+}
+
+/// Hands records on, those of one instant in the order of their ids.
+struct Emit<'a> {
+    logs: &'a TenantLogs,
+    order: Order,
+    after: Option<RecordId>,
+    budget: &'a Budget,
+    sink: &'a mut dyn FnMut(FoundRecord) -> Flow,
+}
+
+impl Emit<'_> {
+    fn records(&mut self, rows: impl Iterator<Item = (i64, Rc<dyn Block>, u32)>) -> Result<Flow, ReadError> {
+        let mut rows = rows.peekable();
+        let mut tied: Vec<FoundRecord> = Vec::new();
+        while let Some((key, block, row)) = rows.next() {
+            self.budget.charge_samples(1)?;
+            let record = self.logs.found(&*block, row as usize)?;
+            if self.is_behind(record.id) {
+                tied.push(record);
+            }
+            if rows.peek().is_some_and(|next| next.0 == key) {
+                continue;
+            }
+            tied.sort_by_key(|r| r.id.hash);
+            if self.order == Order::NewestFirst {
+                tied.reverse();
+            }
+            for record in tied.drain(..) {
+                if (self.sink)(record) == Flow::Stop {
+                    return Ok(Flow::Stop);
+                }
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn is_behind(&self, id: RecordId) -> bool {
+        match (self.after, self.order) {
+            (None, _) => true,
+            (Some(after), Order::NewestFirst) => id < after,
+            (Some(after), Order::OldestFirst) => id > after,
+        }
+    }
+}
+
+/// Returns what tells a row's interval; times are read only when rows fall into different ones.
+fn interval_reader<'b>(
+    block: &'b dyn Block,
+    intervals: Intervals,
+) -> Result<Box<dyn Fn(u32) -> Option<usize> + 'b>, ReadError> {
+    let (first, last) = block.span();
+    let index = move |t: i64| intervals.index(Timestamp::from_nanos(t));
+    if let (Some(a), Some(b)) = (index(first), index(last))
+        && a == b
+    {
+        return Ok(Box::new(move |_| Some(a)));
+    }
+    let times = block.times()?;
+    let (start, step) = (intervals.start.as_nanos(), i64::try_from(intervals.step.as_nanos()).unwrap_or(i64::MAX));
+    if step > 0 && first.checked_sub(start).is_some() && last.checked_sub(start).is_some() {
+        let n = intervals.n;
+        return Ok(Box::new(move |row| {
+            let since = times[row as usize] - start;
+            usize::try_from(since.div_euclid(step)).ok().filter(|&i| i < n)
+        }));
+    }
+    Ok(Box::new(move |row| index(times[row as usize])))
+}
+
+/// Reads one key of a row.
+enum KeyReader {
+    Field(String, Vec<FieldAt>),
+    Severity,
+    Shape(Vec<String>),
+}
+
+/// Counts by key; neighbouring rows mostly have the same key.
+#[derive(Default)]
+struct Groups {
+    by_key: HashMap<Vec<String>, usize>,
+    groups: Vec<CountGroup>,
+    /// The parts of the present key, one behind the other, and where each ends.
+    key: String,
+    ends: Vec<usize>,
+    last: Option<usize>,
+    last_key: String,
+    last_ends: Vec<usize>,
+}
+
+impl Groups {
+    fn count(
+        &mut self,
+        block: &dyn Block,
+        row: u32,
+        readers: &[KeyReader],
+        interval: usize,
+        n: usize,
+    ) -> Result<(), ReadError> {
+        let row = row as usize;
+        self.key.clear();
+        self.ends.clear();
+        for reader in readers {
+            match reader {
+                KeyReader::Severity => self.key.push_str(severity_word(block.severities()?[row])),
+                KeyReader::Shape(texts) => self.key.push_str(&texts[block.shapes()?[row] as usize]),
+                KeyReader::Field(name, at) => {
+                    let start = self.key.len();
+                    if !field_text(block, row, &at[block.shapes()?[row] as usize], name, &mut self.key)? {
+                        self.key.truncate(start);
+                    }
+                }
+            }
+            self.ends.push(self.key.len());
+        }
+        let is_same = self.key == self.last_key && self.ends == self.last_ends;
+        let at = match self.last.filter(|_| is_same) {
+            Some(at) => at,
+            None => self.group(n),
+        };
+        self.groups[at].counts[interval] += 1;
+        Ok(())
+    }
+
+    fn group(&mut self, n: usize) -> usize {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let parts: Vec<String> = starts.zip(&self.ends).map(|(from, &to)| self.key[from..to].to_owned()).collect();
+        let at = *self.by_key.entry(parts).or_insert_with_key(|parts| {
+            self.groups.push(CountGroup { key: parts.clone(), counts: vec![0; n] });
+            self.groups.len() - 1
+        });
+        self.last = Some(at);
+        self.last_key.clone_from(&self.key);
+        self.last_ends.clone_from(&self.ends);
+        at
+    }
+
+    fn finish(mut self) -> Vec<CountGroup> {
+        self.groups.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| a.key.cmp(&b.key)));
+        self.groups
+    }
+}
