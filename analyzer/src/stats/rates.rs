@@ -87,12 +87,11 @@ pub fn difference_level(high: &Rate, low: &Rate, margin: f64) -> f64 {
     if low.events <= 0.0 {
         return high.at_most(margin);
     }
-    let most = high.ceiling().max(margin + low.ceiling());
-    let gap = |upper: f64| {
-        high.at_most(upper).max(1e-300).ln() - low.at_least(upper - margin).max(1e-300).ln()
-    };
-    let upper = find_root(margin, most, gap);
-    high.at_most(upper).max(low.at_least(upper - margin)).min(1.0)
+    // The unknown is `U - margin`, which may be many orders of magnitude smaller than `U`.
+    let most = high.ceiling().max(low.ceiling());
+    let gap = |rate: f64| high.at_most(rate + margin).max(1e-300).ln() - low.at_least(rate).max(1e-300).ln();
+    let rate = find_root(0.0, most, gap);
+    high.at_most(rate + margin).max(low.at_least(rate)).min(1.0)
 }
 
 #[cfg(test)]

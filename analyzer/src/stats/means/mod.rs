@@ -296,8 +296,8 @@ impl Mixture {
             let weight = weight / total;
             mixture.growth += weight * part.growth;
             mixture.information += weight * part.information;
-            // What is lost by leaving these out is far below any level.
-            if weight >= 1e-13 {
+            // What is lost by leaving these out is far below any level: p is exact to 1e-15.
+            if weight >= 1e-17 {
                 mixture.parts.push((weight, part.shift, part.se));
             }
         }
