@@ -1,5 +1,10 @@
 //! What one request brings, as columns.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
 use crate::model::{AttributeValue, Labels, LabelsError, LogRecord};
 
 /// Samples of many series, held as columns: four growing arrays however many series there are.
@@ -9,9 +14,45 @@ use crate::model::{AttributeValue, Labels, LabelsError, LogRecord};
 pub struct MetricBatch {
     labels: Vec<u8>,
     series: Vec<SeriesEntry>,
+    keys: Vec<SeriesKey>,
     t_ms: Vec<i64>,
     values: Vec<f64>,
     metadata: Vec<MetricMetadata>,
+}
+
+/// Stands for a series' label bytes while this process lives: their 128-bit hash under a seed that
+/// senders cannot know. Two series share one with a chance of 1 in 10^25 among ten million.
+///
+/// Made when a batch is filled, while the bytes are at hand, so that nothing later on the way of a
+/// sample whose series is known looks at its labels again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesKey(u128);
+
+impl SeriesKey {
+    /// Makes the key of canonical label bytes.
+    pub fn of(labels: &[u8]) -> Self {
+        static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+        Self(xxh3_128_with_seed(labels, *SEED))
+    }
+
+    /// Returns a number below `n`, a power of two up to 256, evenly spread over series, and not
+    /// tied to the bits that maps use.
+    pub(crate) fn shard(self, n: usize) -> usize {
+        (self.0 >> 120) as usize & (n - 1)
+    }
+}
+
+/// One series of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSeries<'a> {
+    /// Stands for its labels.
+    pub key: SeriesKey,
+    /// Its canonical label bytes.
+    pub labels: &'a [u8],
+    /// Times in milliseconds, at least one, in any order.
+    pub t_ms: &'a [i64],
+    /// Values, as many.
+    pub values: &'a [f64],
 }
 
 /// Where one series of a batch ends in its arrays; it begins where the one before it ends.
@@ -98,13 +139,33 @@ impl MetricBatch {
 
     /// Walks the series: canonical label bytes, times in milliseconds, values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[i64], &[f64])> {
-        let mut from = SeriesEntry { labels_end: 0, samples_end: 0 };
-        self.series.iter().map(move |&to| {
-            let labels = &self.labels[from.labels_end as usize..to.labels_end as usize];
-            let samples = from.samples_end as usize..to.samples_end as usize;
-            from = to;
-            (labels, &self.t_ms[samples.clone()], &self.values[samples])
+        (0..self.series.len()).map(|i| {
+            let series = self.series(i);
+            (series.labels, series.t_ms, series.values)
         })
+    }
+
+    /// Returns the series at a position.
+    pub fn series(&self, i: usize) -> BatchSeries<'_> {
+        let from = if i == 0 { SeriesEntry { labels_end: 0, samples_end: 0 } } else { self.series[i - 1] };
+        let to = self.series[i];
+        let samples = from.samples_end as usize..to.samples_end as usize;
+        BatchSeries {
+            key: self.keys[i],
+            labels: &self.labels[from.labels_end as usize..to.labels_end as usize],
+            t_ms: &self.t_ms[samples.clone()],
+            values: &self.values[samples],
+        }
+    }
+
+    /// Returns the keys of all series, in order.
+    pub fn keys(&self) -> &[SeriesKey] {
+        &self.keys
+    }
+
+    /// Returns the times of all samples, in order of series.
+    pub fn times(&self) -> &[i64] {
+        &self.t_ms
     }
 
     /// Returns what was said about metric families.
@@ -124,8 +185,9 @@ impl MetricBatch {
 
     /// Returns about how many bytes it takes in memory.
     pub fn bytes(&self) -> usize {
-        let metadata: usize = self.metadata.iter().map(|m| 32 + m.name.len() + m.help.len() + m.unit.len()).sum();
-        self.labels.len() + 8 * self.series.len() + 16 * self.t_ms.len() + metadata
+        let metadata: usize =
+            self.metadata.iter().map(|m| 32 + m.name.len() + m.help.len() + m.unit.len()).sum();
+        self.labels.len() + 24 * self.series.len() + 16 * self.t_ms.len() + metadata
     }
 
     /// Tells whether there is nothing to store.
@@ -137,6 +199,7 @@ impl MetricBatch {
     pub fn clear(&mut self) {
         self.labels.clear();
         self.series.clear();
+        self.keys.clear();
         self.t_ms.clear();
         self.values.clear();
         self.metadata.clear();
@@ -165,6 +228,7 @@ impl Drop for SeriesWriter<'_> {
             batch.labels.truncate(before.labels_end as usize);
             return;
         }
+        batch.keys.push(SeriesKey::of(&batch.labels[before.labels_end as usize..]));
         // Requests are capped at 64 MiB decoded, far below 4 GiB.
         let end = |n: usize| u32::try_from(n).expect("a request is smaller than 4 GiB");
         batch
@@ -187,7 +251,10 @@ impl LogBatch {
         let value = |value: &AttributeValue| match value {
             AttributeValue::String(s) | AttributeValue::Json(s) => s.len(),
             AttributeValue::Bytes(b) => b.len(),
-            AttributeValue::Int(_) | AttributeValue::Double(_) | AttributeValue::Bool(_) | AttributeValue::Null => 8,
+            AttributeValue::Int(_)
+            | AttributeValue::Double(_)
+            | AttributeValue::Bool(_)
+            | AttributeValue::Null => 8,
         };
         let record = |r: &LogRecord| {
             let attributes: usize = r.attributes.iter().map(|(name, v)| 32 + name.len() + value(v)).sum();

@@ -9,7 +9,9 @@ mod error;
 
 pub use appender::Appender;
 pub(crate) use appender::{Batch, Gate, Pending, Work};
-pub use batch::{LogBatch, MetricBatch, MetricKind, MetricMetadata, SeriesEntry, SeriesWriter};
+pub use batch::{
+    BatchSeries, LogBatch, MetricBatch, MetricKind, MetricMetadata, SeriesEntry, SeriesKey, SeriesWriter,
+};
 pub use error::AppendError;
 
 /// What an acknowledged batch held.

@@ -8,18 +8,14 @@
 pub(super) const SCALE_MAX: u8 = 22;
 
 const POWERS: [f64; SCALE_MAX as usize + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 /// Returns the mantissa of `value` at a scale, if it gives `value` back bit for bit.
 #[inline]
 pub(super) fn mantissa(value: f64, scale: u8) -> Option<i64> {
-    let mantissa = if scale == 0 {
-        value as i64
-    } else {
-        round(value * POWERS[usize::from(scale)])?
-    };
+    let mantissa = if scale == 0 { value as i64 } else { round(value * POWERS[usize::from(scale)])? };
     (float(mantissa, scale).to_bits() == value.to_bits()).then_some(mantissa)
 }
 

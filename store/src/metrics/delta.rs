@@ -116,7 +116,14 @@ fn take_header(rest: &mut &[u8]) -> Result<(u64, i64), Malformed> {
 }
 
 #[inline]
-fn unpack(packed: &[u8], width: u8, min: i64, last: i64, n: usize, out: &mut Vec<i64>) -> Result<i64, Malformed> {
+fn unpack(
+    packed: &[u8],
+    width: u8,
+    min: i64,
+    last: i64,
+    n: usize,
+    out: &mut Vec<i64>,
+) -> Result<i64, Malformed> {
     let mut values = [0i64; MINIBLOCK];
     if width == 0 {
         let mut value = last;
@@ -162,9 +169,8 @@ fn unpack_const<const W: usize>(padded: &[u8; PADDED], min: i64, last: i64, valu
     let mut value = last;
     for i in 0..MINIBLOCK {
         let (at, shift) = (i * W / 8, i * W % 8);
-        let load = |at: usize| {
-            u64::from_le_bytes(padded[at..at + 8].try_into().expect("a slice of eight bytes"))
-        };
+        let load =
+            |at: usize| u64::from_le_bytes(padded[at..at + 8].try_into().expect("a slice of eight bytes"));
         let mut bits = load(at) >> shift;
         if shift + W > 64 {
             bits |= load(at + 8) << (64 - shift);

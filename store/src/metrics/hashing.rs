@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Makes [`IdentityHasher`]s.
 pub(super) type IdentityState = BuildHasherDefault<IdentityHasher>;
 
-/// Returns the low bits of the integer that it is given.
+/// Returns the low half of the integer that it is given.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IdentityHasher(u64);
 

@@ -1,21 +1,20 @@
 //! The newest samples of a tenant, in memory.
 //!
 //! A head takes batches until it is frozen; its successor shares the registry of series, so that
-//! a series that goes on is not registered again. Series are spread over shards by the hash of
-//! their label bytes; a batch is grouped by shard first and locks each once.
+//! a series that goes on is not registered again. Series are spread over shards by their key; a
+//! batch is grouped by shard first and locks each once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::chunk::Packer;
-use super::registry::{N_SHARDS, Registry, RegistryShard, Slot, shard_of};
+use super::registry::{N_SHARDS, Registry, RegistryShard, Slot};
 use super::samples::{ReadScratch, SeriesSamples};
 use super::segment::window_of;
-use crate::append::MetricBatch;
+use crate::append::{BatchSeries, MetricBatch, SeriesKey};
 use crate::read::SpanMs;
 
 /// Newest samples of one tenant, in memory; covered by the write-ahead log.
@@ -46,14 +45,6 @@ struct Shard {
     // By position in the registry's shard.
     series: Vec<SeriesSamples>,
     packer: Packer,
-}
-
-/// One series of a batch.
-struct Entry<'a> {
-    hash: u64,
-    labels: &'a [u8],
-    t_ms: &'a [i64],
-    values: &'a [f64],
 }
 
 #[derive(Default)]
@@ -100,26 +91,17 @@ impl Head {
     /// Takes a batch. Any order and any age of samples; of two at one time the later call answers.
     /// The call never waits for a disk. Several threads may append at once.
     pub fn append_batch(&self, batch: &MetricBatch) -> Applied {
-        let mut by_shard = [0u32; N_SHARDS + 1];
-        let mut span = SpanMs { start: i64::MAX, end: i64::MIN };
-        let mut entries = Vec::with_capacity(batch.n_series());
-        for (labels, t_ms, values) in batch.iter() {
-            let hash = xxh3_64(labels);
-            by_shard[shard_of(hash) + 1] += 1;
-            for &t in t_ms {
-                span = SpanMs { start: span.start.min(t), end: span.end.max(t) };
-            }
-            entries.push(Entry { hash, labels, t_ms, values });
-        }
+        let Some(&first) = batch.times().first() else { return Applied::default() };
+        let (start, end) = batch.times().iter().fold((first, first), |(a, b), &t| (a.min(t), b.max(t)));
         // Before the samples: a reader may take the span for too wide, never for too narrow.
-        self.start.fetch_min(span.start, Ordering::AcqRel);
-        self.end.fetch_max(span.end, Ordering::AcqRel);
-        let order = grouped(&entries, &mut by_shard);
+        self.start.fetch_min(start, Ordering::AcqRel);
+        self.end.fetch_max(end, Ordering::AcqRel);
+        let (order, ends) = by_shard(batch.keys());
         let mut growth = Growth::default();
         let mut from = 0;
-        for (shard, &to) in by_shard[..N_SHARDS].iter().enumerate() {
+        for (shard, &to) in ends.iter().enumerate() {
             if from < to {
-                self.append_shard(shard, &entries, &order[from as usize..to as usize], &mut growth);
+                self.append_shard(shard, batch, &order[from..to], &mut growth);
             }
             from = to;
         }
@@ -129,12 +111,12 @@ impl Head {
         Applied { n_new_series: growth.n_new_series }
     }
 
-    fn append_shard(&self, shard: usize, entries: &[Entry<'_>], order: &[u32], growth: &mut Growth) {
+    fn append_shard(&self, shard: usize, batch: &MetricBatch, order: &[u32], growth: &mut Growth) {
         let mut names = self.registry.shard(shard).lock();
         let mut samples = self.shards[shard].lock();
         let n_new = growth.n_new_series;
         for &i in order {
-            samples.append(&entries[i as usize], &mut names, growth);
+            samples.append(&batch.series(i as usize), &mut names, growth);
         }
         self.registry.added(growth.n_new_series - n_new);
     }
@@ -154,7 +136,8 @@ impl Head {
 
     /// Returns times between which all samples lie.
     pub fn span(&self) -> Option<SpanMs> {
-        let span = SpanMs { start: self.start.load(Ordering::Acquire), end: self.end.load(Ordering::Acquire) };
+        let span =
+            SpanMs { start: self.start.load(Ordering::Acquire), end: self.end.load(Ordering::Acquire) };
         (span.start <= span.end).then_some(span)
     }
 
@@ -207,25 +190,28 @@ impl LockedHead<'_> {
     }
 }
 
-// Turns counts (one place up) into ends, and returns the positions of entries grouped by shard.
-fn grouped(entries: &[Entry<'_>], by_shard: &mut [u32; N_SHARDS + 1]) -> Vec<u32> {
-    for i in 1..=N_SHARDS {
-        by_shard[i] += by_shard[i - 1];
+// Returns the positions of a batch's series grouped by shard, and where each group ends.
+fn by_shard(keys: &[SeriesKey]) -> (Vec<u32>, [usize; N_SHARDS]) {
+    let mut ends = [0; N_SHARDS];
+    keys.iter().for_each(|key| ends[key.shard(N_SHARDS)] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        // Starts for now; each becomes its end as its group fills, in the order of the batch.
+        (sum, *end) = (sum + *end, sum);
     }
-    let mut order = vec![0; entries.len()];
-    for (i, entry) in entries.iter().enumerate() {
-        // Starts become ends as the groups fill, in the order of the batch.
-        let at = &mut by_shard[shard_of(entry.hash)];
-        order[*at as usize] = i as u32;
+    let mut order = vec![0; keys.len()];
+    for (i, key) in keys.iter().enumerate() {
+        let at = &mut ends[key.shard(N_SHARDS)];
+        order[*at] = i as u32;
         *at += 1;
     }
-    order
+    (order, ends)
 }
 
 impl Shard {
     #[inline]
-    fn append(&mut self, entry: &Entry<'_>, names: &mut RegistryShard, growth: &mut Growth) {
-        let (at, new) = names.find_or_add(entry.hash, entry.labels);
+    fn append(&mut self, batch: &BatchSeries<'_>, names: &mut RegistryShard, growth: &mut Growth) {
+        let (at, new) = names.find_or_add(batch);
         growth.n_new_series += usize::from(new);
         let at = at as usize;
         if self.series.len() <= at {
@@ -234,11 +220,9 @@ impl Shard {
         }
         let series = &mut self.series[at];
         growth.n_begun += usize::from(series.is_empty());
-        let before = series.heap_bytes();
-        for (&t, &value) in entry.t_ms.iter().zip(entry.values) {
-            series.push(t, value, &mut self.packer);
+        for (&t, &value) in batch.t_ms.iter().zip(batch.values) {
+            growth.bytes += series.push(t, value, &mut self.packer);
         }
-        growth.bytes += series.heap_bytes() - before;
     }
 }
 

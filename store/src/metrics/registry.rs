@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::hashing::IdentityState;
 use super::series_table::{SeriesTable, SeriesTableBuilder};
+use crate::append::{BatchSeries, SeriesKey};
 use crate::model::Labels;
 
 /// Parts that are locked apart from each other; enough for the threads of a large machine.
@@ -23,13 +24,6 @@ pub(super) struct Slot {
     pub(super) at: u32,
 }
 
-/// Returns the shard of a series by the hash of its label bytes.
-#[inline]
-pub(super) fn shard_of(hash: u64) -> usize {
-    // The map within a shard uses the low bits.
-    (hash >> 60) as usize % N_SHARDS
-}
-
 /// Series of one tenant; heads that follow each other share it.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -38,21 +32,12 @@ pub(super) struct Registry {
     view: RwLock<Arc<IndexView>>,
 }
 
-/// Series whose hash falls into one shard.
+/// Series whose key falls into one shard.
 #[derive(Debug, Default)]
 pub(super) struct RegistryShard {
-    first: HashMap<u64, u32, IdentityState>,
-    series: Vec<Registered>,
+    by_key: HashMap<SeriesKey, u32, IdentityState>,
+    series: Vec<Labels>,
 }
-
-#[derive(Debug)]
-struct Registered {
-    labels: Labels,
-    // Next one of the same hash, or NONE.
-    next: u32,
-}
-
-const NONE: u32 = u32::MAX;
 
 /// The series as they were at one moment, for matchers.
 #[derive(Debug, Default)]
@@ -67,26 +52,21 @@ pub(super) struct IndexView {
 }
 
 impl RegistryShard {
-    /// Finds a series by its canonical label bytes, or adds it.
+    /// Finds a series by its key, or adds it.
     #[inline]
-    pub(super) fn find_or_add(&mut self, hash: u64, labels: &[u8]) -> (u32, bool) {
-        let first = self.first.get(&hash).copied();
-        let mut at = first.unwrap_or(NONE);
-        while let Some(series) = self.series.get(at as usize) {
-            if series.labels.as_bytes() == labels {
-                return (at, false);
-            }
-            at = series.next;
+    pub(super) fn find_or_add(&mut self, series: &BatchSeries<'_>) -> (u32, bool) {
+        match self.by_key.get(&series.key) {
+            Some(&at) => (at, false),
+            None => (self.add(series), true),
         }
-        (self.add(hash, labels, first.unwrap_or(NONE)), true)
     }
 
     #[cold]
-    fn add(&mut self, hash: u64, labels: &[u8], next: u32) -> u32 {
-        let labels = Labels::from_bytes(labels).expect("a batch holds canonical label bytes");
+    fn add(&mut self, series: &BatchSeries<'_>) -> u32 {
+        let labels = Labels::from_bytes(series.labels).expect("a batch holds canonical label bytes");
         let at = u32::try_from(self.series.len()).expect("memory ends before four billion series");
-        self.first.insert(hash, at);
-        self.series.push(Registered { labels, next });
+        self.by_key.insert(series.key, at);
+        self.series.push(labels);
         at
     }
 }
@@ -139,8 +119,8 @@ impl Registry {
         let mut n_seen = old.n_seen;
         for (shard, n_seen) in n_seen.iter_mut().enumerate() {
             let names = self.shards[shard].lock();
-            for (at, series) in names.series.iter().enumerate().skip(*n_seen) {
-                fresh.push((series.labels.clone(), Slot { shard: shard as u8, at: at as u32 }));
+            for (at, labels) in names.series.iter().enumerate().skip(*n_seen) {
+                fresh.push((labels.clone(), Slot { shard: shard as u8, at: at as u32 }));
             }
             *n_seen = names.series.len();
         }

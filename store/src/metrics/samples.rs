@@ -11,27 +11,20 @@ pub(super) const TAIL_MAX: usize = 128;
 ///
 /// The tail is sorted. A sample older than the chunks goes into the tail like any other; the chunk
 /// that comes of it then overlaps those before it, which readers sort out: the later chunk answers.
-#[derive(Debug)]
+///
+/// Half a cache line: taking a sample touches this and the tail's end, nothing else.
+#[derive(Debug, Default)]
 pub(super) struct SeriesSamples {
-    chunks: Vec<u8>,
     tail: Vec<(i64, f64)>,
-    chunks_end: i64,
-    start: i64,
-    n_chunked: u32,
-    overlaps: bool,
+    packed: Option<Box<Packed>>,
 }
 
-impl Default for SeriesSamples {
-    fn default() -> Self {
-        Self {
-            chunks: Vec::new(),
-            tail: Vec::new(),
-            chunks_end: i64::MIN,
-            start: i64::MAX,
-            n_chunked: 0,
-            overlaps: false,
-        }
-    }
+/// All but the newest samples of a series.
+#[derive(Debug)]
+struct Packed {
+    chunks: Vec<u8>,
+    span: SpanMs,
+    overlaps: bool,
 }
 
 /// Arrays for reading, kept from one series to the next.
@@ -42,25 +35,34 @@ pub(super) struct ReadScratch {
 }
 
 impl SeriesSamples {
-    /// Takes a sample; one at the same time is replaced.
+    /// Takes a sample; one at the same time is replaced. Returns by how much its memory grew.
     #[inline]
-    pub(super) fn push(&mut self, t_ms: i64, value: f64, packer: &mut Packer) {
-        if self.tail.len() == TAIL_MAX {
-            self.pack_tail(packer);
+    pub(super) fn push(&mut self, t_ms: i64, value: f64, packer: &mut Packer) -> usize {
+        let mut grown = 0;
+        if self.tail.len() == self.tail.capacity() || self.tail.len() == TAIL_MAX {
+            grown = self.make_room(packer);
         }
-        self.start = self.start.min(t_ms);
         match self.tail.last() {
             Some(last) if last.0 >= t_ms => self.insert(t_ms, value),
-            _ => {
-                if self.tail.len() == self.tail.capacity() {
-                    self.tail.reserve_exact(self.tail.len().max(4));
-                }
-                self.tail.push((t_ms, value));
-            }
+            _ => self.tail.push((t_ms, value)),
         }
+        grown
     }
 
     #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, packer: &mut Packer) -> usize {
+        let before = self.heap_bytes();
+        if self.tail.len() == TAIL_MAX {
+            self.pack_tail(packer);
+        } else {
+            self.tail.reserve_exact(self.tail.len().max(4));
+        }
+        self.heap_bytes() - before
+    }
+
+    #[cold]
+    #[inline(never)]
     fn insert(&mut self, t_ms: i64, value: f64) {
         match self.tail.binary_search_by_key(&t_ms, |s| s.0) {
             Ok(at) => self.tail[at].1 = value,
@@ -69,40 +71,55 @@ impl SeriesSamples {
     }
 
     fn pack_tail(&mut self, packer: &mut Packer) {
-        let (Some(first), Some(last)) = (self.tail.first(), self.tail.last()) else { return };
-        self.overlaps |= self.n_chunked > 0 && first.0 <= self.chunks_end;
-        self.chunks_end = self.chunks_end.max(last.0);
-        self.n_chunked += self.tail.len() as u32;
-        if self.chunks.capacity() - self.chunks.len() < 2 * TAIL_MAX {
+        let Some(tail) = self.tail_span() else { return };
+        let packed = self.packed.get_or_insert_with(|| {
+            let nothing = SpanMs { start: i64::MAX, end: i64::MIN };
+            Box::new(Packed { chunks: Vec::new(), span: nothing, overlaps: false })
+        });
+        packed.overlaps |= tail.start <= packed.span.end && !packed.chunks.is_empty();
+        packed.span.start = packed.span.start.min(tail.start);
+        packed.span.end = packed.span.end.max(tail.end);
+        if packed.chunks.capacity() - packed.chunks.len() < 2 * TAIL_MAX {
             // A quarter more, not double: most of a head's memory is here.
-            self.chunks.reserve_exact(self.chunks.len() / 4 + 2 * TAIL_MAX);
+            packed.chunks.reserve_exact(packed.chunks.len() / 4 + 2 * TAIL_MAX);
         }
-        packer.pack(&self.tail, &mut self.chunks);
+        packer.pack(&self.tail, &mut packed.chunks);
         self.tail.clear();
+    }
+
+    fn tail_span(&self) -> Option<SpanMs> {
+        Some(SpanMs { start: self.tail.first()?.0, end: self.tail.last()?.0 })
+    }
+
+    fn chunks(&self) -> Chunks<'_> {
+        Chunks(self.packed.as_ref().map_or(&[], |p| &p.chunks))
     }
 
     /// Tells whether there is no sample.
     pub(super) fn is_empty(&self) -> bool {
-        self.tail.is_empty() && self.n_chunked == 0
+        self.tail.is_empty() && self.packed.is_none()
     }
 
     /// Returns the memory it holds beside itself.
-    #[inline]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.chunks.capacity() + self.tail.capacity() * size_of::<(i64, f64)>()
+        let packed = self.packed.as_ref().map_or(0, |p| p.chunks.capacity() + size_of::<Packed>());
+        packed + self.tail.capacity() * size_of::<(i64, f64)>()
     }
 
     /// Returns the times of the first and the last sample.
     pub(super) fn span(&self) -> Option<SpanMs> {
-        let last = self.tail.last().map_or(i64::MIN, |s| s.0).max(self.chunks_end);
-        (!self.is_empty()).then_some(SpanMs { start: self.start, end: last })
+        let spans = [self.tail_span(), self.packed.as_ref().map(|p| p.span)];
+        spans
+            .into_iter()
+            .flatten()
+            .reduce(|a, b| SpanMs { start: a.start.min(b.start), end: a.end.max(b.end) })
     }
 
     /// Calls `f` with the times of samples, but for those that lie between two of them for which
     /// `same` says that this makes no difference.
     pub(super) fn for_each_time(&self, same: impl Fn(i64, i64) -> bool, mut f: impl FnMut(i64)) {
         let (mut unpacker, mut t_ms, mut values) = (Unpacker::default(), Vec::new(), Vec::new());
-        for chunk in Chunks(&self.chunks) {
+        for chunk in self.chunks() {
             f(chunk.span.start);
             if !same(chunk.span.start, chunk.span.end) {
                 t_ms.clear();
@@ -123,7 +140,7 @@ impl SeriesSamples {
         values: &mut Vec<f64>,
     ) {
         let start = t_ms.len();
-        for chunk in Chunks(&self.chunks) {
+        for chunk in self.chunks() {
             if chunk.span.end < span.start || span.end < chunk.span.start {
                 continue;
             }
@@ -136,8 +153,8 @@ impl SeriesSamples {
         let tail = &self.tail[from.min(to)..to];
         t_ms.extend(tail.iter().map(|s| s.0));
         values.extend(tail.iter().map(|s| s.1));
-        let tail_overlaps = self.n_chunked > 0 && self.tail.first().is_some_and(|s| s.0 <= self.chunks_end);
-        if self.overlaps || tail_overlaps {
+        let overlaps = |p: &Packed| p.overlaps || self.tail.first().is_some_and(|s| s.0 <= p.span.end);
+        if self.packed.as_deref().is_some_and(overlaps) {
             last_write_wins(start, t_ms, values, &mut scratch.sorted);
         }
     }

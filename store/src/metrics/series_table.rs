@@ -368,7 +368,12 @@ pub(super) mod tests {
             Just(MatchOp::Regex),
             Just(MatchOp::NotRegex)
         ];
-        let value = prop_oneof!["[x-z]{0,2}", Just("x.*".to_string()), Just("y|z|".to_string()), Just(".+".to_string())];
+        let value = prop_oneof![
+            "[x-z]{0,2}",
+            Just("x.*".to_string()),
+            Just("y|z|".to_string()),
+            Just(".+".to_string())
+        ];
         proptest::collection::vec(("[a-e]", op, value), 0..4)
             .prop_map(|all| all.iter().map(|(n, op, v)| Matcher::new(n, *op, v).unwrap()).collect())
     }

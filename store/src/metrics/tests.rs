@@ -40,7 +40,14 @@ impl Bench {
             missing: Vec::new(),
         };
         let cache = Arc::new(IndexCache::new(1 << 20));
-        Self { disk: Arc::new(memory.clone()), memory, ids: SegmentIds::after(0), cache, metrics, sequence: 0 }
+        Self {
+            disk: Arc::new(memory.clone()),
+            memory,
+            ids: SegmentIds::after(0),
+            cache,
+            metrics,
+            sequence: 0,
+        }
     }
 
     fn target(&mut self) -> Target {
@@ -91,10 +98,8 @@ impl Bench {
             days.entry(window_of(segment.meta().span.start, day_ms).start).or_default().push(segment);
         }
         for (start, inputs) in days {
-            let target = Target {
-                sequence: inputs.iter().map(|s| s.meta().sequence).max().unwrap(),
-                ..self.target()
-            };
+            let target =
+                Target { sequence: inputs.iter().map(|s| s.meta().sequence).max().unwrap(), ..self.target() };
             let meta = merge(&target, &inputs, window_of(start, day_ms), 2).unwrap();
             let segment = self.open(meta);
             self.metrics.segments.push(segment);
@@ -271,7 +276,14 @@ fn the_general_reader_reads_the_same_rows() {
         let maps = batch.column_by_name("labels").unwrap().as_map();
         for i in 0..batch.num_rows() {
             let entries = maps.value(i);
-            let text = |c: usize| entries.column(c).as_string::<i32>().iter().map(|v| v.unwrap().to_string()).collect::<Vec<_>>();
+            let text = |c: usize| {
+                entries
+                    .column(c)
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|v| v.unwrap().to_string())
+                    .collect::<Vec<_>>()
+            };
             labels.push(Labels::from_pairs(text(0).into_iter().zip(text(1))).unwrap());
         }
     }
@@ -357,7 +369,9 @@ fn read_all(metrics: &TenantMetrics) -> Result<Rows, ReadError> {
     let mut rows = Rows::new();
     selection.read(0..selection.series().len(), &budget, &mut |i, samples| {
         let labels = &selection.series()[i];
-        rows.extend(samples.t_ms.iter().zip(samples.values).map(|(t, v)| ((labels.clone(), *t), v.to_bits())));
+        rows.extend(
+            samples.t_ms.iter().zip(samples.values).map(|(t, v)| ((labels.clone(), *t), v.to_bits())),
+        );
     })?;
     Ok(rows)
 }

@@ -19,13 +19,10 @@
 //! out where a series is named, so that a lost record can never give its series' name to another.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-
-use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::hashing::IdentityState;
 use super::varint;
-use crate::append::{MetricBatch, MetricKind, MetricMetadata};
+use crate::append::{BatchSeries, MetricBatch, MetricKind, MetricMetadata, SeriesKey};
 use crate::model::Labels;
 
 const VERSION: u8 = 1;
@@ -35,25 +32,17 @@ const TIME: u8 = 4;
 const MANY: u8 = 8;
 
 /// Series that a file of the log has named so far; the writer of a file keeps one, begun empty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct WalSeriesDict {
-    // By a 128-bit hash under a seed that senders cannot know, in place of a copy of the labels.
-    numbers: HashMap<u128, u32, IdentityState>,
-    seed: u64,
-}
-
-impl Default for WalSeriesDict {
-    fn default() -> Self {
-        // The seed never reaches the file: numbers go by first appearance.
-        Self { numbers: HashMap::default(), seed: RandomState::new().hash_one(0) }
-    }
+    // Keys never reach the file: numbers go by first appearance.
+    numbers: HashMap<SeriesKey, u32, IdentityState>,
 }
 
 impl WalSeriesDict {
     #[inline]
-    fn number(&mut self, labels: &[u8]) -> (u32, bool) {
+    fn number(&mut self, key: SeriesKey) -> (u32, bool) {
         let next = self.numbers.len() as u32;
-        let number = *self.numbers.entry(xxh3_128_with_seed(labels, self.seed)).or_insert(next);
+        let number = *self.numbers.entry(key).or_insert(next);
         (number, number == next)
     }
 }
@@ -82,8 +71,9 @@ pub fn encode(batch: &MetricBatch, dict: &mut WalSeriesDict, out: &mut Vec<u8>) 
     varint::put(out, batch.n_series() as u64);
     let mut expected = 0u32;
     let mut last_t = 0i64;
-    for (labels, t_ms, values) in batch.iter() {
-        let (number, first) = dict.number(labels);
+    for i in 0..batch.n_series() {
+        let BatchSeries { key, labels, t_ms, values } = batch.series(i);
+        let (number, first) = dict.number(key);
         let mut flags = u8::from(first) * FIRST;
         flags |= u8::from(number != expected) * JUMP;
         flags |= u8::from(t_ms[0] != last_t) * TIME;
@@ -154,7 +144,11 @@ fn kind_byte(kind: MetricKind) -> u8 {
 /// # Errors
 /// [`WalDecodeError`] for bytes that [`encode`] did not write with that dictionary; the batch then
 /// holds nothing of use.
-pub fn decode(bytes: &[u8], table: &mut WalSeriesTable, batch: &mut MetricBatch) -> Result<(), WalDecodeError> {
+pub fn decode(
+    bytes: &[u8],
+    table: &mut WalSeriesTable,
+    batch: &mut MetricBatch,
+) -> Result<(), WalDecodeError> {
     batch.clear();
     let mut rest = bytes;
     let failed = |rest: &[u8]| WalDecodeError { at: bytes.len() - rest.len() };

@@ -122,8 +122,10 @@ impl ChunkReader for TailOf {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let from = start.checked_sub(self.offset).map(|from| from as usize);
-        let range = from.and_then(|from| Some(from..from.checked_add(length)?)).filter(|r| r.end <= self.bytes.len());
-        let range = range.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are not in the footer")))?;
+        let range =
+            from.and_then(|from| Some(from..from.checked_add(length)?)).filter(|r| r.end <= self.bytes.len());
+        let range = range
+            .ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are not in the footer")))?;
         Ok(self.bytes.slice(range))
     }
 }
@@ -194,7 +196,9 @@ impl State {
         self.entries.insert(id.0, Entry { index, bytes, last_use: self.n_uses });
         self.bytes += bytes;
         while self.bytes > bytes_max && self.entries.len() > 1 {
-            let Some(oldest) = self.entries.iter().min_by_key(|(_, e)| e.last_use).map(|(id, _)| *id) else { return };
+            let Some(oldest) = self.entries.iter().min_by_key(|(_, e)| e.last_use).map(|(id, _)| *id) else {
+                return;
+            };
             self.remove(oldest);
         }
     }

@@ -42,9 +42,9 @@ use crate::segment::{SegmentFile, SegmentIds, SegmentMeta, Table, folder};
 pub use index::IndexCache;
 pub(super) use index::SegmentIndex;
 pub(super) use row_reader::RowReader;
-pub(super) use series_file::SeriesRows;
 pub(super) use row_writer::Effort;
 use row_writer::RowWriter;
+pub(super) use series_file::SeriesRows;
 use series_file::SeriesWriter;
 
 /// Width of the windows, aligned to UTC, that a sealed head is cut into.
@@ -137,7 +137,11 @@ impl Drop for Segment {
 ///
 /// # Errors
 /// [`ReadError::Io`] or [`ReadError::Corrupt`] when a file is missing or of another length.
-pub fn open(disk: &Arc<dyn Disk>, meta: SegmentMeta, cache: &Arc<IndexCache>) -> Result<Arc<Segment>, ReadError> {
+pub fn open(
+    disk: &Arc<dyn Disk>,
+    meta: SegmentMeta,
+    cache: &Arc<IndexCache>,
+) -> Result<Arc<Segment>, ReadError> {
     let [samples, series] = meta.files.as_slice() else {
         let detail = format!("segment has {} files, a segment of metrics has 2", meta.files.len());
         return Err(ReadError::Corrupt { path: meta.id.to_string(), detail });
@@ -209,7 +213,12 @@ pub(super) struct SegmentWriter<'a> {
 
 impl<'a> SegmentWriter<'a> {
     /// Begins a segment whose rows will all lie in `window`.
-    pub(super) fn create(target: &'a Target, window: SpanMs, level: u8, effort: Effort) -> Result<Self, SegmentError> {
+    pub(super) fn create(
+        target: &'a Target,
+        window: SpanMs,
+        level: u8,
+        effort: Effort,
+    ) -> Result<Self, SegmentError> {
         let id = target.ids.next();
         let folder = folder(&target.tenant, Table::Metrics, window.start);
         target

@@ -114,7 +114,8 @@ impl RowReader {
         if place.step_ms > 0 {
             // The index gives the times; this column is not read at all.
             let (start, step) = (place.span.start, place.step_ms);
-            let from = if span.start <= start { 0 } else { ceil_div(span.start.abs_diff(start), step as u64) };
+            let from =
+                if span.start <= start { 0 } else { ceil_div(span.start.abs_diff(start), step as u64) };
             let to = if span.end >= place.span.end {
                 place.n_rows
             } else {
@@ -264,9 +265,8 @@ impl Segment {
         encoding: i32,
         decode: impl FnOnce(&[u8], u32) -> Option<()>,
     ) -> Result<(), ReadError> {
-        let bytes = self.samples.read_at(place.offset, place.bytes as usize).map_err(|source| ReadError::Io {
-            path: self.meta.files[0].path.display().to_string(),
-            source,
+        let bytes = self.samples.read_at(place.offset, place.bytes as usize).map_err(|source| {
+            ReadError::Io { path: self.meta.files[0].path.display().to_string(), source }
         })?;
         let mut body = &bytes[..];
         let header = PageHeader::take(&mut body)

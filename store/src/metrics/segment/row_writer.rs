@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaData,
-    SortingColumn,
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaDataBuilder, ParquetMetaDataWriter,
+    RowGroupMetaData, SortingColumn,
 };
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::statistics::Statistics;
@@ -169,7 +169,9 @@ impl RowWriter {
     fn push_run(&mut self, t_ms: &[i64], values: &[f64]) -> std::io::Result<()> {
         let n = t_ms.len();
         self.decimals.fill(values);
-        let repeat = |column: &mut Column, n: usize, value: i64| column.pending.resize(column.pending.len() + n, value);
+        let repeat = |column: &mut Column, n: usize, value: i64| {
+            column.pending.resize(column.pending.len() + n, value)
+        };
         repeat(&mut self.columns[SERIES], n, self.n_series as i64);
         repeat(&mut self.columns[SCALE], n, i64::from(self.decimals.scale));
         self.columns[TIME].pending.extend_from_slice(t_ms);
@@ -180,7 +182,9 @@ impl RowWriter {
             self.raw.present[first + i as usize] = true;
             self.raw.values.push(values[i as usize]);
         }
-        for (i, rows_max) in [(TIME, PAGE_ROWS), (MANTISSA, PAGE_ROWS), (SERIES, THIN_PAGE_ROWS), (SCALE, THIN_PAGE_ROWS)] {
+        for (i, rows_max) in
+            [(TIME, PAGE_ROWS), (MANTISSA, PAGE_ROWS), (SERIES, THIN_PAGE_ROWS), (SCALE, THIN_PAGE_ROWS)]
+        {
             if self.columns[i].pending.len() >= rows_max {
                 self.columns[i].finish_page(&mut self.out)?;
             }
@@ -256,8 +260,9 @@ impl RowWriter {
         self.finish_group()?;
         let path = self.out.file.path().to_path_buf();
         let encode = |source| SegmentError::Encode { path: path.clone(), source };
-        let about = [("greylight.format", "metrics-samples-1"), ("greylight.value", "raw, else mantissa / 10^scale")]
-            .map(|(key, value)| KeyValue::new(key.into(), Some(value.to_string())));
+        let about =
+            [("greylight.format", "metrics-samples-1"), ("greylight.value", "raw, else mantissa / 10^scale")]
+                .map(|(key, value)| KeyValue::new(key.into(), Some(value.to_string())));
         let file = FileMetaData::new(
             2,
             self.n_rows as i64,
@@ -395,7 +400,9 @@ impl Column {
             .set_data_page_offset(offset);
         // Engines prune by these two; ranges of mantissas mean nothing without their scales.
         let statistics = match i {
-            SERIES => Some(Statistics::int32(Some(self.min as i32), Some(self.max as i32), None, Some(0), false)),
+            SERIES => {
+                Some(Statistics::int32(Some(self.min as i32), Some(self.max as i32), None, Some(0), false))
+            }
             TIME => Some(Statistics::int64(Some(self.min), Some(self.max), None, Some(0), false)),
             _ => None,
         };
@@ -415,7 +422,9 @@ fn schema() -> Result<SchemaDescPtr, ParquetError> {
             .map(Arc::new)
     };
     let time = LogicalType::timestamp(true, TimeUnit::MILLIS);
-    let raw = Type::primitive_type_builder("raw", Physical::DOUBLE).with_repetition(Repetition::OPTIONAL).build()?;
+    let raw = Type::primitive_type_builder("raw", Physical::DOUBLE)
+        .with_repetition(Repetition::OPTIONAL)
+        .build()?;
     let fields = vec![
         column("series_id", Physical::INT32, None)?,
         column("time_ms", Physical::INT64, Some(time))?,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Int32Array, Int32Builder, Int64Array, Int64Builder,
-    MapBuilder, MapFieldNames, RecordBatch, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Int32Array, Int32Builder,
+    Int64Array, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
@@ -90,7 +90,8 @@ fn schema() -> SchemaRef {
         vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)].into(),
     );
     let labels = DataType::Map(Arc::new(Field::new("key_value", entries, false)), false);
-    let mut fields = vec![Field::new("series_id", DataType::Int32, false), Field::new("labels", labels, false)];
+    let mut fields =
+        vec![Field::new("series_id", DataType::Int32, false), Field::new("labels", labels, false)];
     fields.extend(NUMBERS.map(|name| Field::new(name, DataType::Int64, false)));
     fields.push(Field::new("scale", DataType::Int32, false));
     fields.push(Field::new("has_raw", DataType::Boolean, false));
@@ -139,13 +140,8 @@ impl SeriesWriter {
             columns.labels.values().append_value(value);
         }
         columns.labels.append(true).expect("keys and values are added together");
-        let numbers = [
-            rows.first_row as i64,
-            rows.n_rows as i64,
-            rows.span.start,
-            rows.span.end,
-            rows.step_ms,
-        ];
+        let numbers =
+            [rows.first_row as i64, rows.n_rows as i64, rows.span.start, rows.span.end, rows.step_ms];
         columns.numbers.iter_mut().zip(numbers).for_each(|(column, n)| column.append_value(n));
         columns.scale.append_value(rows.scale.map_or(-1, i32::from));
         columns.has_raw.append_value(rows.has_raw);
@@ -195,7 +191,8 @@ impl SeriesWriter {
             writer.append_key_value_metadata(KeyValue::new(key.into(), Some(value)));
         }
         let path = self.path.clone();
-        let file = writer.into_inner().map_err(|source| SegmentError::Encode { path: path.clone(), source })?;
+        let file =
+            writer.into_inner().map_err(|source| SegmentError::Encode { path: path.clone(), source })?;
         file.finish().map_err(|source| SegmentError::Io { path, source })
     }
 }
@@ -249,7 +246,11 @@ pub(super) fn read(bytes: Bytes) -> Result<SeriesFile, String> {
     Ok(SeriesFile { table, rows, tail })
 }
 
-fn read_labels(batch: &RecordBatch, labels: &mut SeriesTableBuilder, pair: &mut Vec<u8>) -> Result<(), String> {
+fn read_labels(
+    batch: &RecordBatch,
+    labels: &mut SeriesTableBuilder,
+    pair: &mut Vec<u8>,
+) -> Result<(), String> {
     let maps = column(batch, "labels")?.as_map_opt().ok_or("labels are no map")?;
     let keys = maps.keys().as_string_opt::<i32>().ok_or("names of labels are no text")?;
     let values = maps.values().as_string_opt::<i32>().ok_or("values of labels are no text")?;
@@ -276,7 +277,8 @@ fn read_rows(batch: &RecordBatch, rows: &mut Vec<SeriesRows>) -> Result<(), Stri
         let array = column(batch, name)?.as_primitive_opt::<Int64Type>();
         numbers.push(array.ok_or_else(|| format!("{name} is no INT64"))?);
     }
-    let scales: &Int32Array = column(batch, "scale")?.as_primitive_opt::<Int32Type>().ok_or("scale is no INT32")?;
+    let scales: &Int32Array =
+        column(batch, "scale")?.as_primitive_opt::<Int32Type>().ok_or("scale is no INT32")?;
     let raws: &BooleanArray = column(batch, "has_raw")?.as_boolean_opt().ok_or("has_raw is no BOOLEAN")?;
     for i in 0..batch.num_rows() {
         let [first_row, n_rows, start, end, step_ms] = [0, 1, 2, 3, 4].map(|n| numbers[n].value(i));
