@@ -248,7 +248,12 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError::Catalog`].
-    pub async fn get(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<Document>, RecordsError> {
+    pub async fn get(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<Document>, RecordsError> {
         self.catalog.document(tenant, kind, id).await
     }
 
@@ -256,7 +261,12 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError::Catalog`].
-    pub async fn list(&self, tenant: &TenantId, kind: &str, page: Page) -> Result<Vec<Document>, RecordsError> {
+    pub async fn list(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        page: Page,
+    ) -> Result<Vec<Document>, RecordsError> {
         self.catalog.documents(tenant, kind, &page).await
     }
 
@@ -329,7 +339,11 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError::Catalog`].
-    pub async fn outgoing(&self, tenant: &TenantId, filter: OutgoingFilter) -> Result<Vec<Outgoing>, RecordsError> {
+    pub async fn outgoing(
+        &self,
+        tenant: &TenantId,
+        filter: OutgoingFilter,
+    ) -> Result<Vec<Outgoing>, RecordsError> {
         self.catalog.outgoing(tenant, &filter).await
     }
 }

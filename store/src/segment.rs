@@ -102,7 +102,12 @@ impl SegmentMeta {
 
     /// Says what answers lack without it.
     pub(crate) fn loss(&self, error: &ReadError) -> String {
-        format!("{} rows of {} in segment {} cannot be read: {error}", self.n_rows, self.table.as_str(), self.id)
+        format!(
+            "{} rows of {} in segment {} cannot be read: {error}",
+            self.n_rows,
+            self.table.as_str(),
+            self.id
+        )
     }
 
     /// Checks every file against its length and checksum, reading each in full once.

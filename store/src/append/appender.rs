@@ -139,7 +139,8 @@ impl Appender {
             return Err(AppendError::TooLarge { bytes, limit: BATCH_BYTES_MAX });
         }
         let permits = u32::try_from(bytes / PERMIT_BYTES + 1).map_err(|_| AppendError::Closed)?;
-        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| AppendError::Closed)?;
+        let room =
+            Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let pending = Pending { tenant: tenant.clone(), batch, reply, _room: room };
         self.queue.send(Work::Append(pending)).await.map_err(|_| AppendError::Closed)?;

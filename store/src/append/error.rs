@@ -51,9 +51,11 @@ impl AppendError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::ReadOnly | Self::DiskFull { .. } | Self::Overloaded { .. } | Self::Log { .. } | Self::Closed => {
-                ErrorKind::Unavailable
-            }
+            Self::ReadOnly
+            | Self::DiskFull { .. }
+            | Self::Overloaded { .. }
+            | Self::Log { .. }
+            | Self::Closed => ErrorKind::Unavailable,
         }
     }
 }

@@ -83,7 +83,9 @@ pub(super) async fn change(
     let mut tx = pool.begin().await.map_err(failed())?;
     for change in changes {
         match change {
-            Change::Put { kind, id, expect, body } => put(&mut tx, tenant, (kind, id), *expect, body, now).await?,
+            Change::Put { kind, id, expect, body } => {
+                put(&mut tx, tenant, (kind, id), *expect, body, now).await?
+            }
             Change::Delete { kind, id, expect } => delete(&mut tx, tenant, (kind, id), *expect).await?,
             Change::Send(item) => super::outbox::insert(&mut tx, tenant, item, now).await?,
         }

@@ -47,9 +47,20 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
     /// Takes a damaged segment out of answers and remembers why.
     async fn quarantine(&self, id: SegmentId, why: &str) -> Result<(), CatalogError>;
 
-    async fn document(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<Document>, RecordsError>;
-    async fn documents(&self, tenant: &TenantId, kind: &str, page: &Page) -> Result<Vec<Document>, RecordsError>;
-    async fn change(&self, tenant: &TenantId, changes: &[Change], now: Timestamp) -> Result<(), RecordsError>;
+    async fn document(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<Document>, RecordsError>;
+    async fn documents(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        page: &Page,
+    ) -> Result<Vec<Document>, RecordsError>;
+    async fn change(&self, tenant: &TenantId, changes: &[Change], now: Timestamp)
+    -> Result<(), RecordsError>;
     async fn tenants(&self) -> Result<Vec<TenantId>, RecordsError>;
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError>;
@@ -61,7 +72,11 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
         note: &str,
         now: Timestamp,
     ) -> Result<(), RecordsError>;
-    async fn outgoing(&self, tenant: &TenantId, filter: &OutgoingFilter) -> Result<Vec<Outgoing>, RecordsError>;
+    async fn outgoing(
+        &self,
+        tenant: &TenantId,
+        filter: &OutgoingFilter,
+    ) -> Result<Vec<Outgoing>, RecordsError>;
 
     /// Asks the database to check itself.
     async fn check(&self) -> Result<(), CatalogError>;
@@ -105,7 +120,9 @@ pub enum CatalogError {
         source: sqlx::Error,
     },
     /// A newer release wrote it.
-    #[error("the catalog has version {found}, this release knows up to {known}; use the release that wrote it")]
+    #[error(
+        "the catalog has version {found}, this release knows up to {known}; use the release that wrote it"
+    )]
     Newer {
         /// Version found.
         found: i64,

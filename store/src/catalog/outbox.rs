@@ -43,7 +43,11 @@ pub(super) async fn insert(
     if added.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::Exists(item.id.clone())) }
 }
 
-pub(super) async fn due(pool: &SqlitePool, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError> {
+pub(super) async fn due(
+    pool: &SqlitePool,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Outgoing>, RecordsError> {
     let rows = sqlx::query(
         "SELECT * FROM (SELECT o.*, ROW_NUMBER() OVER (PARTITION BY o.tenant, o.queue ORDER BY o.position) AS turn \
          FROM outbox o WHERE o.state = 'waiting' AND o.not_before <= $1 AND (o.ordering_key = '' OR NOT EXISTS \

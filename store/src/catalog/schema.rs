@@ -92,7 +92,8 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Cat
         sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.map_err(failed())?;
         return Err(CatalogError::Newer { found, known: VERSION });
     }
-    let from = usize::try_from(found).map_err(|_| CatalogError::Damaged(format!("it has version {found}")))?;
+    let from =
+        usize::try_from(found).map_err(|_| CatalogError::Damaged(format!("it has version {found}")))?;
     for (step, text) in MIGRATIONS.iter().enumerate().skip(from) {
         let text = text.replace("{BYTES}", "BLOB").replace("{KEY}", "TEXT");
         // The text is a constant of this file; only its two type names were filled in.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::{Catalog, CatalogError, Loaded, Seal, schema};
@@ -52,10 +54,11 @@ impl Catalog for SqliteCatalog {
     async fn load(&self) -> Result<Loaded, CatalogError> {
         let failed = || CatalogError::doing("reading the list of segments");
         let mut loaded = Loaded::default();
-        let rows = sqlx::query("SELECT segment, path, bytes, blake3 FROM segment_files ORDER BY segment, position")
-            .fetch_all(&self.read)
-            .await
-            .map_err(failed())?;
+        let rows =
+            sqlx::query("SELECT segment, path, bytes, blake3 FROM segment_files ORDER BY segment, position")
+                .fetch_all(&self.read)
+                .await
+                .map_err(failed())?;
         let mut files = std::collections::HashMap::<i64, Vec<SegmentFile>>::new();
         for row in rows {
             files.entry(row.get(0)).or_default().push(file_of(&row)?);
@@ -76,7 +79,9 @@ impl Catalog for SqliteCatalog {
                 _ => {}
             }
         }
-        let rows = sqlx::query("SELECT tenant, name, kind, help, unit FROM metric_metadata").fetch_all(&self.read).await;
+        let rows = sqlx::query("SELECT tenant, name, kind, help, unit FROM metric_metadata")
+            .fetch_all(&self.read)
+            .await;
         for row in rows.map_err(failed())? {
             let kind = kind_of(row.get(2))?;
             let metadata = MetricMetadata { name: row.get(1), kind, help: row.get(3), unit: row.get(4) };
@@ -95,7 +100,10 @@ impl Catalog for SqliteCatalog {
             .await
             .map_err(failed())?;
         if moved.rows_affected() != 1 {
-            return Err(CatalogError::Raced(format!("the log position is no longer {}", seal.position_before)));
+            return Err(CatalogError::Raced(format!(
+                "the log position is no longer {}",
+                seal.position_before
+            )));
         }
         for meta in &seal.segments {
             insert_segment(&mut tx, meta).await.map_err(failed())?;
@@ -146,15 +154,30 @@ impl Catalog for SqliteCatalog {
             .map_err(CatalogError::doing("recording a damaged segment"))
     }
 
-    async fn document(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<Document>, RecordsError> {
+    async fn document(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<Document>, RecordsError> {
         super::documents::get(&self.read, tenant, kind, id).await
     }
 
-    async fn documents(&self, tenant: &TenantId, kind: &str, page: &Page) -> Result<Vec<Document>, RecordsError> {
+    async fn documents(
+        &self,
+        tenant: &TenantId,
+        kind: &str,
+        page: &Page,
+    ) -> Result<Vec<Document>, RecordsError> {
         super::documents::list(&self.read, tenant, kind, page).await
     }
 
-    async fn change(&self, tenant: &TenantId, changes: &[Change], now: Timestamp) -> Result<(), RecordsError> {
+    async fn change(
+        &self,
+        tenant: &TenantId,
+        changes: &[Change],
+        now: Timestamp,
+    ) -> Result<(), RecordsError> {
         super::documents::change(&self.write, tenant, changes, now).await
     }
 
@@ -177,7 +200,11 @@ impl Catalog for SqliteCatalog {
         super::outbox::report(&self.write, id, state, not_before, note, now).await
     }
 
-    async fn outgoing(&self, tenant: &TenantId, filter: &OutgoingFilter) -> Result<Vec<Outgoing>, RecordsError> {
+    async fn outgoing(
+        &self,
+        tenant: &TenantId,
+        filter: &OutgoingFilter,
+    ) -> Result<Vec<Outgoing>, RecordsError> {
         super::outbox::list(&self.read, tenant, filter).await
     }
 
@@ -213,14 +240,16 @@ async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -
     .execute(&mut *connection)
     .await?;
     for (position, file) in meta.files.iter().enumerate() {
-        sqlx::query("INSERT INTO segment_files (segment, position, path, bytes, blake3) VALUES ($1, $2, $3, $4, $5)")
-            .bind(signed(meta.id.0))
-            .bind(position as i64)
-            .bind(file.path.to_string_lossy().into_owned())
-            .bind(signed(file.bytes))
-            .bind(file.blake3.to_vec())
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "INSERT INTO segment_files (segment, position, path, bytes, blake3) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(signed(meta.id.0))
+        .bind(position as i64)
+        .bind(file.path.to_string_lossy().into_owned())
+        .bind(signed(file.bytes))
+        .bind(file.blake3.to_vec())
+        .execute(&mut *connection)
+        .await?;
     }
     // Ids are never used twice, also when the segment that had the highest is long gone.
     sqlx::query("UPDATE positions SET value = $1 WHERE name = 'segment' AND value < $1")
@@ -233,8 +262,9 @@ async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -
 fn file_of(row: &SqliteRow) -> Result<SegmentFile, CatalogError> {
     let path = PathBuf::from(row.get::<String, _>(1));
     let sum: Vec<u8> = row.get(3);
-    let blake3 = <[u8; 32]>::try_from(sum.as_slice())
-        .map_err(|_| CatalogError::Damaged(format!("the checksum of {} has {} bytes", path.display(), sum.len())))?;
+    let blake3 = <[u8; 32]>::try_from(sum.as_slice()).map_err(|_| {
+        CatalogError::Damaged(format!("the checksum of {} has {} bytes", path.display(), sum.len()))
+    })?;
     Ok(SegmentFile { path, bytes: unsigned(row.get(2))?, blake3 })
 }
 
@@ -244,7 +274,8 @@ fn segment_of(row: &SqliteRow, files: Vec<SegmentFile>) -> Result<SegmentMeta, C
     Ok(SegmentMeta {
         id: SegmentId(unsigned(row.get("id"))?),
         tenant: tenant_of(row.get("tenant"))?,
-        table: Table::parse(word).ok_or_else(|| CatalogError::Damaged(format!("no table is called {word:?}")))?,
+        table: Table::parse(word)
+            .ok_or_else(|| CatalogError::Damaged(format!("no table is called {word:?}")))?,
         level: u8::try_from(level).map_err(|_| CatalogError::Damaged(format!("no level is {level}")))?,
         window: SpanMs { start: row.get("window_start_ms"), end: row.get("window_end_ms") },
         span: SpanMs { start: row.get("start_ms"), end: row.get("end_ms") },
@@ -276,7 +307,9 @@ fn kind_word(kind: MetricKind) -> &'static str {
 
 fn kind_of(word: &str) -> Result<MetricKind, CatalogError> {
     let found = KINDS.iter().find(|(_, w)| *w == word);
-    found.map(|(kind, _)| *kind).ok_or_else(|| CatalogError::Damaged(format!("no kind of metric is {word:?}")))
+    found
+        .map(|(kind, _)| *kind)
+        .ok_or_else(|| CatalogError::Damaged(format!("no kind of metric is {word:?}")))
 }
 
 /// Counts and ids never reach 2^63; one that did would be refused when read.

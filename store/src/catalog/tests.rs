@@ -34,7 +34,12 @@ fn seal(from: u64, to: u64, segments: Vec<SegmentMeta>) -> Seal {
         help: format!("from {from}"),
         unit: String::new(),
     };
-    Seal { position_before: from, position_after: to, segments, metadata: vec![(TenantId::default(), metadata)] }
+    Seal {
+        position_before: from,
+        position_after: to,
+        segments,
+        metadata: vec![(TenantId::default(), metadata)],
+    }
 }
 
 #[tokio::test]
@@ -88,18 +93,25 @@ async fn documents_change_together_or_not_at_all() {
     let clock = ManualClock::at(Timestamp::from_millis(1000));
     let records = Records::new(catalog, Arc::new(clock.clone()));
     let tenant = TenantId::default();
-    let first = Transaction::default().put("release", "b", Expect::Absent, "1").put("release", "a", Expect::Any, "x");
+    let first =
+        Transaction::default().put("release", "b", Expect::Absent, "1").put("release", "a", Expect::Any, "x");
     records.commit(&tenant, first).await.unwrap();
     clock.advance(Duration::from_secs(1));
-    let both = Transaction::default()
-        .put("release", "a", Expect::Version(1), "y")
-        .put("release", "b", Expect::Version(7), "2");
+    let both = Transaction::default().put("release", "a", Expect::Version(1), "y").put(
+        "release",
+        "b",
+        Expect::Version(7),
+        "2",
+    );
     let error = records.commit(&tenant, both).await.unwrap_err();
     assert_eq!(error.to_string(), "release \"b\" is at version 1, expected 7");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let a = records.get(&tenant, "release", "a").await.unwrap().unwrap();
     assert_eq!((a.version, a.body.as_slice()), (1, b"x".as_slice()));
-    records.commit(&tenant, Transaction::default().put("release", "a", Expect::Version(1), "y")).await.unwrap();
+    records
+        .commit(&tenant, Transaction::default().put("release", "a", Expect::Version(1), "y"))
+        .await
+        .unwrap();
     let a = records.get(&tenant, "release", "a").await.unwrap().unwrap();
     assert_eq!((a.version, a.updated_at.as_millis()), (2, 2000));
     records.commit(&tenant, Transaction::default().delete("release", "a", Expect::Version(2))).await.unwrap();
@@ -146,7 +158,13 @@ async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
         body: vec![1],
         not_before: Timestamp::from_millis(10),
     };
-    let all = [("3", "slow", "r1"), ("1", "slow", "r1"), ("2", "slow", "r2"), ("4", "fast", "r1"), ("5", "slow", "")];
+    let all = [
+        ("3", "slow", "r1"),
+        ("1", "slow", "r1"),
+        ("2", "slow", "r2"),
+        ("4", "fast", "r1"),
+        ("5", "slow", ""),
+    ];
     let mut transaction = Transaction::default().put("look", "1", Expect::Absent, "");
     for (id, queue, key) in all {
         transaction = transaction.send(item(id, queue, key));
@@ -167,7 +185,10 @@ async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
     let listed = records.outgoing(&tenant, filter).await.unwrap();
     let seen: Vec<_> = listed.iter().map(|o| (o.id.as_str(), o.state, o.attempts, o.note.as_str())).collect();
     let waiting = OutgoingState::Waiting;
-    assert_eq!(seen, [("3", OutgoingState::Delivered, 2, "200"), ("1", waiting, 0, ""), ("4", waiting, 0, "")]);
+    assert_eq!(
+        seen,
+        [("3", OutgoingState::Delivered, 2, "200"), ("1", waiting, 0, ""), ("4", waiting, 0, "")]
+    );
     let by_id = OutgoingFilter { ids: vec!["2".into(), "9".into()], ..OutgoingFilter::default() };
     assert_eq!(records.outgoing(&tenant, by_id).await.unwrap()[0].state, OutgoingState::GivenUp);
     let twice = records.commit(&tenant, Transaction::default().send(item("5", "x", ""))).await;

@@ -126,7 +126,8 @@ impl Disk for MemDisk {
         let mut state = self.state.lock();
         let inside = |file: &Path| file.parent().unwrap_or(Path::new("")) == path;
         state.durable.retain(|file, _| !inside(file));
-        let names: Vec<_> = state.seen.iter().filter(|(file, _)| inside(file)).map(|(f, i)| (f.clone(), i.clone())).collect();
+        let names: Vec<_> =
+            state.seen.iter().filter(|(file, _)| inside(file)).map(|(f, i)| (f.clone(), i.clone())).collect();
         state.durable.extend(names);
         Ok(())
     }

@@ -26,7 +26,11 @@ fn contract(disk: &dyn Disk) {
     assert_eq!(open.read_at(6, 3).unwrap(), "wor");
     assert_eq!(open.read_at(11, 0).unwrap(), "");
     for (offset, len) in [(6, 6), (12, 0), (u64::MAX, 1), (0, usize::MAX)] {
-        assert_eq!(open.read_at(offset, len).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{offset} {len}");
+        assert_eq!(
+            open.read_at(offset, len).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof,
+            "{offset} {len}"
+        );
     }
     disk.truncate(path, 5).unwrap();
     assert_eq!(disk.read(path).unwrap(), "hello");

@@ -13,6 +13,10 @@ use std::ops::Range;
 use crate::append::MetricMetadata;
 use crate::model::{Labels, Matcher, TenantId};
 
+pub use crate::logs::{
+    CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Order as LogOrder,
+    PageRequest, Query as LogQuery, QueryError as LogQueryError, RecordId,
+};
 pub use budget::{Budget, Limits};
 pub use error::ReadError;
 pub use reader::Reader;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs};
 use crate::append::MetricMetadata;
 use crate::logs::{
-    Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order, PageRequest,
-    Patterns, RecordId,
+    Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order,
+    PageRequest, Patterns, RecordId,
 };
 use crate::model::{Labels, Matcher, TenantId, TimeRange};
 use crate::pattern::TemplateId;

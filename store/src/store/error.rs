@@ -48,7 +48,9 @@ impl OpenError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Config(_) => ErrorKind::Invalid,
-            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy => ErrorKind::Conflict,
+            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy => {
+                ErrorKind::Conflict
+            }
             Self::Catalog(e) => e.kind(),
             Self::Folder { .. } | Self::Log(_) | Self::Newer { .. } => ErrorKind::Internal,
         }

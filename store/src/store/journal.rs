@@ -163,7 +163,8 @@ impl Log {
         } else {
             tracing::warn!(error = %source, "the write-ahead log takes nothing for now");
         }
-        let full = matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        let full =
+            matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         for pending in group {
             let why = match (broken, full) {
                 (true, _) => AppendError::ReadOnly,

@@ -144,8 +144,12 @@ impl Inner {
     pub(super) async fn note_suspects(self: &Arc<Self>) -> Result<(), StoreError> {
         for (meta, found) in self.current.take_suspects() {
             match self.verify_segment(&meta).await? {
-                Err(error @ ReadError::Corrupt { .. }) => self.catalog.quarantine(meta.id, &meta.loss(&error)).await?,
-                _ => tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read"),
+                Err(error @ ReadError::Corrupt { .. }) => {
+                    self.catalog.quarantine(meta.id, &meta.loss(&error)).await?
+                }
+                _ => {
+                    tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read")
+                }
             }
         }
         Ok(())

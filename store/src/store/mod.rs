@@ -136,9 +136,10 @@ impl Store {
         config.validate()?;
         let catalog = crate::catalog::open(&env.catalog).await?;
         let loaded = catalog.load().await?;
-        let (inner, work, writer) = tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded))
-            .await
-            .map_err(|e| OpenError::Log(std::io::Error::other(e)))??;
+        let (inner, work, writer) =
+            tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded))
+                .await
+                .map_err(|e| OpenError::Log(std::io::Error::other(e)))??;
         let inner = Arc::new(inner);
         let threads = journal::start(inner.shared.clone(), writer, work).map_err(OpenError::Log)?;
         *inner.threads.lock() = threads;
@@ -215,7 +216,8 @@ impl Store {
         }
         inner.appender.stop().await;
         let threads = std::mem::take(&mut *inner.threads.lock());
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
         let clean = joined.await.unwrap_or(false);
         inner.catalog.close().await;
         if clean { Ok(()) } else { Err(StoreError::Died("the write-ahead log")) }

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn windows_are_merged_when_they_are_over_and_days_after_them() {
-        let mut all = vec![segment(1, hours(0), 0, 5), segment(2, hours(0), 0, 5), segment(3, hours(2), 0, 5)];
+        let mut all =
+            vec![segment(1, hours(0), 0, 5), segment(2, hours(0), 0, 5), segment(3, hours(2), 0, 5)];
         check(&all, 1.9, Eagerness::Background, &[]);
         check(&all, 1.9, Eagerness::Full, &[1, 2]);
         check(&all, 2.5, Eagerness::Background, &[1, 2]);
@@ -172,7 +173,12 @@ mod tests {
         check(&all, 99.0, Eagerness::Full, &[1, 2, 3, 4, 5, 6, 7]);
         all.push(segment(8, hours(4), 0, 1));
         check(&all, 99.0, Eagerness::Background, &[1, 2, 3, 4, 5, 6, 7, 8]);
-        check(&[segment(1, day, 2, 1000), segment(2, hours(2), 0, 100)], 99.0, Eagerness::Background, &[1, 2]);
+        check(
+            &[segment(1, day, 2, 1000), segment(2, hours(2), 0, 100)],
+            99.0,
+            Eagerness::Background,
+            &[1, 2],
+        );
     }
 
     #[test]

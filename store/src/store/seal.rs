@@ -42,10 +42,8 @@ impl Inner {
             Ok(Err(error)) => Err(error),
             Ok(Ok(segments)) => self.make_known(&frozen, segments).await,
         };
-        let frozen = Arc::try_unwrap(frozen).unwrap_or_else(|shared| Frozen {
-            position: shared.position,
-            tenants: shared.tenants.clone(),
-        });
+        let frozen = Arc::try_unwrap(frozen)
+            .unwrap_or_else(|shared| Frozen { position: shared.position, tenants: shared.tenants.clone() });
         (result, frozen)
     }
 
@@ -71,7 +69,11 @@ impl Inner {
     }
 
     /// Records the segments, then swaps them for the frozen heads, then lets go of the log.
-    async fn make_known(self: &Arc<Self>, frozen: &Frozen, segments: Vec<SegmentMeta>) -> Result<(), StoreError> {
+    async fn make_known(
+        self: &Arc<Self>,
+        frozen: &Frozen,
+        segments: Vec<SegmentMeta>,
+    ) -> Result<(), StoreError> {
         let opened = segments.iter().map(|meta| self.open_segment(meta)).collect::<Result<Vec<_>, _>>()?;
         let metadata: Vec<(TenantId, MetricMetadata)> = frozen
             .tenants
@@ -101,6 +103,9 @@ impl Inner {
         tracing::info!(position = frozen.position, n_segments = seal.segments.len(), "sealed the heads");
         // The catalog covers these files, so one that stays for now is removed at the next start.
         let removed = self.closed_files.remove_covered(self.env.disk.as_ref(), frozen.position);
-        removed.map_err(|source| StoreError::Disk { doing: "removing sealed files of the write-ahead log", source })
+        removed.map_err(|source| StoreError::Disk {
+            doing: "removing sealed files of the write-ahead log",
+            source,
+        })
     }
 }

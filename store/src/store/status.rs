@@ -95,11 +95,13 @@ impl Status {
         let mut tables = BTreeMap::new();
         for meta in snapshot.metas() {
             let key = (meta.tenant.clone(), meta.table);
-            let table = tables.entry(key).or_insert_with(|| TableStatus::new(meta.tenant.clone(), meta.table));
+            let table =
+                tables.entry(key).or_insert_with(|| TableStatus::new(meta.tenant.clone(), meta.table));
             table.n_segments += 1;
             table.n_rows += meta.n_rows;
             table.bytes += meta.bytes();
-            let (first, last) = (Timestamp::from_millis(meta.span.start), Timestamp::from_millis(meta.span.end));
+            let (first, last) =
+                (Timestamp::from_millis(meta.span.start), Timestamp::from_millis(meta.span.end));
             table.first = Some(table.first.map_or(first, |t| t.min(first)));
             table.last = Some(table.last.map_or(last, |t| t.max(last)));
         }

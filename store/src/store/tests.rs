@@ -117,7 +117,12 @@ async fn flushed_data_leaves_the_log_and_stays() {
     let store = rig.open().await;
     let mut model = Model::new();
     for i in 0..5 {
-        put(&store, &mut model, &[sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - i * 3_600_000, 1.0)]).await;
+        put(
+            &store,
+            &mut model,
+            &[sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - i * 3_600_000, 1.0)],
+        )
+        .await;
         store.flush().await.unwrap();
     }
     assert_eq!(everything(&store.reader(), &rig.clock).0, model);
@@ -141,7 +146,8 @@ async fn flushed_data_leaves_the_log_and_stays() {
 async fn metadata_is_known_after_a_crash_and_after_a_seal() {
     let rig = Rig::new();
     let store = rig.open().await;
-    let up = MetricMetadata { name: "up".into(), kind: MetricKind::Gauge, help: "h".into(), unit: String::new() };
+    let up =
+        MetricMetadata { name: "up".into(), kind: MetricKind::Gauge, help: "h".into(), unit: String::new() };
     let mut batch = MetricBatch::default();
     batch.push_metadata(up.clone());
     store.appender().metrics(&TenantId::default(), batch).await.unwrap();
@@ -178,7 +184,8 @@ async fn a_failed_sync_makes_the_store_read_only_for_ever() {
     let error = io::ErrorKind::Other;
     rig.faulty.inject(Fault { operation: Operation::Sync, after: 0, error, short: 0, for_ever: false });
     for _ in 0..3 {
-        let refused = store.appender().metrics(&TenantId::default(), batch(&[sample("a", NOW_MS + 1, 2.0)])).await;
+        let refused =
+            store.appender().metrics(&TenantId::default(), batch(&[sample("a", NOW_MS + 1, 2.0)])).await;
         assert!(matches!(refused, Err(AppendError::ReadOnly)), "{refused:?}");
     }
     assert!(store.status().read_only);
@@ -201,7 +208,10 @@ async fn a_full_disk_refuses_ingest_until_there_is_room() {
     store.inner.watch_disk();
     let one = || batch(&[sample("a", NOW_MS + 1, 2.0)]);
     let refused = store.appender().metrics(&TenantId::default(), one()).await;
-    assert!(matches!(refused, Err(AppendError::DiskFull { free_bytes: 900, needed_bytes: 1000 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(AppendError::DiskFull { free_bytes: 900, needed_bytes: 1000 })),
+        "{refused:?}"
+    );
     assert!(store.status().refusing.unwrap().contains("900 bytes free"));
     // Not seen coming: the log itself finds no room.
     store.inner.gate.free_bytes.store(u64::MAX, Ordering::Relaxed);
@@ -299,7 +309,8 @@ async fn the_head_is_sealed_by_age_and_by_size_without_being_asked() {
         let mut model = Model::new();
         put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
         if !by_age {
-            let many: Vec<_> = (0..20_000).map(|i| sample(&format!("m{i}"), NOW_MS, f64::from(i) / 7.0)).collect();
+            let many: Vec<_> =
+                (0..20_000).map(|i| sample(&format!("m{i}"), NOW_MS, f64::from(i) / 7.0)).collect();
             put(&store, &mut model, &many).await;
         }
         let mut rounds = 0;
@@ -336,8 +347,9 @@ async fn readers_see_every_row_once_while_all_else_goes_on() {
     });
     let mut model = Model::new();
     for i in 0..60i64 {
-        let samples: Vec<_> =
-            (0..50).map(|s| sample(&format!("s{s}"), NOW_MS + i * 1000 - (s % 3) * 7_200_000, i as f64)).collect();
+        let samples: Vec<_> = (0..50)
+            .map(|s| sample(&format!("s{s}"), NOW_MS + i * 1000 - (s % 3) * 7_200_000, i as f64))
+            .collect();
         put(&store, &mut model, &samples).await;
         if i % 5 == 0 {
             store.flush().await.unwrap();
@@ -355,7 +367,10 @@ async fn two_processes_cannot_have_one_folder() {
     let first = StoreEnv::on_folder(folder.path()).unwrap();
     let second = StoreEnv::on_folder(folder.path()).unwrap_err();
     let text = std::error::Error::source(&second).unwrap().to_string();
-    assert!(text.contains("in use by another process") && text.contains(&std::process::id().to_string()), "{text}");
+    assert!(
+        text.contains("in use by another process") && text.contains(&std::process::id().to_string()),
+        "{text}"
+    );
     assert_eq!(second.kind(), crate::model::ErrorKind::Conflict);
     drop(first);
     StoreEnv::on_folder(folder.path()).unwrap();
@@ -398,7 +413,8 @@ fn selectors_reach_the_head_and_segments() {
         let want: Vec<Labels> = ["a", "ab"].map(|n| Labels::from_pairs([("__name__", n)]).unwrap()).to_vec();
         assert_eq!(selection.series(), want);
         let sets = [];
-        let names = store.reader().label_values(&TenantId::default(), "__name__", &sets, SpanMs::ALL, &budget);
+        let names =
+            store.reader().label_values(&TenantId::default(), "__name__", &sets, SpanMs::ALL, &budget);
         assert_eq!(names.unwrap(), ["a", "ab", "b"]);
         store.shutdown().await.unwrap();
     });
@@ -465,7 +481,9 @@ async fn log_records_survive_what_samples_survive_and_are_stored_once() {
     let rig = Rig::new();
     let store = rig.open().await;
     let tenant = TenantId::default();
-    let send = async |store: &Store, bodies: &[&str]| store.appender().logs(&tenant, log_batch(bodies)).await.unwrap();
+    let send = async |store: &Store, bodies: &[&str]| {
+        store.appender().logs(&tenant, log_batch(bodies)).await.unwrap()
+    };
     assert_eq!(send(&store, &["one", "two"]).await.n_items, 2);
     rig.crash(store, 0).await;
     let store = rig.open().await;
@@ -512,7 +530,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Times over two days, so that windows and days are crossed, with many repeated.
 fn samples_of(raw: &[(u8, u16, u8)]) -> Vec<(String, i64, f64)> {
-    raw.iter().map(|&(s, t, v)| (format!("s{s}"), NOW_MS - i64::from(t % 500) * 345_600, f64::from(v) / 4.0)).collect()
+    raw.iter()
+        .map(|&(s, t, v)| (format!("s{s}"), NOW_MS - i64::from(t % 500) * 345_600, f64::from(v) / 4.0))
+        .collect()
 }
 
 async fn run_model(steps: &[Step]) {

@@ -26,8 +26,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Starts the tasks. They hold the store weakly between steps, so a store that is dropped without
 /// a shutdown does not live on in them.
 pub(super) fn start(inner: &Arc<Inner>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-    let seals = tokio::spawn(seal_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
-    let merges = tokio::spawn(merge_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
+    let seals =
+        tokio::spawn(seal_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
+    let merges =
+        tokio::spawn(merge_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
     let checks = tokio::spawn(check_once(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
     vec![seals, merges, checks]
 }

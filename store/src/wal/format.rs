@@ -57,7 +57,10 @@ impl Header {
     /// Reads the start of a file; one good copy is enough.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let copies = bytes.chunks_exact(HEADER_BYTES).take(2);
-        copies.map(Self::decode_one).find(|r| *r != Err(HeaderError::Damaged)).unwrap_or(Err(HeaderError::Damaged))
+        copies
+            .map(Self::decode_one)
+            .find(|r| *r != Err(HeaderError::Damaged))
+            .unwrap_or(Err(HeaderError::Damaged))
     }
 
     fn decode_one(bytes: &[u8]) -> Result<Self, HeaderError> {

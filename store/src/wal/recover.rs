@@ -114,7 +114,12 @@ fn read_file(
     let scan = scan(file.as_ref(), &header, |frame| note(frame.sequence, visit(Visit::Frame(frame))))?;
     let mut damage: Vec<String> = scan.bad.iter().map(|(bytes, lost)| describe(path, bytes, lost)).collect();
     if let Some((frames, why)) = unusable {
-        let text = format!("{}: of frames {} to {} some cannot be used: {why}", path.display(), frames.start, frames.end - 1);
+        let text = format!(
+            "{}: of frames {} to {} some cannot be used: {why}",
+            path.display(),
+            frames.start,
+            frames.end - 1
+        );
         damage.push(text);
     }
     let last = scan.last_sequence.max(recovered.next_sequence.saturating_sub(1));

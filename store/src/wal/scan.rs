@@ -22,10 +22,15 @@ pub(super) struct Scan {
 }
 
 /// Visits every good frame of a file in order.
-pub(super) fn scan(file: &dyn DiskRead, header: &Header, mut visit: impl FnMut(Frame<'_>)) -> io::Result<Scan> {
+pub(super) fn scan(
+    file: &dyn DiskRead,
+    header: &Header,
+    mut visit: impl FnMut(Frame<'_>),
+) -> io::Result<Scan> {
     let mut window = Window { file, bytes: Bytes::new(), start: 0 };
     let start = (FRAMES_AT as u64).min(file.len());
-    let mut scan = Scan { last_sequence: header.first_sequence.wrapping_sub(1), end: start, ..Scan::default() };
+    let mut scan =
+        Scan { last_sequence: header.first_sequence.wrapping_sub(1), end: start, ..Scan::default() };
     let mut at = start;
     while at < file.len() {
         let next = scan.last_sequence.wrapping_add(1);

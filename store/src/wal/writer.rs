@@ -59,7 +59,8 @@ impl ClosedFiles {
 
     /// Removes the files that hold nothing above `covered`; the catalog must say so durably.
     pub(crate) fn remove_covered(&self, disk: &dyn Disk, covered: u64) -> io::Result<()> {
-        let old: Vec<ClosedFile> = self.0.lock().iter().filter(|f| f.last_sequence <= covered).cloned().collect();
+        let old: Vec<ClosedFile> =
+            self.0.lock().iter().filter(|f| f.last_sequence <= covered).cloned().collect();
         for file in &old {
             match disk.remove(&file.path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -125,7 +125,10 @@ fn drawn_seed() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server under test runs in real time, so its kill does too")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server under test runs in real time, so its kill does too"
+)]
 async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
@@ -216,7 +219,11 @@ impl Load {
     }
 
     fn acknowledged(&self, kind: Kind) -> u64 {
-        self.senders.iter().filter(|(k, ..)| *k == kind).map(|(_, acknowledged, _)| acknowledged.load(Ordering::SeqCst)).sum()
+        self.senders
+            .iter()
+            .filter(|(k, ..)| *k == kind)
+            .map(|(_, acknowledged, _)| acknowledged.load(Ordering::SeqCst))
+            .sum()
     }
 
     fn start(self: &Arc<Self>, url: &str, seed: u64) -> tokio::task::JoinSet<()> {
@@ -283,10 +290,12 @@ impl Load {
         let sender = i.to_string();
         for series in 0..SERIES_A_SENDER {
             let series_text = series.to_string();
-            let labels = [("__name__", "kill9_number"), ("sender", sender.as_str()), ("series", series_text.as_str())];
+            let labels =
+                [("__name__", "kill9_number"), ("sender", sender.as_str()), ("series", series_text.as_str())];
             let numbers = (from..from + SAMPLES_A_REQUEST).filter(|n| n % SERIES_A_SENDER == series);
-            let samples: Vec<Sample> =
-                numbers.map(|n| Sample { t_ms: self.base_ms + n as i64 * 5, value: n as f64 + 0.25 }).collect();
+            let samples: Vec<Sample> = numbers
+                .map(|n| Sample { t_ms: self.base_ms + n as i64 * 5, value: n as f64 + 0.25 })
+                .collect();
             encoder.series(labels.into_iter(), &samples);
         }
         self.client
@@ -300,7 +309,10 @@ impl Load {
     fn records(&self, i: usize, from: u64, url: &str) -> reqwest::RequestBuilder {
         let line = |n: u64| {
             let time_ns = (self.base_ms + n as i64 * 20) * 1_000_000;
-            serde_json::json!([time_ns.to_string(), format!("record number={n} of sender {i} from 10.0.0.{}", n % 250)])
+            serde_json::json!([
+                time_ns.to_string(),
+                format!("record number={n} of sender {i} from 10.0.0.{}", n % 250)
+            ])
         };
         let values: Vec<Value> = (from..from + RECORDS_A_REQUEST).map(line).collect();
         let stream = serde_json::json!({ "job": "kill9", "sender": i.to_string() });
@@ -348,11 +360,20 @@ impl Load {
     }
 
     /// Returns how often each number is stored, by PromQL over raw samples.
-    async fn stored_samples(&self, url: &str, i: usize, tally: &mut Tally) -> anyhow::Result<HashMap<u64, u32>> {
+    async fn stored_samples(
+        &self,
+        url: &str,
+        i: usize,
+        tally: &mut Tally,
+    ) -> anyhow::Result<HashMap<u64, u32>> {
         let query = format!("kill9_number{{sender=\"{i}\"}}[12h]");
         let time = format!("{}", self.base_ms / 1000 + 8 * 3600);
         let answer = self.get(format!("{url}/api/v1/query"), &[("query", &query), ("time", &time)]).await?;
-        ensure!(answer["warnings"].as_array().is_none_or(Vec::is_empty), "the answer is partial: {}", answer["warnings"]);
+        ensure!(
+            answer["warnings"].as_array().is_none_or(Vec::is_empty),
+            "the answer is partial: {}",
+            answer["warnings"]
+        );
         let mut found = HashMap::new();
         for series in answer["data"]["result"].as_array().context("the query gives series")? {
             for pair in series["values"].as_array().context("a series has samples")? {
@@ -371,15 +392,25 @@ impl Load {
     }
 
     /// Returns how often each number is stored, by paging through the log search.
-    async fn stored_records(&self, url: &str, i: usize, tally: &mut Tally) -> anyhow::Result<HashMap<u64, u32>> {
+    async fn stored_records(
+        &self,
+        url: &str,
+        i: usize,
+        tally: &mut Tally,
+    ) -> anyhow::Result<HashMap<u64, u32>> {
         let matchers = format!("{{job=\"kill9\",sender=\"{i}\"}}");
         let start = format!("{}", self.base_ms / 1000 - 1);
         let end = format!("{}", self.base_ms / 1000 + 8 * 3600);
         let mut cursor = String::new();
         let mut found = HashMap::new();
         loop {
-            let mut query =
-                vec![("query", "*"), ("match", matchers.as_str()), ("start", &start), ("end", &end), ("limit", "5000")];
+            let mut query = vec![
+                ("query", "*"),
+                ("match", matchers.as_str()),
+                ("start", &start),
+                ("end", &end),
+                ("limit", "5000"),
+            ];
             if !cursor.is_empty() {
                 query.push(("cursor", &cursor));
             }
@@ -390,8 +421,15 @@ impl Load {
             let records = answer["records"].as_array().context("the search gives records")?;
             for record in records {
                 let body = record["body"].as_str().context("a record has a body")?;
-                match body.split("number=").nth(1).and_then(|rest| rest.split(' ').next()).map(str::parse::<u64>) {
-                    Some(Ok(n)) if body.contains(&format!("of sender {i} ")) => *found.entry(n).or_default() += 1,
+                match body
+                    .split("number=")
+                    .nth(1)
+                    .and_then(|rest| rest.split(' ').next())
+                    .map(str::parse::<u64>)
+                {
+                    Some(Ok(n)) if body.contains(&format!("of sender {i} ")) => {
+                        *found.entry(n).or_default() += 1
+                    }
                     _ => {
                         println!("sender {i}: a record says {body:?}");
                         tally.wrong += 1;
