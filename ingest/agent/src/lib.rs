@@ -10,7 +10,9 @@
 //! the clock, chance or a disk but through [`clock`] and [`disk`].
 
 pub mod clock;
+pub mod collect;
 pub mod counters;
 pub mod disk;
+pub mod metric;
 pub mod queue;
 pub mod tail;

@@ -93,8 +93,10 @@ impl Bench {
         self.start();
     }
 
-    pub(crate) fn append(&self, text: &str) {
+    pub(crate) fn append(&mut self, text: &str) {
         let path = self.path("app.log");
+        // A file without a byte is none that anyone can have seen.
+        self.seen &= std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0);
         let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the log file opens");
         file.write_all(text.as_bytes()).expect("the log file takes bytes");
     }
@@ -107,7 +109,8 @@ impl Bench {
                 Turn::Rest | Turn::Blocked => break,
             }
         }
-        self.seen = true;
+        // Folders are looked at once a second.
+        self.seen |= span >= Duration::from_secs(1);
     }
 
     pub(crate) fn settle(&mut self) {
@@ -292,9 +295,12 @@ fn run(steps: Vec<Step>) {
             Step::Rotate(how) => bench.rotate(how),
             Step::Crash => bench.crash(),
             Step::Fail(writes) => {
+                // What the ledger did not take was seen by nobody, should the agent crash now.
+                let seen = bench.seen;
                 bench.disk.fail_after(writes);
                 bench.pass(Duration::from_secs(1));
                 bench.disk.heal();
+                bench.seen = seen;
             }
         }
     }

@@ -175,11 +175,13 @@ impl Tailer {
         for id in live {
             let Some(original) = self.followers.get(&id) else { continue };
             // A file under the name of one that was renamed is its successor, whatever it begins with.
-            if original.path == candidate.path || !is_prefix(original, &file, size) {
+            let mark = original.mark();
+            // By what is there now, and by what was: the original may have been truncated a moment ago.
+            let alike = || mark.compare(&file, size) != Likeness::Other || is_prefix(original, &file, size);
+            let relation = relation(&mark, &candidate.path);
+            if original.path == candidate.path || relation == Relation::None || !alike() {
                 continue;
             }
-            let mark = original.mark();
-            let relation = relation(&mark, &candidate.path);
             if relation.is_convincing(size.min(original.read_to())) {
                 if has_diverged(original, size) {
                     // What both hold is queued or will be by the original; only the rest is the copy's.
@@ -191,7 +193,7 @@ impl Tailer {
                 return true;
             }
             let since = *self.held.entry(inode).or_insert(now);
-            if relation != Relation::None && now.saturating_sub(since) < HOLD {
+            if now.saturating_sub(since) < HOLD {
                 return true;
             }
         }
@@ -283,6 +285,7 @@ impl Tailer {
 
     fn new_mark(&mut self, path: &Path, inode: Inode, offset: u64) -> FileMark {
         self.n_ids += 1;
+        self.urgent = true;
         let mut seed = Vec::new();
         let now = self.parts.clock.now().as_nanos().cast_unsigned();
         for number in [inode.dev, inode.ino, now, self.n_ids] {

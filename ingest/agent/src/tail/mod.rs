@@ -135,6 +135,8 @@ pub struct Tailer {
     next_discovery: Duration,
     first_discovery: bool,
     marked: Duration,
+    /// A file was found that the ledger does not know: it must, before the file is renamed out of sight.
+    urgent: bool,
     n_ids: u64,
     buf: Vec<u8>,
 }
@@ -182,6 +184,7 @@ impl Tailer {
             refused: None,
             next_discovery: Duration::ZERO,
             marked: Duration::ZERO,
+            urgent: false,
             n_ids: 0,
             buf: vec![0; READ_BYTES],
             parts,
@@ -203,6 +206,8 @@ impl Tailer {
             for _ in 0..READS_A_TURN {
                 let more = self.read(id, now);
                 busy |= more;
+                // A file that was replaced has another id now, and its turn comes next.
+                let more = more && self.followers.contains_key(&id);
                 if self.intake.batch.bytes() >= self.config.batch_bytes && !self.commit() {
                     return Turn::Blocked;
                 }
@@ -214,7 +219,7 @@ impl Tailer {
         self.expire(now);
         self.end_rotated(now);
         self.count_files();
-        if !self.flush_due(now) {
+        if !self.flush_due(now, busy) {
             return Turn::Blocked;
         }
         if busy { Turn::Busy } else { Turn::Rest }
@@ -243,7 +248,7 @@ impl Tailer {
             }
             Ok(Progress::Replaced) => {
                 self.replaced(id, now);
-                false
+                true
             }
             Err(e) => {
                 parts.counters.tail_read_errors.add(1);
@@ -310,9 +315,11 @@ impl Tailer {
     }
 
     /// Queues the batch if it is due; false if the ledger refuses.
-    fn flush_due(&mut self, now: Duration) -> bool {
+    fn flush_due(&mut self, now: Duration, busy: bool) -> bool {
         let due = |since: Duration| now.saturating_sub(since) >= self.config.flush;
-        if self.intake.since.is_some_and(due) {
+        // A new file's mark is of use when it tells how the file begins, so when it was read once.
+        if (self.urgent && !busy) || self.intake.since.is_some_and(due) {
+            self.urgent = false;
             return self.commit();
         }
         let moved = !self.marks.is_empty() || self.followers.values().any(|follower| follower.changed);
