@@ -4,7 +4,15 @@ import { mkdirSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { serve } from "../tests/fixtures/server.mjs";
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 const PAGES = {
   releases: "releases",
   release: "releases/r-go",

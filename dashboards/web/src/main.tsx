@@ -1,8 +1,8 @@
 // Starts the pages: language first, then the page that the address names.
 
+import type { FunctionComponent } from "preact";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { FunctionComponent } from "preact";
 import { currentToken, onTokenNeeded } from "./api/session.ts";
 import { restore, texts } from "./app/locale.ts";
 import { followLinks, go, route } from "./app/route.ts";
@@ -22,11 +22,14 @@ interface Place {
 function place(path: string): Place | null {
   const [first = "", id = "", ...rest] = path.split("/").map(decodeURIComponent);
   if (rest.length > 0) return null;
-  const simple = (page: PageName, load: Place["load"]): Place | null => (id === "" ? { page, name: page, load, id } : null);
+  const simple = (page: PageName, load: Place["load"]): Place | null =>
+    id === "" ? { page, name: page, load, id } : null;
   switch (first) {
     case "":
     case "releases":
-      return id === "" ? { page: "releases", name: "releases", load: () => import("./pages/releases.tsx"), id } : { page: "releases", name: "release", load: () => import("./pages/release.tsx"), id };
+      return id === ""
+        ? { page: "releases", name: "releases", load: () => import("./pages/releases.tsx"), id }
+        : { page: "releases", name: "release", load: () => import("./pages/release.tsx"), id };
     case "metrics":
     case "graph":
       return simple("metrics", () => import("./pages/metrics.tsx"));
@@ -85,7 +88,6 @@ function NotFound() {
   const t = texts();
   return (
     <div class="in">
-
       <div class="titlebar">
         <h1>{t.errors.notFound}</h1>
       </div>

@@ -66,7 +66,9 @@ function request(options: Call): RequestInit {
     init.body = JSON.stringify(options.json);
   }
   if (options.form) {
-    init.body = new URLSearchParams(Object.entries(options.form).map(([key, value]) => [key, String(value)] as [string, string]));
+    init.body = new URLSearchParams(
+      Object.entries(options.form).map(([key, value]) => [key, String(value)] as [string, string]),
+    );
   }
   return init;
 }
@@ -86,7 +88,13 @@ function refusal(status: number, body: unknown): ApiError {
     const answer = new Json(body);
     const inner = answer.get("error");
     if (inner.isText) {
-      return { kind: "refused", status, code: answer.get("errorType").textOr("internal"), message: inner.text(), ...none };
+      return {
+        kind: "refused",
+        status,
+        code: answer.get("errorType").textOr("internal"),
+        message: inner.text(),
+        ...none,
+      };
     }
     const written = (name: string) => {
       const raw = inner.get(name).raw;

@@ -10,7 +10,9 @@ export function fetchDeliveries(id: string, signal?: AbortSignal): Promise<Answe
 }
 
 export function resendDelivery(id: string, delivery: string): Promise<Answer<null>> {
-  return call(`releases/${encodeURIComponent(id)}/deliveries/${encodeURIComponent(delivery)}/resend`, () => null, { method: "POST" });
+  return call(`releases/${encodeURIComponent(id)}/deliveries/${encodeURIComponent(delivery)}/resend`, () => null, {
+    method: "POST",
+  });
 }
 
 export function readDeliveries(body: Json): Delivery[] {

@@ -89,7 +89,10 @@ export class Json {
   entries<T>(read: (item: Json) => T): [string, T][] {
     if (this.missing) return [];
     if (typeof this.value !== "object" || Array.isArray(this.value)) throw new Malformed(this.path, "an object");
-    return Object.entries(this.value as Record<string, unknown>).map(([key, item]) => [key, read(new Json(item, `${this.path}.${key}`))]);
+    return Object.entries(this.value as Record<string, unknown>).map(([key, item]) => [
+      key,
+      read(new Json(item, `${this.path}.${key}`)),
+    ]);
   }
 
   maybe<T>(read: (item: Json) => T): T | null {

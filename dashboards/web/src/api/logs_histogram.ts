@@ -13,7 +13,10 @@ export interface Histogram {
   readonly partial: boolean;
 }
 
-export function fetchHistogram(ask: LogQuery & { step: string; by?: string | undefined }, signal?: AbortSignal): Promise<Answer<Histogram>> {
+export function fetchHistogram(
+  ask: LogQuery & { step: string; by?: string | undefined },
+  signal?: AbortSignal,
+): Promise<Answer<Histogram>> {
   return call("logs/histogram", readHistogram, { query: { ...ask }, signal });
 }
 
@@ -22,7 +25,11 @@ export function readHistogram(body: Json): Histogram {
   const buckets = body.get("buckets").list((one): Bucket => {
     const by = Object.fromEntries(one.any("by", "values").entries((n) => n.number()));
     const sum = Object.values(by).reduce((a, b) => a + b, 0);
-    return { time: one.any("time", "t_ms", "start").timeOrNull() ?? 0, count: one.any("count", "total").numberOrNull() ?? sum, by };
+    return {
+      time: one.any("time", "t_ms", "start").timeOrNull() ?? 0,
+      count: one.any("count", "total").numberOrNull() ?? sum,
+      by,
+    };
   });
   return {
     stepMs: step.isText ? parseDuration(step.text()) : step.numberOrNull(),

@@ -17,10 +17,18 @@ export interface LogsPage {
   readonly cursor: string | null;
   readonly partial: boolean;
   readonly warnings: readonly string[];
-  readonly stats: { readonly elapsedMs: number | null; readonly scanned: number | null; readonly bytes: number | null; readonly segments: number | null };
+  readonly stats: {
+    readonly elapsedMs: number | null;
+    readonly scanned: number | null;
+    readonly bytes: number | null;
+    readonly segments: number | null;
+  };
 }
 
-export function searchLogs(ask: LogQuery & { limit: number; cursor?: string | undefined }, signal?: AbortSignal): Promise<Answer<LogsPage>> {
+export function searchLogs(
+  ask: LogQuery & { limit: number; cursor?: string | undefined },
+  signal?: AbortSignal,
+): Promise<Answer<LogsPage>> {
   return call("logs/search", readLogsPage, { query: { ...ask }, signal });
 }
 

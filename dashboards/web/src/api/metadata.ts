@@ -12,6 +12,10 @@ export async function fetchMetadata(signal?: AbortSignal): Promise<Answer<Readon
 
 export function readMetadata(data: Json): ReadonlyMap<string, Metric> {
   const first = (list: Json): Metric | null =>
-    list.list((one) => ({ type: one.get("type").textOr(""), unit: one.get("unit").textOr(""), help: one.get("help").textOr("") }))[0] ?? null;
+    list.list((one) => ({
+      type: one.get("type").textOr(""),
+      unit: one.get("unit").textOr(""),
+      help: one.get("help").textOr(""),
+    }))[0] ?? null;
   return new Map(data.entries(first).filter((pair): pair is [string, Metric] => pair[1] !== null));
 }

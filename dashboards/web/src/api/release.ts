@@ -19,7 +19,8 @@ export function readRelease(json: Json): Release {
   return {
     ...releaseSummary(json),
     match: { canary: match("canary"), baseline: match("baseline") },
-    intervalMs: durationOf(json, "interval") ?? (json.get("policy").isText ? null : durationOf(json.get("policy"), "interval")),
+    intervalMs:
+      durationOf(json, "interval") ?? (json.get("policy").isText ? null : durationOf(json.get("policy"), "interval")),
     outcomes: json.get("outcomes").list(outcome),
   };
 }

@@ -28,7 +28,10 @@ export function fetchReleases(query: ReleasesQuery, signal?: AbortSignal): Promi
 
 export function readReleases(body: Json): ReleasesPage {
   const items = body.isList ? body : body.any("releases", "items");
-  return { releases: items.list(releaseSummary), cursor: body.isList ? null : body.get("cursor").maybe((one) => one.text()) };
+  return {
+    releases: items.list(releaseSummary),
+    cursor: body.isList ? null : body.get("cursor").maybe((one) => one.text()),
+  };
 }
 
 export const STATES = ["pending", "running", "decided", "cancelled", "failed"] as const;
@@ -72,12 +75,20 @@ export function releaseSummary(json: Json): ReleaseSummary {
     decidingCheck: json.get("deciding_check").isText ? null : json.get("deciding_check").maybe(check),
     evidence: json.get("evidence").isList ? json.get("evidence").list(evidencePoint) : [],
     outcome: json.get("outcome").isText ? json.get("outcome").text() : json.get("outcome").get("action").textOr(""),
-    newPatterns: json.get("new_patterns").maybe((counts) =>
-      typeof counts.raw === "number" ? { error: counts.number() } : Object.fromEntries(counts.entries((one) => one.number())),
-    ),
+    newPatterns: json
+      .get("new_patterns")
+      .maybe((counts) =>
+        typeof counts.raw === "number"
+          ? { error: counts.number() }
+          : Object.fromEntries(counts.entries((one) => one.number())),
+      ),
   };
 }
 
 function evidencePoint(json: Json): EvidencePoint {
-  return { phase: json.get("phase").textOr(""), harm: json.get("harm").numberOrNull() ?? 0, go: json.get("go").numberOrNull() ?? 0 };
+  return {
+    phase: json.get("phase").textOr(""),
+    harm: json.get("harm").numberOrNull() ?? 0,
+    go: json.get("go").numberOrNull() ?? 0,
+  };
 }

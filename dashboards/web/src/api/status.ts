@@ -25,8 +25,12 @@ export function readStatus(body: Json): Status {
     jobs: body.get("jobs").list(job),
     agents: body.get("agents").list(agent),
     queries: body.any("queries", "running_queries").list(query),
-    memory: body.get("memory").maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), limit: one.get("limit_bytes").numberOrNull() })),
-    disk: body.get("disk").maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), total: one.get("total_bytes").numberOrNull() })),
+    memory: body
+      .get("memory")
+      .maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), limit: one.get("limit_bytes").numberOrNull() })),
+    disk: body
+      .get("disk")
+      .maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), total: one.get("total_bytes").numberOrNull() })),
   };
 }
 
@@ -37,7 +41,9 @@ function receiver(json: Json): Receiver {
     accepted: json.get("accepted").numberOrNull(),
     refused: json.get("refused").numberOrNull(),
     unit: json.get("unit").textOr(""),
-    refusals: json.get("refusals").list((one) => ({ reason: one.get("reason").textOr(""), count: one.get("count").numberOrNull() ?? 0 })),
+    refusals: json
+      .get("refusals")
+      .list((one) => ({ reason: one.get("reason").textOr(""), count: one.get("count").numberOrNull() ?? 0 })),
     lastAt: json.get("last_at").timeOrNull(),
     durableP99Ms: json.get("durable_p99_ms").numberOrNull(),
   };

@@ -114,7 +114,11 @@ function quantile(json: Json, whole: Effect | null): Quantile {
 }
 
 function values(json: Json): Values {
-  return { baseline: json.get("baseline").numberOrNull(), canary: json.get("canary").numberOrNull(), unit: json.get("unit").textOr("") };
+  return {
+    baseline: json.get("baseline").numberOrNull(),
+    canary: json.get("canary").numberOrNull(),
+    unit: json.get("unit").textOr(""),
+  };
 }
 
 /** What looks and verdicts have in common of a check. `inPhase` names the look's phase where the check does not. */
@@ -133,7 +137,11 @@ export function checkReading(json: Json, inPhase: string): CheckReading {
     level: json.get("level").numberOrNull(),
     pGo: json.get("p_go").numberOrNull(),
     levelGo: json.get("level_go").numberOrNull(),
-    n: { baseline: n.get("baseline").numberOrNull(), canary: n.get("canary").numberOrNull(), effective: n.get("effective").numberOrNull() },
+    n: {
+      baseline: n.get("baseline").numberOrNull(),
+      canary: n.get("canary").numberOrNull(),
+      effective: n.get("effective").numberOrNull(),
+    },
     spent: json.get("spent").numberOrNull(),
   };
 }

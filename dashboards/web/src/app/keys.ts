@@ -14,7 +14,11 @@ function typing(target: EventTarget | null): boolean {
 
 /** Enter on a button or a link is the browser's. */
 function activates(event: KeyboardEvent): boolean {
-  return (event.key === "Enter" || event.key === " ") && event.target instanceof Element && event.target.closest("a,button,summary,[role=slider]") !== null;
+  return (
+    (event.key === "Enter" || event.key === " ") &&
+    event.target instanceof Element &&
+    event.target.closest("a,button,summary,[role=slider]") !== null
+  );
 }
 
 function press(event: KeyboardEvent): void {

@@ -35,7 +35,10 @@ export function go(path: string, mode: "push" | "replace" = "push"): void {
 }
 
 /** Changes parameters of the present address; an empty value removes its parameter, unknown ones stay. */
-export function setParams(changes: Readonly<Record<string, string | readonly string[] | null>>, mode: "push" | "replace" = "push"): void {
+export function setParams(
+  changes: Readonly<Record<string, string | readonly string[] | null>>,
+  mode: "push" | "replace" = "push",
+): void {
   const search = new URLSearchParams(location.search);
   for (const [key, value] of Object.entries(changes)) {
     search.delete(key);
@@ -52,7 +55,15 @@ export function setParams(changes: Readonly<Record<string, string | readonly str
 /** Lets plain links move within the application, and leaves new tabs and other places to the browser. */
 export function followLinks(): void {
   addEventListener("click", (event) => {
-    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (
+      event.defaultPrevented ||
+      event.button !== 0 ||
+      event.metaKey ||
+      event.ctrlKey ||
+      event.shiftKey ||
+      event.altKey
+    )
+      return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     if (!link || link.target !== "" || link.hasAttribute("download") || link.origin !== location.origin) return;
     if (!link.pathname.startsWith(root) || link.getAttribute("href")?.startsWith("#")) return;

@@ -35,7 +35,9 @@ export function Difference({ name, looks, margin, harm, height, labels = true }:
   const x = linear(from, from === last.at ? from + 1 : last.at, 0, WIDTH * (labels ? 0.8 : 0.98));
   const y = linear(low, high, height, 0);
   const scale = effectScale(last.effect, Math.max(Math.abs(low), Math.abs(high)));
-  const band = looks.map((look) => [x(look.at), y(look.effect.high ?? high * 10), y(look.effect.low ?? low * 10)] as const);
+  const band = looks.map(
+    (look) => [x(look.at), y(look.effect.high ?? high * 10), y(look.effect.low ?? low * 10)] as const,
+  );
   const written = effectText(last.effect, margin, harm);
   const grid = ticks(low, high, 4).filter((tick) => lines.every((line) => Math.abs(y(line) - y(tick)) > 11));
   const end = x(last.at);
@@ -45,10 +47,19 @@ export function Difference({ name, looks, margin, harm, height, labels = true }:
       left={84}
       label={t.release.one.differenceLabel(name, looks.length)}
       yLabels={[
-        ...grid.map((tick) => ({ at: y(tick), text: tick === 0 ? "0" : `${signed(tick * scale.factor, decimals(grid, scale.factor))}\u00a0${scale.unit}` })),
-        ...lines.map((line) => ({ at: y(line), text: t.release.margin(`${signed(line * scale.factor, decimals([line], scale.factor))}\u00a0${scale.unit}`), strong: true })),
+        ...grid.map((tick) => ({
+          at: y(tick),
+          text: tick === 0 ? "0" : `${signed(tick * scale.factor, decimals(grid, scale.factor))}\u00a0${scale.unit}`,
+        })),
+        ...lines.map((line) => ({
+          at: y(line),
+          text: t.release.margin(`${signed(line * scale.factor, decimals([line], scale.factor))}\u00a0${scale.unit}`),
+          strong: true,
+        })),
       ]}
-      xLabels={timeLabels(timeTicks(from, last.at, 3), x, (at) => clock(at, zone.value, last.at - from < 180_000 ? "second" : "minute"))}
+      xLabels={timeLabels(timeTicks(from, last.at, 3), x, (at) =>
+        clock(at, zone.value, last.at - from < 180_000 ? "second" : "minute"),
+      )}
       body={
         <>
           {grid.map((tick) => (
@@ -59,7 +70,12 @@ export function Difference({ name, looks, margin, harm, height, labels = true }:
           {lines.map((line) => (
             <path key={line} class="g-margin" d={`M0 ${y(line)}H${end + 16}`} />
           ))}
-          <path class="l-ink" d={linePath(looks.map((look) => [x(look.at), look.effect.estimate === null ? null : y(look.effect.estimate)]))} />
+          <path
+            class="l-ink"
+            d={linePath(
+              looks.map((look) => [x(look.at), look.effect.estimate === null ? null : y(look.effect.estimate)]),
+            )}
+          />
           <path
             class={`w-${last.decision === "no_go" ? "no-go" : last.decision}`}
             stroke-width="2.5"
@@ -100,7 +116,14 @@ function trimmed(looks: readonly DifferenceLook[]): (number | null)[] {
 
 function decimals(values: readonly number[], factor: number): number {
   for (let digits = 0; digits < 6; digits += 1) {
-    if (values.every((value) => Math.abs(Number(fixed(Math.abs(value * factor), digits).replace(/,/g, "")) - Math.abs(value * factor)) < 1e-6 * Math.max(1, Math.abs(value * factor)))) return digits;
+    if (
+      values.every(
+        (value) =>
+          Math.abs(Number(fixed(Math.abs(value * factor), digits).replace(/,/g, "")) - Math.abs(value * factor)) <
+          1e-6 * Math.max(1, Math.abs(value * factor)),
+      )
+    )
+      return digits;
   }
   return 6;
 }
@@ -117,18 +140,38 @@ function spread(labels: readonly { y: number; text: string }[]): { y: number; te
   });
 }
 
-function rangeOf(look: DifferenceLook, margin: number | null, harm: Harm, fromTo: (low: string, high: string) => string): { estimate: string; range: string } {
+function rangeOf(
+  look: DifferenceLook,
+  margin: number | null,
+  harm: Harm,
+  fromTo: (low: string, high: string) => string,
+): { estimate: string; range: string } {
   const written = effectText(look.effect, margin, harm);
   return { estimate: written.estimate, range: fromTo(written.low, written.high) };
 }
 
-function sayLook(look: DifferenceLook | undefined, margin: number | null, harm: Harm, fromTo: (low: string, high: string) => string): string {
+function sayLook(
+  look: DifferenceLook | undefined,
+  margin: number | null,
+  harm: Harm,
+  fromTo: (low: string, high: string) => string,
+): string {
   if (!look) return "";
   const { estimate, range } = rangeOf(look, margin, harm, fromTo);
   return `${clock(look.at, zone.value, "second")}: ${estimate}, ${range}`;
 }
 
-function LookTip({ look, margin, harm, fromTo }: { look: DifferenceLook | undefined; margin: number | null; harm: Harm; fromTo: (low: string, high: string) => string }) {
+function LookTip({
+  look,
+  margin,
+  harm,
+  fromTo,
+}: {
+  look: DifferenceLook | undefined;
+  margin: number | null;
+  harm: Harm;
+  fromTo: (low: string, high: string) => string;
+}) {
   if (!look) return null;
   const { estimate, range } = rangeOf(look, margin, harm, fromTo);
   return (

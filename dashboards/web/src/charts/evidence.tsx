@@ -32,20 +32,34 @@ export function Evidence({ name, looks, allowed, height }: Props) {
   const levels = looks.filter((look) => look.level !== null);
   const levelsGo = looks.filter((look) => look.levelGo !== null);
   const crossed = crossing(looks);
+  // Inside the tinted area where it is wide enough for the words, beside it otherwise.
+  const side =
+    x(last.number) > WIDTH * 0.5
+      ? ({ x: x(last.number) / 10, dx: -6, anchor: "end" } as const)
+      : ({ x: x(last.number) / 10, dx: 8, anchor: "start" } as const);
   return (
     <Plot
       height={height}
       left={48}
       label={one.evidenceLabel(name)}
-      yLabels={axis.ticks.map((tick) => ({ at: y(tick), text: tick === 0 ? "1" : Math.abs(tick) <= 2 ? String(10 ** -Math.abs(tick)) : power(-Math.abs(tick)) }))}
+      yLabels={axis.ticks.map((tick) => ({
+        at: y(tick),
+        text: tick === 0 ? "1" : Math.abs(tick) <= 2 ? String(10 ** -Math.abs(tick)) : power(-Math.abs(tick)),
+      }))}
       xLabels={lookLabels(until, x, one.look)}
       body={
         <>
           {axis.ticks.map((tick) => (
             <path key={tick} class="g-line" d={`M0 ${round(y(tick))}H${WIDTH}`} />
           ))}
-          <path class="a-no-go" d={bandPath(levels.map((look) => [x(look.number), 0, harmAt(look.level) ?? 0] as const))} />
-          <path class="a-go" d={bandPath(levelsGo.map((look) => [x(look.number), goAt(look.levelGo) ?? height, height] as const))} />
+          <path
+            class="a-no-go"
+            d={bandPath(levels.map((look) => [x(look.number), 0, harmAt(look.level) ?? 0] as const))}
+          />
+          <path
+            class="a-go"
+            d={bandPath(levelsGo.map((look) => [x(look.number), goAt(look.levelGo) ?? height, height] as const))}
+          />
           <path class="g-zero" d={`M0 ${round(y(0))}H${WIDTH}`} />
           <path class="l-bound-no-go" d={linePath(levels.map((look) => [x(look.number), harmAt(look.level)]))} />
           <path class="l-bound-go" d={linePath(levelsGo.map((look) => [x(look.number), goAt(look.levelGo)]))} />
@@ -57,12 +71,12 @@ export function Evidence({ name, looks, allowed, height }: Props) {
       over={
         <>
           {levels.length > 0 && (
-            <text class="lab no-go" x="100%" y="0" dx="-6" dy="15" text-anchor="end">
+            <text class="lab no-go" x={`${side.x}%`} y="0" dx={side.dx} dy="15" text-anchor={side.anchor}>
               {one.noGoFrom}
             </text>
           )}
           {levelsGo.length > 0 && (
-            <text class="lab go" x="100%" y={height} dx="-6" dy="-7" text-anchor="end">
+            <text class="lab go" x={`${side.x}%`} y={height} dx={side.dx} dy="-7" text-anchor={side.anchor}>
               {one.goFrom}
             </text>
           )}
@@ -74,9 +88,19 @@ export function Evidence({ name, looks, allowed, height }: Props) {
               {one.belowDown}
             </text>
           )}
-          {crossed && <Crossed look={crossed} x={x(crossed.number) / 10} y={(crossed.decision === "go" ? goAt(crossed.pGo) : harmAt(crossed.pHarm)) ?? y(0)} />}
-          {!crossed && last.pHarm !== null && <circle class="pt-now" cx={`${x(last.number) / 10}%`} cy={harmAt(last.pHarm) ?? 0} r="3" />}
-          {!crossed && last.pGo !== null && <circle class="pt-now" cx={`${x(last.number) / 10}%`} cy={goAt(last.pGo) ?? 0} r="3" />}
+          {crossed && (
+            <Crossed
+              look={crossed}
+              x={x(crossed.number) / 10}
+              y={(crossed.decision === "go" ? goAt(crossed.pGo) : harmAt(crossed.pHarm)) ?? y(0)}
+            />
+          )}
+          {!crossed && last.pHarm !== null && (
+            <circle class="pt-now" cx={`${x(last.number) / 10}%`} cy={harmAt(last.pHarm) ?? 0} r="3" />
+          )}
+          {!crossed && last.pGo !== null && (
+            <circle class="pt-now" cx={`${x(last.number) / 10}%`} cy={goAt(last.pGo) ?? 0} r="3" />
+          )}
         </>
       }
       scrub={{
@@ -98,7 +122,11 @@ function axisEnd(last: number, allowed: number | null): number {
 function lookLabels(until: number, x: (look: number) => number, word: string): AxisLabel[] {
   return ticks(0, until, 4)
     .filter((tick) => Number.isInteger(tick))
-    .map((tick, index) => ({ at: x(tick), text: index === 0 ? `${word} ${tick}` : String(tick), anchor: index === 0 ? "start" : x(tick) > WIDTH - 20 ? "end" : "middle" }));
+    .map((tick, index) => ({
+      at: x(tick),
+      text: index === 0 ? `${word} ${tick}` : String(tick),
+      anchor: index === 0 ? "start" : x(tick) > WIDTH - 20 ? "end" : "middle",
+    }));
 }
 
 function Crossed({ look, x, y }: { look: EvidenceLook; x: number; y: number }) {
@@ -108,7 +136,14 @@ function Crossed({ look, x, y }: { look: EvidenceLook; x: number; y: number }) {
   return (
     <>
       <Mark kind={look.decision} x={`${x}%`} y={y} />
-      <text class="lab strong" x={`${x}%`} y={y} dx={left ? -9 : 9} dy={look.decision === "go" ? 15 : 4} text-anchor={left ? "end" : "start"}>
+      <text
+        class="lab strong"
+        x={`${x}%`}
+        y={y}
+        dx={left ? -9 : 9}
+        dy={look.decision === "go" ? 15 : 4}
+        text-anchor={left ? "end" : "start"}
+      >
         {text}
       </text>
     </>
@@ -164,7 +199,15 @@ export function compare(p: number | null, level: number | null): string {
 }
 
 /** The small drawing of a row: each side against its boundary, grey until it crosses. */
-export function EvidenceRow({ points, end, label }: { points: readonly EvidencePoint[]; end: "go" | "no_go" | "inconclusive" | "open"; label: string }) {
+export function EvidenceRow({
+  points,
+  end,
+  label,
+}: {
+  points: readonly EvidencePoint[];
+  end: "go" | "no_go" | "inconclusive" | "open";
+  label: string;
+}) {
   const last = points.at(-1);
   if (!last) return null;
   const step = WIDTH / Math.max(1, points.length - 1);
@@ -179,10 +222,17 @@ export function EvidenceRow({ points, end, label }: { points: readonly EvidenceP
         {phases.map(({ from, items }, index) => {
           const closes = items.at(-1);
           const area = (height: (point: EvidencePoint) => number) =>
-            bandPath(items.map((point, at) => [(from + at) * step, Math.min(13, height(point)), Math.max(13, height(point))] as const));
+            bandPath(
+              items.map(
+                (point, at) => [(from + at) * step, Math.min(13, height(point)), Math.max(13, height(point))] as const,
+              ),
+            );
           return (
             <g key={from}>
-              <path class={`a-harm${(closes?.harm ?? 0) >= 1 ? " hit" : ""}`} d={area((point) => 13 - point.harm * 11.5)} />
+              <path
+                class={`a-harm${(closes?.harm ?? 0) >= 1 ? " hit" : ""}`}
+                d={area((point) => 13 - point.harm * 11.5)}
+              />
               <path class={`a-safe${(closes?.go ?? 0) >= 1 ? " hit" : ""}`} d={area((point) => 13 + point.go * 11.5)} />
               {index > 0 && <path class="g-mark" d={`M${round(from * step)} 1V25`} />}
             </g>
@@ -190,7 +240,13 @@ export function EvidenceRow({ points, end, label }: { points: readonly EvidenceP
         })}
         <path class="g-zero" d={`M0 13H${WIDTH}`} />
       </svg>
-      <svg aria-hidden="true">{end === "open" ? <circle class="pt-now" cx={`${x}%`} cy="13" r="2.5" /> : <Mark kind={end} x={`${x}%`} y={y} r={3.5} />}</svg>
+      <svg aria-hidden="true">
+        {end === "open" ? (
+          <circle class="pt-now" cx={`${x}%`} cy="13" r="2.5" />
+        ) : (
+          <Mark kind={end} x={`${x}%`} y={y} r={3.5} />
+        )}
+      </svg>
     </div>
   );
 }

@@ -84,7 +84,15 @@ export function Histogram({ stacks, stepMs, start, end, marks, onZoom }: Props) 
           </>
         }
         over={marks.map((mark) => (
-          <text key={mark.at} class={`lab${mark.refused ? " no-go" : ""}`} x={`${x(mark.at) / 10}%`} y="0" dx={x(mark.at) > 800 ? 0 : 2} dy="-5" text-anchor={x(mark.at) > 800 ? "end" : "start"}>
+          <text
+            key={mark.at}
+            class={`lab${mark.refused ? " no-go" : ""}`}
+            x={`${x(mark.at) / 10}%`}
+            y="0"
+            dx={x(mark.at) > 800 ? 0 : 2}
+            dy="-5"
+            text-anchor={x(mark.at) > 800 ? "end" : "start"}
+          >
             {mark.text}
           </text>
         ))}

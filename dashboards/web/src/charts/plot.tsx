@@ -56,7 +56,14 @@ export function Plot({ height, left = 44, right = 0, top = 0, label, yLabels, xL
           </text>
         ))}
         {xLabels.map(({ at: tick, text, anchor = "middle", optional }) => (
-          <text key={`x${tick}`} x={`${tick / 10}%`} y="100%" dy="14" text-anchor={anchor} class={optional ? "opt" : undefined}>
+          <text
+            key={`x${tick}`}
+            x={`${tick / 10}%`}
+            y="100%"
+            dy="14"
+            text-anchor={anchor}
+            class={optional ? "opt" : undefined}
+          >
             {text}
           </text>
         ))}
@@ -69,7 +76,15 @@ export function Plot({ height, left = 44, right = 0, top = 0, label, yLabels, xL
 }
 
 /** A slider over the plot: arrows move it, its text is what the tip shows. */
-function Cursor({ scrub, index, onMove }: { scrub: Scrub; index: number | null; onMove: (index: number | null) => void }) {
+function Cursor({
+  scrub,
+  index,
+  onMove,
+}: {
+  scrub: Scrub;
+  index: number | null;
+  onMove: (index: number | null) => void;
+}) {
   const last = scrub.xs.length - 1;
   const move = (event: PointerEvent) => {
     if (!(event.currentTarget instanceof Element)) return;
@@ -110,7 +125,10 @@ function Cursor({ scrub, index, onMove }: { scrub: Scrub; index: number | null; 
 
 function Tip({ x, children }: { x: number; children: ComponentChildren }) {
   return (
-    <div class={`tip at${x > WIDTH * 0.6 ? " left" : ""}`} style={{ insetInlineStart: `${x / 10}%`, insetBlockStart: "8px" }}>
+    <div
+      class={`tip at${x > WIDTH * 0.6 ? " left" : ""}`}
+      style={{ insetInlineStart: `${x / 10}%`, insetBlockStart: "8px" }}
+    >
       {children}
     </div>
   );
@@ -129,7 +147,17 @@ export function nearest(xs: readonly number[], x: number): number {
 }
 
 /** The mark of a decision in a chart: disc, square, hollow diamond. */
-export function Mark({ kind, x, y, r = 4.5 }: { kind: "go" | "no_go" | "inconclusive"; x: string; y: number | string; r?: number }) {
+export function Mark({
+  kind,
+  x,
+  y,
+  r = 4.5,
+}: {
+  kind: "go" | "no_go" | "inconclusive";
+  x: string;
+  y: number | string;
+  r?: number;
+}) {
   switch (kind) {
     case "go":
       return <circle class="pt-go" cx={x} cy={y} r={r} />;
@@ -145,7 +173,11 @@ export function Mark({ kind, x, y, r = 4.5 }: { kind: "go" | "no_go" | "inconclu
 }
 
 /** Labels of a time axis; the outer ones lean inward, every second one may go on a narrow screen. */
-export function timeLabels(ticks: readonly number[], x: (t: number) => number, write: (t: number) => string): AxisLabel[] {
+export function timeLabels(
+  ticks: readonly number[],
+  x: (t: number) => number,
+  write: (t: number) => string,
+): AxisLabel[] {
   return ticks.map((t, index) => {
     const at = x(t);
     const anchor = at < 25 ? "start" : at > WIDTH - 25 ? "end" : "middle";

@@ -16,7 +16,15 @@ export function Spark({ values }: { values: readonly number[] }) {
 }
 
 /** Counts by interval, canary above the line and baseline below, each against its own largest. */
-export function MirrorBars({ canary, baseline, label }: { canary: readonly number[]; baseline: readonly number[]; label: string }) {
+export function MirrorBars({
+  canary,
+  baseline,
+  label,
+}: {
+  canary: readonly number[];
+  baseline: readonly number[];
+  label: string;
+}) {
   const n = Math.max(canary.length, baseline.length);
   if (n === 0) return null;
   const [up, down] = [fold(canary, n), fold(baseline, n)];
@@ -24,7 +32,11 @@ export function MirrorBars({ canary, baseline, label }: { canary: readonly numbe
   const bar = (values: readonly number[], sign: 1 | -1) => {
     const top = Math.max(...values, 1);
     return values
-      .map((value, index) => (value <= 0 ? "" : `M${round(index * width)} ${sign === -1 ? 12 : 13}h${round(width * 0.72)}v${round(sign * Math.max(1.5, (value / top) * 11))}h${round(-width * 0.72)}z`))
+      .map((value, index) =>
+        value <= 0
+          ? ""
+          : `M${round(index * width)} ${sign === -1 ? 12 : 13}h${round(width * 0.72)}v${round(sign * Math.max(1.5, (value / top) * 11))}h${round(-width * 0.72)}z`,
+      )
       .join("");
   };
   return (
@@ -42,7 +54,7 @@ const BARS_MAX = 40;
 function fold(values: readonly number[], n: number): number[] {
   const each = Math.ceil(n / BARS_MAX);
   const folded: number[] = new Array(Math.ceil(n / each)).fill(0);
-  for (const [index, value] of values.entries()) folded[Math.floor(index / each)] = (folded[Math.floor(index / each)] ?? 0) + value;
+  for (const [index, value] of values.entries())
+    folded[Math.floor(index / each)] = (folded[Math.floor(index / each)] ?? 0) + value;
   return folded;
 }
-

@@ -5,8 +5,8 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { themeTurns, zone } from "../app/locale.ts";
 import { clock, digitsFor, fixed, scaleFor, stamp } from "../model/format.ts";
-import type { Tone } from "../model/series.ts";
 import { ticks } from "../model/scale.ts";
+import type { Tone } from "../model/series.ts";
 import type { TimeMark } from "./histogram.tsx";
 
 export interface ChartSeries {
@@ -56,7 +56,8 @@ export function TimeChart(props: Props) {
 
   useEffect(() => {
     for (const [index, one] of series.entries()) {
-      if (chart.current && chart.current.series[index + 1]?.show !== one.shown) chart.current.setSeries(index + 1, { show: one.shown });
+      if (chart.current && chart.current.series[index + 1]?.show !== one.shown)
+        chart.current.setSeries(index + 1, { show: one.shown });
     }
   }, [series]);
 
@@ -66,7 +67,10 @@ export function TimeChart(props: Props) {
     const plot = chart.current;
     if (!plot) return;
     const t = index === null ? null : times[index];
-    plot.setCursor({ left: t === undefined || t === null ? -10 : plot.valToPos(t / 1000, "x"), top: index === null ? -10 : 10 });
+    plot.setCursor({
+      left: t === undefined || t === null ? -10 : plot.valToPos(t / 1000, "x"),
+      top: index === null ? -10 : 10,
+    });
     props.onCursor(index);
   };
   const key = (event: KeyboardEvent) => {
@@ -133,7 +137,10 @@ function build(node: HTMLDivElement, chart: Built, latest: { current: Props }): 
         gap: 6,
         size: 28,
         space: 84,
-        values: (self, splits) => splits.map((t) => axisTime(t * 1000, chart.zone, ((self.scales.x?.max ?? 0) - (self.scales.x?.min ?? 0)) * 1000)),
+        values: (self, splits) =>
+          splits.map((t) =>
+            axisTime(t * 1000, chart.zone, ((self.scales.x?.max ?? 0) - (self.scales.x?.min ?? 0)) * 1000),
+          ),
       },
       {
         stroke: colour("--ink-3"),
@@ -142,27 +149,38 @@ function build(node: HTMLDivElement, chart: Built, latest: { current: Props }): 
         ticks: { show: false },
         size: 64,
         gap: 8,
-        splits: (self) => ticks(self.scales.y?.min ?? 0, self.scales.y?.max ?? 1, Math.max(2, Math.floor(chart.height / 60))),
+        splits: (self) =>
+          ticks(self.scales.y?.min ?? 0, self.scales.y?.max ?? 1, Math.max(2, Math.floor(chart.height / 60))),
         values: (_self, splits) => axisValues(splits, unit),
       },
     ],
     series: [
       {},
-      ...chart.series.map((one): uPlot.Series => ({
-        label: one.name,
-        stroke: colour(one.tone === "rest" ? "--line-control" : one.tone.startsWith("s") ? `--series-${one.tone.slice(1)}` : `--${one.tone}`),
-        width: one.tone === "canary" ? 1.75 : one.tone === "rest" ? 1 : 1.5,
-        show: one.shown,
-        spanGaps: false,
-        points: { show: false },
-      })),
+      ...chart.series.map(
+        (one): uPlot.Series => ({
+          label: one.name,
+          stroke: colour(
+            one.tone === "rest"
+              ? "--line-control"
+              : one.tone.startsWith("s")
+                ? `--series-${one.tone.slice(1)}`
+                : `--${one.tone}`,
+          ),
+          width: one.tone === "canary" ? 1.75 : one.tone === "rest" ? 1 : 1.5,
+          show: one.shown,
+          spanGaps: false,
+          points: { show: false },
+        }),
+      ),
     ],
     hooks: {
       setCursor: [(self) => latest.current.onCursor(self.cursor.idx ?? null)],
       setSelect: [
         (self) => {
           if (self.select.width < 6) return;
-          const [start, end] = [self.select.left, self.select.left + self.select.width].map((left) => self.posToVal(left, "x") * 1000);
+          const [start, end] = [self.select.left, self.select.left + self.select.width].map(
+            (left) => self.posToVal(left, "x") * 1000,
+          );
           self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
           if (start !== undefined && end !== undefined) latest.current.onZoom(start, end);
         },
@@ -211,7 +229,9 @@ function axisValues(splits: readonly number[], unit: string): string[] {
   const [factor, letter] = scale.unit === "" || scale.unit.startsWith("/") ? prefix(size) : [1, ""];
   const digits = Math.min(6, digitsFor(step / factor, 1));
   return splits.map((value, index) => {
-    const text = fixed((value * scale.factor) / factor, digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+    const text = fixed((value * scale.factor) / factor, digits)
+      .replace(/(\.\d*?)0+$/, "$1")
+      .replace(/\.$/, "");
     const tail = letter + (index === splits.length - 1 && scale.unit ? `\u00a0${scale.unit}` : "");
     return value === 0 ? "0" : text + tail;
   });

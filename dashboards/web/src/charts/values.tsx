@@ -53,7 +53,8 @@ export function ValuesChart({ name, unit, canary, baseline, start, phases, decid
       label={t.release.one.valuesLabel(name)}
       yLabels={grid.map((tick, index) => ({
         at: y(tick),
-        text: fixed(tick * scale.factor, digits) + (index === grid.length - 1 && scale.unit ? `\u00a0${scale.unit}` : ""),
+        text:
+          fixed(tick * scale.factor, digits) + (index === grid.length - 1 && scale.unit ? `\u00a0${scale.unit}` : ""),
       }))}
       xLabels={timeLabels(timeTicks(from, to, 7), x, (at) => clock(at, zone.value, detail))}
       body={
@@ -61,16 +62,28 @@ export function ValuesChart({ name, unit, canary, baseline, start, phases, decid
           {grid.map((tick) => (
             <path key={tick} class="g-line" d={`M0 ${round(y(tick))}H${WIDTH}`} />
           ))}
-          {start !== null && start > from && <path class="a-pre" d={`M0 0H${round(x(Math.min(start, to)))}V${height}H0Z`} />}
+          {start !== null && start > from && (
+            <path class="a-pre" d={`M0 0H${round(x(Math.min(start, to)))}V${height}H0Z`} />
+          )}
           {marks.map((phase) => (
             <path key={phase.name} class="g-mark" d={`M${round(x(phase.startedAt ?? 0))} ${height}V0`} />
           ))}
-          {decidedAt !== null && decidedAt >= from && decidedAt <= to && <path class="g-cursor" d={`M${round(x(decidedAt))} ${height}V0`} />}
+          {decidedAt !== null && decidedAt >= from && decidedAt <= to && (
+            <path class="g-cursor" d={`M${round(x(decidedAt))} ${height}V0`} />
+          )}
           {SIDES.map((side) => (
-            <path key={side} class={`a-${side}`} d={bandPath(lines[side].band.map(([at, a, b]) => [x(at), y(b), y(a)] as const))} />
+            <path
+              key={side}
+              class={`a-${side}`}
+              d={bandPath(lines[side].band.map(([at, a, b]) => [x(at), y(b), y(a)] as const))}
+            />
           ))}
           {SIDES.map((side) => (
-            <path key={side} class={`l-${side}`} d={linePath(lines[side].line.map(([at, value]) => [x(at), value === null ? null : y(value)]))} />
+            <path
+              key={side}
+              class={`l-${side}`}
+              d={linePath(lines[side].line.map(([at, value]) => [x(at), value === null ? null : y(value)]))}
+            />
           ))}
         </>
       }
@@ -92,7 +105,8 @@ export function ValuesChart({ name, unit, canary, baseline, start, phases, decid
       scrub={{
         xs: times.map(x),
         name: t.release.one.valuesLabel(name),
-        say: (index) => `${clock(times[index] ?? 0, zone.value, "second")}: ${SIDES.map((side) => `${t.side[side]} ${measured(valueNear(lines[side].line, times[index] ?? 0), unit)}`).join(", ")}`,
+        say: (index) =>
+          `${clock(times[index] ?? 0, zone.value, "second")}: ${SIDES.map((side) => `${t.side[side]} ${measured(valueNear(lines[side].line, times[index] ?? 0), unit)}`).join(", ")}`,
         tip: (index) => (
           <table>
             <tbody>
@@ -121,9 +135,20 @@ export function ValuesChart({ name, unit, canary, baseline, start, phases, decid
 }
 
 /** Names the lines at their ends, and moves the names apart where the lines meet. */
-function EndLabels({ canary, baseline, x, y }: { canary: Point | null; baseline: Point | null; x: (t: number) => number; y: (value: number) => number }) {
+function EndLabels({
+  canary,
+  baseline,
+  x,
+  y,
+}: {
+  canary: Point | null;
+  baseline: Point | null;
+  x: (t: number) => number;
+  y: (value: number) => number;
+}) {
   const t = texts();
-  const place = (point: Point | null) => (point === null || point[1] === null ? null : { x: x(point[0]), y: y(point[1]) });
+  const place = (point: Point | null) =>
+    point === null || point[1] === null ? null : { x: x(point[0]), y: y(point[1]) };
   const [c, b] = [place(canary), place(baseline)];
   const close = c !== null && b !== null && Math.abs(c.y - b.y) < 14 && Math.abs(c.x - b.x) < 80;
   const middle = close ? (c.y + b.y) / 2 : 0;
@@ -150,6 +175,12 @@ function lastOf(points: readonly Point[]): Point | null {
 
 function valueNear(points: readonly Point[], t: number): number | null {
   if (points.length === 0) return null;
-  const found = points[nearest(points.map(([at]) => at), t)];
+  const found =
+    points[
+      nearest(
+        points.map(([at]) => at),
+        t,
+      )
+    ];
   return found && found[0] === t ? found[1] : null;
 }

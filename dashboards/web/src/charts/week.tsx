@@ -15,7 +15,17 @@ export interface Decided {
 
 const DAY = 86_400_000;
 
-export function Week({ decided, start, end, now }: { decided: readonly Decided[]; start: number; end: number; now: number }) {
+export function Week({
+  decided,
+  start,
+  end,
+  now,
+}: {
+  decided: readonly Decided[];
+  start: number;
+  end: number;
+  now: number;
+}) {
   const t = texts();
   const height = 92;
   const top = Math.max(60_000, ...decided.map((one) => one.tookMs)) * 1.12;
@@ -29,10 +39,18 @@ export function Week({ decided, start, end, now }: { decided: readonly Decided[]
   for (let day = startOfDay(start, zone.value); day < end; day += DAY) days.push(day);
   const hours = end - start <= 2 * DAY;
   const labels = hours
-    ? [start, (start + end) / 2].map((at) => ({ at: x(at), text: clock(at, zone.value), anchor: at === start ? ("start" as const) : ("middle" as const) }))
+    ? [start, (start + end) / 2].map((at) => ({
+        at: x(at),
+        text: clock(at, zone.value),
+        anchor: at === start ? ("start" as const) : ("middle" as const),
+      }))
     : days
         .filter((day) => day + DAY / 2 > start && day + DAY / 2 < end)
-        .map((day, index) => ({ at: x(day + DAY / 2), text: weekday(day, zone.value, language.value), optional: index % 2 === 1 }));
+        .map((day, index) => ({
+          at: x(day + DAY / 2),
+          text: weekday(day, zone.value, language.value),
+          optional: index % 2 === 1,
+        }));
   return (
     <Plot
       height={height}
@@ -59,7 +77,14 @@ export function Week({ decided, start, end, now }: { decided: readonly Decided[]
           ))}
           {now <= end && (
             <>
-              <text class="lab" x={`${x(now) / 10}%`} y="0" dx={x(now) > 950 ? -5 : 5} dy="10" text-anchor={x(now) > 950 ? "end" : "start"}>
+              <text
+                class="lab"
+                x={`${x(now) / 10}%`}
+                y="0"
+                dx={x(now) > 950 ? -5 : 5}
+                dy="10"
+                text-anchor={x(now) > 950 ? "end" : "start"}
+              >
                 {t.releases.now}
               </text>
               <line class="g-cursor" x1={`${x(now) / 10}%`} x2={`${x(now) / 10}%`} y1="0" y2="100%" />

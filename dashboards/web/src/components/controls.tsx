@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { texts } from "../app/locale.ts";
+import { count } from "../model/format.ts";
 import { Icon } from "./icon.tsx";
 
 export interface Choice<T extends string> {
@@ -12,13 +13,30 @@ export interface Choice<T extends string> {
 }
 
 /** One of few, as buttons side by side. */
-export function Segments<T extends string>({ label, choices, value, onChange, small = true }: { label: string; choices: readonly Choice<T>[]; value: T; onChange: (value: T) => void; small?: boolean }) {
+export function Segments<T extends string>({
+  label,
+  choices,
+  value,
+  onChange,
+  small = true,
+}: {
+  label: string;
+  choices: readonly Choice<T>[];
+  value: T;
+  onChange: (value: T) => void;
+  small?: boolean;
+}) {
   return (
     <fieldset class={`seg${small ? " small" : ""}`} aria-label={label}>
       {choices.map((choice) => (
-        <button key={choice.value} type="button" aria-pressed={choice.value === value} onClick={() => onChange(choice.value)}>
+        <button
+          key={choice.value}
+          type="button"
+          aria-pressed={choice.value === value}
+          onClick={() => onChange(choice.value)}
+        >
           {choice.text}
-          {choice.count !== undefined && <span class="c">{choice.count}</span>}
+          {choice.count !== undefined && <span class="c">{count(choice.count)}</span>}
         </button>
       ))}
     </fieldset>
@@ -26,7 +44,21 @@ export function Segments<T extends string>({ label, choices, value, onChange, sm
 }
 
 /** Views of one part. Arrow keys move between them. */
-export function Tabs<T extends string>({ label, choices, value, onChange, panel, style = "seg" }: { label: string; choices: readonly Choice<T>[]; value: T; onChange: (value: T) => void; panel: string; style?: "seg" | "line" }) {
+export function Tabs<T extends string>({
+  label,
+  choices,
+  value,
+  onChange,
+  panel,
+  style = "seg",
+}: {
+  label: string;
+  choices: readonly Choice<T>[];
+  value: T;
+  onChange: (value: T) => void;
+  panel: string;
+  style?: "seg" | "line";
+}) {
   const list = useRef<HTMLDivElement>(null);
   const key = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -41,9 +73,18 @@ export function Tabs<T extends string>({ label, choices, value, onChange, panel,
   return (
     <div class={style === "seg" ? "seg small" : "tabs"} role="tablist" aria-label={label} ref={list} onKeyDown={key}>
       {choices.map((choice) => (
-        <button key={choice.value} type="button" role="tab" data-tab={choice.value} aria-selected={choice.value === value} aria-controls={panel} tabIndex={choice.value === value ? 0 : -1} onClick={() => onChange(choice.value)}>
+        <button
+          key={choice.value}
+          type="button"
+          role="tab"
+          data-tab={choice.value}
+          aria-selected={choice.value === value}
+          aria-controls={panel}
+          tabIndex={choice.value === value ? 0 : -1}
+          onClick={() => onChange(choice.value)}
+        >
           {choice.text}
-          {choice.count !== undefined && <span class="c"> {choice.count}</span>}
+          {choice.count !== undefined && <span class="c"> {count(choice.count)}</span>}
         </button>
       ))}
     </div>
@@ -51,7 +92,21 @@ export function Tabs<T extends string>({ label, choices, value, onChange, panel,
 }
 
 /** A box to type a filter into. `/` brings the caret here where `main` is set. */
-export function Find({ label, placeholder, value, onInput, wide = true, main = false }: { label: string; placeholder?: string; value: string; onInput: (value: string) => void; wide?: boolean; main?: boolean }) {
+export function Find({
+  label,
+  placeholder,
+  value,
+  onInput,
+  wide = true,
+  main = false,
+}: {
+  label: string;
+  placeholder?: string;
+  value: string;
+  onInput: (value: string) => void;
+  wide?: boolean;
+  main?: boolean;
+}) {
   return (
     <label class={`find${wide ? " wide" : ""}`}>
       <Icon name="search" small />
@@ -74,7 +129,17 @@ export function Find({ label, placeholder, value, onInput, wide = true, main = f
 }
 
 /** A choice from many, in the browser's own list. */
-export function Pick({ label, value, options, onChange }: { label: string; value: string; options: readonly (readonly [value: string, text: string])[]; onChange: (value: string) => void }) {
+export function Pick({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  options: readonly (readonly [value: string, text: string])[];
+  onChange: (value: string) => void;
+}) {
   return (
     <label class="pick">
       <span class="sr">{label}</span>
@@ -90,7 +155,17 @@ export function Pick({ label, value, options, onChange }: { label: string; value
 }
 
 /** A dialog of the browser's own kind: focus stays inside, Escape closes. */
-export function Dialog({ title, onClose, children, wide = false }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
+export function Dialog({
+  title,
+  onClose,
+  children,
+  wide = false,
+}: {
+  title: string;
+  onClose: () => void;
+  children: ComponentChildren;
+  wide?: boolean;
+}) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
   useEffect(() => {
@@ -105,7 +180,19 @@ export function Dialog({ title, onClose, children, wide = false }: { title: stri
 }
 
 /** Says for a moment that something was copied. */
-export function CopyButton({ text, label, children, small = false, icon = false }: { text: () => string; label: string; children?: ComponentChildren; small?: boolean; icon?: boolean }) {
+export function CopyButton({
+  text,
+  label,
+  children,
+  small = false,
+  icon = false,
+}: {
+  text: () => string;
+  label: string;
+  children?: ComponentChildren;
+  small?: boolean;
+  icon?: boolean;
+}) {
   const [done, setDone] = useState(false);
   const t = texts();
   const copy = async () => {
@@ -114,10 +201,19 @@ export function CopyButton({ text, label, children, small = false, icon = false 
     setTimeout(() => setDone(false), 1600);
   };
   return (
-    <button class={`btn${small ? " small" : ""}${icon ? " icon" : ""}`} type="button" aria-label={icon ? label : undefined} onClick={() => void copy()}>
+    <button
+      class={`btn${small ? " small" : ""}${icon ? " icon" : ""}`}
+      type="button"
+      aria-label={icon ? label : undefined}
+      onClick={() => void copy()}
+    >
       <Icon name={done ? "ok" : "copy"} small={small || !icon} />
       {!icon && (done ? t.copied : children)}
-      {icon && <span class="sr" role="status">{done ? t.copied : ""}</span>}
+      {icon && (
+        <span class="sr" role="status">
+          {done ? t.copied : ""}
+        </span>
+      )}
     </button>
   );
 }

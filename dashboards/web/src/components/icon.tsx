@@ -61,7 +61,13 @@ const SHAPES = {
   ),
   inconclusive: (
     <>
-      <path d="M8 1.2 14.8 8 8 14.8 1.2 8z" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round" />
+      <path
+        d="M8 1.2 14.8 8 8 14.8 1.2 8z"
+        fill="none"
+        stroke="currentColor"
+        stroke-width="1.6"
+        stroke-linejoin="round"
+      />
       <path d="M2 8h12L8 14z" fill="currentColor" />
     </>
   ),

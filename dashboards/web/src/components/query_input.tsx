@@ -1,7 +1,7 @@
 // A query line: coloured as it is typed, completed from what exists, marked where the server found a mistake.
 
-import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { texts } from "../app/locale.ts";
 import { rank, type Slot, slotAt, type Token } from "../model/promql.ts";
 
@@ -23,9 +23,29 @@ interface Props {
   readonly main?: boolean;
 }
 
-const CLASS: Readonly<Record<Token["kind"], string | undefined>> = { function: "q-f", label: "q-l", string: "q-s", punctuation: "q-p", plain: undefined };
+const CLASS: Readonly<Record<Token["kind"], string | undefined>> = {
+  function: "q-f",
+  label: "q-l",
+  string: "q-s",
+  punctuation: "q-p",
+  plain: undefined,
+};
 
-export function QueryInput({ label, value, placeholder, gutter, end, tokens, onInput, onRun, complete, bad = false, badColumn = null, describedBy, main = false }: Props) {
+export function QueryInput({
+  label,
+  value,
+  placeholder,
+  gutter,
+  end,
+  tokens,
+  onInput,
+  onRun,
+  complete,
+  bad = false,
+  badColumn = null,
+  describedBy,
+  main = false,
+}: Props) {
   const box = useRef<HTMLTextAreaElement>(null);
   const id = useId();
   const [offer, setOffer] = useState<{ items: readonly string[]; at: number; from: number; to: number } | null>(null);
@@ -78,7 +98,10 @@ export function QueryInput({ label, value, placeholder, gutter, end, tokens, onI
         return;
       }
       const chosen = offer.items[offer.at];
-      if ((event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && !event.metaKey)) && chosen !== undefined) {
+      if (
+        (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && !event.metaKey)) &&
+        chosen !== undefined
+      ) {
         event.preventDefault();
         accept(chosen);
         return;
@@ -127,7 +150,14 @@ export function QueryInput({ label, value, placeholder, gutter, end, tokens, onI
         <ul class="pop offer" id={id} role="listbox" aria-label={texts().metrics.suggestions} hidden={offer === null}>
           {offer?.items.map((item, index) => (
             // biome-ignore lint/a11y/useKeyWithClickEvents: the text box has the focus and takes the keys for its list
-            <li key={item} id={`${id}-${index}`} role="option" aria-selected={index === offer.at} onMouseDown={(event) => event.preventDefault()} onClick={() => accept(item)}>
+            <li
+              key={item}
+              id={`${id}-${index}`}
+              role="option"
+              aria-selected={index === offer.at}
+              onMouseDown={(event) => event.preventDefault()}
+              onClick={() => accept(item)}
+            >
               <code>{item}</code>
             </li>
           ))}

@@ -38,16 +38,33 @@ export function RangePicker({ range, resolved, onChange }: Props) {
   return (
     <>
       <span class="split">
-        <button class="btn" type="button" popovertarget={id} aria-label={`${t.range.label}: ${rangeText(range, resolved)}`}>
+        <button
+          class="btn"
+          type="button"
+          popovertarget={id}
+          aria-label={`${t.range.label}: ${rangeText(range, resolved)}`}
+        >
           <Icon name="clock" small />
           {rangeText(range, resolved)}
-          {!(range.to === "now" && range.from in t.range.quick) && <span class="dim nar-hide">{span(resolved.end - resolved.start, language.value)}</span>}
+          {!(range.to === "now" && range.from in t.range.quick) && (
+            <span class="dim nar-hide">{span(resolved.end - resolved.start, language.value)}</span>
+          )}
           <Icon name="caret" small />
         </button>
-        <button class="btn icon nar-hide" type="button" aria-label={t.range.earlier} onClick={() => choose(shift(resolved, -1))}>
+        <button
+          class="btn icon nar-hide"
+          type="button"
+          aria-label={t.range.earlier}
+          onClick={() => choose(shift(resolved, -1))}
+        >
           ‹
         </button>
-        <button class="btn icon nar-hide" type="button" aria-label={t.range.later} onClick={() => choose(shift(resolved, 1))}>
+        <button
+          class="btn icon nar-hide"
+          type="button"
+          aria-label={t.range.later}
+          onClick={() => choose(shift(resolved, 1))}
+        >
           ›
         </button>
       </span>
@@ -55,11 +72,23 @@ export function RangePicker({ range, resolved, onChange }: Props) {
         <form onSubmit={apply}>
           <label class="field">
             <span class="label">{t.range.from}</span>
-            <input class="input" value={written.from} aria-invalid={bad} spellcheck={false} onInput={(event) => setDraft({ ...written, from: event.currentTarget.value })} />
+            <input
+              class="input"
+              value={written.from}
+              aria-invalid={bad}
+              spellcheck={false}
+              onInput={(event) => setDraft({ ...written, from: event.currentTarget.value })}
+            />
           </label>
           <label class="field">
             <span class="label">{t.range.to}</span>
-            <input class="input" value={written.to} aria-invalid={bad} spellcheck={false} onInput={(event) => setDraft({ ...written, to: event.currentTarget.value })} />
+            <input
+              class="input"
+              value={written.to}
+              aria-invalid={bad}
+              spellcheck={false}
+              onInput={(event) => setDraft({ ...written, to: event.currentTarget.value })}
+            />
           </label>
           <button class="btn primary" type="submit">
             {t.range.apply}
@@ -71,7 +100,12 @@ export function RangePicker({ range, resolved, onChange }: Props) {
         </form>
         <div class="quick">
           {Object.entries(t.range.quick).map(([from, text]) => (
-            <button key={from} type="button" aria-pressed={range.from === from && range.to === "now"} onClick={() => choose({ from, to: "now" })}>
+            <button
+              key={from}
+              type="button"
+              aria-pressed={range.from === from && range.to === "now"}
+              onClick={() => choose({ from, to: "now" })}
+            >
               {text}
             </button>
           ))}

@@ -47,7 +47,12 @@ export function Shell({ page, children }: { page: PageName | null; children: Com
           </a>
           <nav aria-label={t.nav.label} class={menu ? "open" : undefined} id="nav">
             {PAGES.map((name) => (
-              <a key={name} href={name} aria-current={name === page ? "page" : undefined} onClick={() => setMenu(false)}>
+              <a
+                key={name}
+                href={name}
+                aria-current={name === page ? "page" : undefined}
+                onClick={() => setMenu(false)}
+              >
                 {t.nav[name]}
               </a>
             ))}
@@ -56,13 +61,26 @@ export function Shell({ page, children }: { page: PageName | null; children: Com
             <button class="btn quiet" type="button" title={t.nav.zone} onClick={switchZone}>
               {t.nav[zone.value]}
             </button>
-            <button class="btn quiet" type="button" lang={dictionary.value.other === "中文" ? "zh-CN" : "en"} aria-label={t.nav.language} onClick={switchLanguage}>
+            <button
+              class="btn quiet"
+              type="button"
+              lang={dictionary.value.other === "中文" ? "zh-CN" : "en"}
+              aria-label={t.nav.language}
+              onClick={switchLanguage}
+            >
               {t.other}
             </button>
             <button class="btn quiet icon" type="button" aria-label={t.nav.theme} onClick={switchTheme}>
               <Icon name="theme" />
             </button>
-            <button class="btn quiet icon menu-narrow" type="button" aria-label={t.nav.menu} aria-expanded={menu} aria-controls="nav" onClick={() => setMenu(!menu)}>
+            <button
+              class="btn quiet icon menu-narrow"
+              type="button"
+              aria-label={t.nav.menu}
+              aria-expanded={menu}
+              aria-controls="nav"
+              onClick={() => setMenu(!menu)}
+            >
               <Icon name="menu" />
             </button>
           </div>
@@ -121,7 +139,14 @@ export function TokenDialog({ wrong, onAnswer }: { wrong: boolean; onAnswer: (to
         <p class="dim">{t.auth.text}</p>
         <label class="field">
           <span class="label">{t.auth.token}</span>
-          <input class="input" type="password" autocomplete="off" aria-invalid={wrong} value={token} onInput={(event) => setToken(event.currentTarget.value)} />
+          <input
+            class="input"
+            type="password"
+            autocomplete="off"
+            aria-invalid={wrong}
+            value={token}
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
           {wrong && (
             <span class="hint bad" role="alert">
               <Icon name="error" small />

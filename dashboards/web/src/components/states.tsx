@@ -12,7 +12,15 @@ export interface Trouble {
   readonly text: string;
 }
 
-export function Note({ kind, children, tools }: { kind: "partial" | "error"; children: ComponentChildren; tools?: ComponentChildren }) {
+export function Note({
+  kind,
+  children,
+  tools,
+}: {
+  kind: "partial" | "error";
+  children: ComponentChildren;
+  tools?: ComponentChildren;
+}) {
   return (
     <div class={`note ${kind}`} role={kind === "error" ? "alert" : "status"}>
       <Icon name={kind === "error" ? "error" : "warn"} />
@@ -75,7 +83,12 @@ export function GhostRows({ rows, widths }: { rows: number; widths: readonly num
         <tr key={row} role="row">
           {widths.map((width, column) => (
             <td key={column} role="cell" class="ghost-cell">
-              {late && <span class="ghost" style={{ "--w": `${Math.max(20, (width * (7 + ((row * 5 + column * 3) % 4))) / 10)}%` }} />}
+              {late && (
+                <span
+                  class="ghost"
+                  style={{ "--w": `${Math.max(20, (width * (7 + ((row * 5 + column * 3) % 4))) / 10)}%` }}
+                />
+              )}
             </td>
           ))}
         </tr>

@@ -52,7 +52,8 @@ export function parseMoment(text: string, now: number, utc: boolean): number | n
   const [, y, mo, d, h = "0", mi = "0", s = "0", ms = "0", zulu] = date;
   const fields = [y, mo, d, h, mi, s].map(Number) as [number, number, number, number, number, number];
   const [year, month, dayOfMonth, hour, minute, second] = fields;
-  if (month < 1 || month > 12 || dayOfMonth < 1 || dayOfMonth > 31 || hour > 23 || minute > 59 || second > 59) return null;
+  if (month < 1 || month > 12 || dayOfMonth < 1 || dayOfMonth > 31 || hour > 23 || minute > 59 || second > 59)
+    return null;
   const milli = Number(ms.padEnd(3, "0"));
   return utc || zulu
     ? Date.UTC(year, month - 1, dayOfMonth, hour, minute, second, milli)
@@ -84,8 +85,8 @@ export function shift(range: Resolved, direction: -1 | 1): Range {
 }
 
 const STEPS_MS = [
-  1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 10_800_000,
-  21_600_000, 43_200_000, 86_400_000, 604_800_000,
+  1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000,
+  10_800_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000,
 ];
 
 /** The smallest round step that gives at most `points` of them over the span. */

@@ -106,7 +106,8 @@ const SHARES: ReadonlySet<string> = new Set(["ratio", "share", "fraction"]);
 export function scaleFor(size: number, unit: string): Scale {
   const abs = Math.abs(size);
   if (SHARES.has(unit)) return { factor: 100, unit: "%" };
-  if (unit === "relative" || unit === "percent" || unit === "%") return { factor: unit === "relative" ? 100 : 1, unit: "%" };
+  if (unit === "relative" || unit === "percent" || unit === "%")
+    return { factor: unit === "relative" ? 100 : 1, unit: "%" };
   if (SECONDS.has(unit)) {
     if (abs > 0 && abs < 1e-3) return { factor: 1e6, unit: "µs" };
     if (abs < 1) return { factor: 1e3, unit: "ms" };
@@ -144,7 +145,10 @@ export function measuredPair(a: number | null, b: number | null, unit: string): 
   const [x, y] = known.map((one) => one * scale.factor) as [number, number];
   const apart = Math.abs(x - y);
   const wanted = Math.max(digitsFor(size * scale.factor), apart > 0 ? digitsFor(apart, 1) : 0);
-  const digits = Number.isInteger(x) && Number.isInteger(y) && scale.unit === "" ? 0 : Math.min(6, wanted, digitsFor(size * scale.factor, 5));
+  const digits =
+    Number.isInteger(x) && Number.isInteger(y) && scale.unit === ""
+      ? 0
+      : Math.min(6, wanted, digitsFor(size * scale.factor, 5));
   const texts = [fixed(x, digits), fixed(y, digits)] as const;
   const shorter = [trimmed(texts[0]), trimmed(texts[1])].map((one) => one.split(".")[1]?.length ?? 0);
   const kept = Math.max(...shorter);
@@ -171,7 +175,11 @@ export interface EffectText {
   readonly low: string;
   readonly high: string;
   /** "−6.0 to +9.7 %", or one-sided in words of the caller's dictionary. */
-  readonly range: { kind: "both"; low: string; high: string } | { kind: "at_most"; high: string } | { kind: "at_least"; low: string } | { kind: "none" };
+  readonly range:
+    | { kind: "both"; low: string; high: string }
+    | { kind: "at_most"; high: string }
+    | { kind: "at_least"; low: string }
+    | { kind: "none" };
   readonly margin: string;
 }
 
@@ -195,10 +203,20 @@ export function effectText(
         : effect.low !== null
           ? { kind: "at_least", low: whole(effect.low) }
           : { kind: "none" };
-  return { estimate: whole(effect.estimate), low: whole(effect.low), high: whole(effect.high), range, margin: marginText(effect, margin, harm) };
+  return {
+    estimate: whole(effect.estimate),
+    low: whole(effect.low),
+    high: whole(effect.high),
+    range,
+    margin: marginText(effect, margin, harm),
+  };
 }
 
-function marginText(effect: { unit: string; measure: string }, margin: number | null, harm: "up" | "down" | "either"): string {
+function marginText(
+  effect: { unit: string; measure: string },
+  margin: number | null,
+  harm: "up" | "down" | "either",
+): string {
   if (margin === null) return NONE;
   const scale = effectScale(effect, margin);
   const scaled = margin * scale.factor;
@@ -231,11 +249,15 @@ export function span(ms: number | null, language: Language): string {
   const abs = Math.abs(ms);
   const sign = ms < 0 ? MINUS : "";
   const one = (value: string, unit: string) => `${sign}${value}${NBSP}${unit}`;
-  const two = (a: number, ua: string, b: number, ub: string) => (b === 0 ? one(String(a), ua) : `${one(String(a), ua)}${NBSP}${b}${NBSP}${ub}`);
+  const two = (a: number, ua: string, b: number, ub: string) =>
+    b === 0 ? one(String(a), ua) : `${one(String(a), ua)}${NBSP}${b}${NBSP}${ub}`;
   if (abs < 1000) return one(fixed(abs, abs < 10 && !Number.isInteger(abs) ? 1 : 0), milli);
   if (abs < 59_950) return one(fixed(abs / 1000, abs < 10_000 && abs % 1000 >= 50 ? 1 : 0), s);
   const seconds = Math.round(abs / 1000);
-  if (seconds < 3600) return seconds < 600 ? two(Math.floor(seconds / 60), min, seconds % 60, s) : one(String(Math.round(seconds / 60)), min);
+  if (seconds < 3600)
+    return seconds < 600
+      ? two(Math.floor(seconds / 60), min, seconds % 60, s)
+      : one(String(Math.round(seconds / 60)), min);
   const minutes = Math.round(seconds / 60);
   if (minutes < 1440) return two(Math.floor(minutes / 60), h, minutes % 60, min);
   const hours = Math.round(minutes / 60);
@@ -256,8 +278,26 @@ interface Parts {
 function parts(t: number, zone: Zone): Parts {
   const at = new Date(t);
   return zone === "utc"
-    ? { y: at.getUTCFullYear(), mo: at.getUTCMonth(), d: at.getUTCDate(), wd: at.getUTCDay(), h: at.getUTCHours(), mi: at.getUTCMinutes(), s: at.getUTCSeconds(), ms: at.getUTCMilliseconds() }
-    : { y: at.getFullYear(), mo: at.getMonth(), d: at.getDate(), wd: at.getDay(), h: at.getHours(), mi: at.getMinutes(), s: at.getSeconds(), ms: at.getMilliseconds() };
+    ? {
+        y: at.getUTCFullYear(),
+        mo: at.getUTCMonth(),
+        d: at.getUTCDate(),
+        wd: at.getUTCDay(),
+        h: at.getUTCHours(),
+        mi: at.getUTCMinutes(),
+        s: at.getUTCSeconds(),
+        ms: at.getUTCMilliseconds(),
+      }
+    : {
+        y: at.getFullYear(),
+        mo: at.getMonth(),
+        d: at.getDate(),
+        wd: at.getDay(),
+        h: at.getHours(),
+        mi: at.getMinutes(),
+        s: at.getSeconds(),
+        ms: at.getMilliseconds(),
+      };
 }
 
 const two = (value: number): string => String(value).padStart(2, "0");
@@ -280,7 +320,20 @@ export function stamp(t: number, zone: Zone, detail: ClockDetail = "minute"): st
   return `${at.y}-${two(at.mo + 1)}-${two(at.d)} ${clock(t, zone, detail)}`;
 }
 
-const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS = [
+  "January",
+  "February",
+  "March",
+  "April",
+  "May",
+  "June",
+  "July",
+  "August",
+  "September",
+  "October",
+  "November",
+  "December",
+];
 const WEEKDAYS: Readonly<Record<Language, readonly string[]>> = {
   en: ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"],
   "zh-CN": ["周日", "周一", "周二", "周三", "周四", "周五", "周六"],
@@ -306,7 +359,13 @@ export function startOfDay(t: number, zone: Zone): number {
 }
 
 /** Clock alone when `t` is today, otherwise with its day. */
-export function moment(t: number | null, now: number, zone: Zone, language: Language, detail: ClockDetail = "minute"): string {
+export function moment(
+  t: number | null,
+  now: number,
+  zone: Zone,
+  language: Language,
+  detail: ClockDetail = "minute",
+): string {
   if (t === null) return NONE;
   if (startOfDay(t, zone) === startOfDay(now, zone)) return clock(t, zone, detail);
   return `${day(t, zone, language)} ${clock(t, zone, detail)}`;

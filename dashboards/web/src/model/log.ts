@@ -209,13 +209,25 @@ export function facetsOf(records: readonly LogRecord[]): { field: string; values
   return [...fields]
     .map(([field, counts]) => ({
       field,
-      values: [...counts].map(([value, n]) => ({ value, count: n })).sort((a, b) => b.count - a.count || a.value.localeCompare(b.value)),
+      values: [...counts]
+        .map(([value, n]) => ({ value, count: n }))
+        .sort((a, b) => b.count - a.count || a.value.localeCompare(b.value)),
     }))
     .filter(({ values }) => values.length < records.length || values.length <= 3)
     .sort((a, b) => rank(a.field) - rank(b.field) || a.field.localeCompare(b.field));
 }
 
-const FIRST_FIELDS = ["severity", "track", "service_name", "service_version", "instance", "host.name", "host_name", "pod", "job"];
+const FIRST_FIELDS = [
+  "severity",
+  "track",
+  "service_name",
+  "service_version",
+  "instance",
+  "host.name",
+  "host_name",
+  "pod",
+  "job",
+];
 
 /** The host a record came from, by whichever name it carries. */
 export function hostOf(record: LogRecord): string {

@@ -2,7 +2,8 @@
 
 import type { Token } from "./promql.ts";
 
-const LEXER = /("(?:[^"\\]|\\.)*"?|\/(?:[^/\\\s]|\\.)+\/?)|\b(AND|OR|NOT)\b|([\p{L}_][\p{L}\p{N}_.-]*:)|([()])|(\s+)|([^\s()"]+)/gu;
+const LEXER =
+  /("(?:[^"\\]|\\.)*"?|\/(?:[^/\\\s]|\\.)+\/?)|\b(AND|OR|NOT)\b|([\p{L}_][\p{L}\p{N}_.-]*:)|([()])|(\s+)|([^\s()"]+)/gu;
 
 /** Cuts a search into coloured pieces; the pieces joined are the search. */
 export function searchTokens(query: string): Token[] {

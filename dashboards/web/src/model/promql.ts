@@ -8,18 +8,82 @@ export interface Token {
 }
 
 export const FUNCTIONS: readonly string[] = [
-  "abs", "absent", "absent_over_time", "avg", "avg_over_time", "bottomk", "ceil", "changes", "clamp", "clamp_max", "clamp_min", "count",
-  "count_over_time", "count_values", "delta", "deriv", "exp", "floor", "group", "histogram_avg", "histogram_count", "histogram_fraction",
-  "histogram_quantile", "histogram_sum", "increase", "irate", "label_join", "label_replace", "last_over_time", "ln", "log10", "log2", "max",
-  "max_over_time", "min", "min_over_time", "predict_linear", "present_over_time", "quantile", "quantile_over_time", "rate", "resets", "round",
-  "scalar", "sgn", "sort", "sort_desc", "sqrt", "stddev", "stddev_over_time", "sum", "sum_over_time", "time", "timestamp", "topk", "vector",
+  "abs",
+  "absent",
+  "absent_over_time",
+  "avg",
+  "avg_over_time",
+  "bottomk",
+  "ceil",
+  "changes",
+  "clamp",
+  "clamp_max",
+  "clamp_min",
+  "count",
+  "count_over_time",
+  "count_values",
+  "delta",
+  "deriv",
+  "exp",
+  "floor",
+  "group",
+  "histogram_avg",
+  "histogram_count",
+  "histogram_fraction",
+  "histogram_quantile",
+  "histogram_sum",
+  "increase",
+  "irate",
+  "label_join",
+  "label_replace",
+  "last_over_time",
+  "ln",
+  "log10",
+  "log2",
+  "max",
+  "max_over_time",
+  "min",
+  "min_over_time",
+  "predict_linear",
+  "present_over_time",
+  "quantile",
+  "quantile_over_time",
+  "rate",
+  "resets",
+  "round",
+  "scalar",
+  "sgn",
+  "sort",
+  "sort_desc",
+  "sqrt",
+  "stddev",
+  "stddev_over_time",
+  "sum",
+  "sum_over_time",
+  "time",
+  "timestamp",
+  "topk",
+  "vector",
 ];
 
 const KEYWORDS: ReadonlySet<string> = new Set([
-  ...FUNCTIONS, "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool", "and", "or", "unless", "atan2",
+  ...FUNCTIONS,
+  "by",
+  "without",
+  "on",
+  "ignoring",
+  "group_left",
+  "group_right",
+  "offset",
+  "bool",
+  "and",
+  "or",
+  "unless",
+  "atan2",
 ]);
 
-const LEXER = /("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|`[^`]*`?)|([A-Za-z_:][\w:.]*)|([(){}[\],])|(\s+)|([^\sA-Za-z_:(){}[\],"'`]+)/g;
+const LEXER =
+  /("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|`[^`]*`?)|([A-Za-z_:][\w:.]*)|([(){}[\],])|(\s+)|([^\sA-Za-z_:(){}[\],"'`]+)/g;
 
 /** Cuts a query into coloured pieces; the pieces joined are the query. */
 export function tokens(query: string): Token[] {
@@ -27,7 +91,8 @@ export function tokens(query: string): Token[] {
   let depth = 0;
   for (const [, text, word, bracket, blank, rest] of query.matchAll(LEXER)) {
     if (text !== undefined) found.push({ kind: "string", text });
-    else if (word !== undefined) found.push({ kind: depth > 0 ? "label" : KEYWORDS.has(word) ? "function" : "plain", text: word });
+    else if (word !== undefined)
+      found.push({ kind: depth > 0 ? "label" : KEYWORDS.has(word) ? "function" : "plain", text: word });
     else if (bracket !== undefined) {
       if (bracket === "{") depth += 1;
       if (bracket === "}") depth = Math.max(0, depth - 1);
@@ -52,9 +117,18 @@ export function slotAt(query: string, cursor: number): Slot {
     const metric = /([A-Za-z_:][\w:]*)\s*$/.exec(before.slice(0, open))?.[1] ?? "";
     const inside = before.slice(open + 1);
     const value = /([A-Za-z_][\w.]*)\s*(?:=~|!~|!=|=)\s*"([^"]*)$/.exec(inside);
-    if (value) return { kind: "value", from: cursor - (value[2] ?? "").length, prefix: value[2] ?? "", metric, label: value[1] ?? "" };
+    if (value)
+      return {
+        kind: "value",
+        from: cursor - (value[2] ?? "").length,
+        prefix: value[2] ?? "",
+        metric,
+        label: value[1] ?? "",
+      };
     const label = /(?:^|,)\s*([A-Za-z_][\w.]*)?$/.exec(inside);
-    return label ? { kind: "label", from: cursor - (label[1] ?? "").length, prefix: label[1] ?? "", metric } : { kind: "nothing" };
+    return label
+      ? { kind: "label", from: cursor - (label[1] ?? "").length, prefix: label[1] ?? "", metric }
+      : { kind: "nothing" };
   }
   if ((before.match(/"/g)?.length ?? 0) % 2 === 1) return { kind: "nothing" };
   const word = /[A-Za-z_:][\w:]*$/.exec(before)?.[0] ?? "";

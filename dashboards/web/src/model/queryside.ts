@@ -5,7 +5,9 @@ import type { Query, Side } from "./release.ts";
 /** The matchers inside the braces, without blanks, in a fixed order. */
 function matchers(selector: string): string[] {
   const inside = /\{([^}]*)\}/.exec(selector)?.[1] ?? "";
-  return inside.match(/[A-Za-z_][\w.]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"/g)?.map((one) => one.replace(/\s+/g, "")) ?? [];
+  return (
+    inside.match(/[A-Za-z_][\w.]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"/g)?.map((one) => one.replace(/\s+/g, "")) ?? []
+  );
 }
 
 /** The side whose own matchers (those the other side lacks) all stand in the query; null when neither or both do. */
@@ -24,8 +26,12 @@ export function sideOf(query: string, match: { canary: string; baseline: string 
 }
 
 /** The first query of each side that can be drawn. */
-export function drawable(queries: readonly Query[], match: { canary: string; baseline: string }): { canary: string; baseline: string } | null {
-  const find = (side: Side) => queries.find((one) => (one.side ?? sideOf(one.text, match)) === side && !one.text.includes("$"))?.text;
+export function drawable(
+  queries: readonly Query[],
+  match: { canary: string; baseline: string },
+): { canary: string; baseline: string } | null {
+  const find = (side: Side) =>
+    queries.find((one) => (one.side ?? sideOf(one.text, match)) === side && !one.text.includes("$"))?.text;
   const canary = find("canary");
   const baseline = find("baseline");
   return canary !== undefined && baseline !== undefined ? { canary, baseline } : null;

@@ -182,7 +182,12 @@ export interface Verdict {
   readonly reasons: readonly Reason[];
   readonly checks: readonly Check[];
   readonly override: Override | null;
-  readonly evidence: { readonly from: number | null; readonly to: number | null; readonly rows: number | null; readonly digest: string } | null;
+  readonly evidence: {
+    readonly from: number | null;
+    readonly to: number | null;
+    readonly rows: number | null;
+    readonly digest: string;
+  } | null;
 }
 
 export interface Look {
@@ -269,7 +274,12 @@ export interface Delivery {
 export type Sign = "go" | "no_go" | "inconclusive" | "running" | "pending" | "no_data" | "cancelled" | "failed";
 
 /** Chooses the sign of a release from its state and verdict. */
-export function signOf(release: { state: ReleaseState; decision: Decision; final: boolean; reasons: readonly Reason[] }): Sign {
+export function signOf(release: {
+  state: ReleaseState;
+  decision: Decision;
+  final: boolean;
+  reasons: readonly Reason[];
+}): Sign {
   switch (release.state) {
     case "cancelled":
       return "cancelled";
@@ -293,7 +303,8 @@ function decided(release: { decision: Decision; reasons: readonly Reason[] }): S
 
 /** The sign of one check: missing data is its own sign, with its cause in the reason. */
 export function signOfCheck(check: CheckReading, reasons: readonly Reason[]): { sign: Sign; reason: Reason | null } {
-  const reason = reasons.find((one) => one.check === check.name || one.check === `${check.phase}/${check.name}`) ?? null;
+  const reason =
+    reasons.find((one) => one.check === check.name || one.check === `${check.phase}/${check.name}`) ?? null;
   if (check.decision === "inconclusive" && reason && NO_DATA_CODES.has(reason.code)) return { sign: "no_data", reason };
   return { sign: check.decision, reason };
 }

@@ -7,13 +7,14 @@ export function ticks(low: number, high: number, wanted: number): number[] {
   const magnitude = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((one) => one * magnitude).find((one) => one >= rough * 0.999) ?? magnitude * 10;
   const found: number[] = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k += 1) found.push(Number((k * step).toPrecision(12)));
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k += 1)
+    found.push(Number((k * step).toPrecision(12)));
   return found;
 }
 
 const TIME_STEPS = [
-  1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 10_800_000,
-  21_600_000, 43_200_000, 86_400_000, 172_800_000, 604_800_000,
+  1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000,
+  10_800_000, 21_600_000, 43_200_000, 86_400_000, 172_800_000, 604_800_000,
 ];
 
 /** Round moments between `start` and `end`, at most `wanted` of them. */
@@ -63,7 +64,10 @@ export function linePath(points: readonly (readonly [number, number | null])[]):
 export function bandPath(points: readonly (readonly [number, number, number])[]): string {
   if (points.length === 0) return "";
   const there = points.map(([x, top], index) => `${index === 0 ? "M" : "L"}${round(x)} ${round(top)}`).join("");
-  const back = [...points].reverse().map(([x, , bottom]) => `L${round(x)} ${round(bottom)}`).join("");
+  const back = [...points]
+    .reverse()
+    .map(([x, , bottom]) => `L${round(x)} ${round(bottom)}`)
+    .join("");
   return `${there}${back}Z`;
 }
 

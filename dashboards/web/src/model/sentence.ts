@@ -21,7 +21,9 @@ export type Headline =
 
 /** Checks that hold up go: a full vote and no go yet. */
 export function waitingChecks(verdict: Verdict): Check[] {
-  return verdict.checks.filter((check) => check.vote === "full" && check.phase === verdict.phase && check.decision === "inconclusive");
+  return verdict.checks.filter(
+    (check) => check.vote === "full" && check.phase === verdict.phase && check.decision === "inconclusive",
+  );
 }
 
 /** The check that stands closest to harm: those that refuse first, then those with a margin, nearest first. */
@@ -32,7 +34,9 @@ export function closest(checks: readonly Check[]): Check | null {
 /** The check that speaks for the whole verdict: one that refused, else the full vote closest to harm. */
 export function deciding(checks: readonly Check[]): Check | null {
   const refused = checks.filter((check) => check.decision === "no_go");
-  const judged = checks.filter((check) => check.vote === "full" && (check.effect !== null || check.quantiles.length > 0));
+  const judged = checks.filter(
+    (check) => check.vote === "full" && (check.effect !== null || check.quantiles.length > 0),
+  );
   return closest(refused) ?? closest(judged) ?? closest(checks);
 }
 
@@ -40,7 +44,9 @@ const RANK: Readonly<Record<Decision, number>> = { no_go: 0, inconclusive: 1, go
 
 /** Rows as the table shows them: no-go on top, then by how near the interval's harmful end is to the margin. */
 export function order(checks: readonly Check[]): Check[] {
-  return [...checks].sort((a, b) => RANK[a.decision] - RANK[b.decision] || nearest(b) - nearest(a) || a.name.localeCompare(b.name));
+  return [...checks].sort(
+    (a, b) => RANK[a.decision] - RANK[b.decision] || nearest(b) - nearest(a) || a.name.localeCompare(b.name),
+  );
 }
 
 function nearest(check: Check): number {
@@ -85,7 +91,11 @@ function harmful(check: Check): Headline {
 function undecided(verdict: Verdict): Headline {
   if (verdict.reasons.length > 0 && verdict.reasons.every((one) => isMissing(one))) return { kind: "no_data" };
   const full = verdict.checks.filter((check) => check.vote === "full");
-  return { kind: "time_out", missing: full.filter((check) => check.decision === "inconclusive").length, full: full.length };
+  return {
+    kind: "time_out",
+    missing: full.filter((check) => check.decision === "inconclusive").length,
+    full: full.length,
+  };
 }
 
 function underWay(state: ReleaseState, verdict: Verdict): Headline {

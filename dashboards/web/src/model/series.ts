@@ -29,7 +29,9 @@ export function labelText(labels: Readonly<Record<string, string>>): string {
 export function sharedLabels(series: readonly { labels: Readonly<Record<string, string>> }[]): Record<string, string> {
   const [first, ...rest] = series;
   if (!first || rest.length === 0) return {};
-  return Object.fromEntries(Object.entries(first.labels).filter(([key, value]) => rest.every((one) => one.labels[key] === value)));
+  return Object.fromEntries(
+    Object.entries(first.labels).filter(([key, value]) => rest.every((one) => one.labels[key] === value)),
+  );
 }
 
 /** The name of a series beside others: only what tells it apart. */
@@ -80,7 +82,12 @@ export function summary(points: readonly Point[]): Summary {
 }
 
 /** The columns that the chart draws: one shared time axis, a row of values a series, gaps as null. */
-export function columns(series: readonly Series[], start: number, end: number, step: number): { times: number[]; rows: (number | null)[][] } {
+export function columns(
+  series: readonly Series[],
+  start: number,
+  end: number,
+  step: number,
+): { times: number[]; rows: (number | null)[][] } {
   const times: number[] = [];
   for (let t = start; t <= end; t += step) times.push(t);
   const rows = series.map(({ points }) => {
@@ -99,7 +106,11 @@ export function unitOf(query: string): string {
   const perSecond = /\b(?:rate|irate)\s*\(/.test(query);
   const counting = /\bcount(?:_over_time)?\s*(?:by|without|\()/.test(query);
   if (counting) return "";
-  if (/_seconds(?:_bucket|_sum)?\b/.test(query) && /histogram_quantile|histogram_avg|_duration_seconds\b(?!_)/.test(query)) return "s";
+  if (
+    /_seconds(?:_bucket|_sum)?\b/.test(query) &&
+    /histogram_quantile|histogram_avg|_duration_seconds\b(?!_)/.test(query)
+  )
+    return "s";
   if (/_bytes(?:_total)?\b/.test(query)) return perSecond ? "B/s" : "B";
   if (/_seconds_total\b/.test(query) && perSecond) return "";
   if (/_seconds\b/.test(query) && !perSecond) return "s";

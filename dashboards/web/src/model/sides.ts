@@ -29,7 +29,8 @@ export function fold(series: readonly Series[]): Folded {
     if (before !== undefined && t - before > step * 1.5) line.push([before + step, null]);
     const values = (at.get(t) ?? []).sort((a, b) => a - b);
     const middle = values.length >> 1;
-    const median = values.length % 2 === 1 ? (values[middle] ?? 0) : ((values[middle - 1] ?? 0) + (values[middle] ?? 0)) / 2;
+    const median =
+      values.length % 2 === 1 ? (values[middle] ?? 0) : ((values[middle - 1] ?? 0) + (values[middle] ?? 0)) / 2;
     line.push([t, median]);
     if (values.length > 1) band.push([t, values[0] ?? median, values.at(-1) ?? median]);
   }

@@ -96,13 +96,24 @@ export function concerns(status: Status): Concern[] {
   }
   for (const agent of status.agents) {
     const health = agentHealth(agent, status.now);
-    if (health === "silent") found.push({ kind: "silent", host: agent.host, forMs: agent.lastSeen === null ? 0 : status.now - agent.lastSeen });
+    if (health === "silent")
+      found.push({
+        kind: "silent",
+        host: agent.host,
+        forMs: agent.lastSeen === null ? 0 : status.now - agent.lastSeen,
+      });
     if (health === "queueing") found.push({ kind: "queueing", host: agent.host, bytes: agent.queueBytes ?? 0 });
   }
   for (const receiver of status.receivers) {
     if ((receiver.refused ?? 0) > 0) {
       const worst = [...receiver.refusals].sort((a, b) => b.count - a.count)[0];
-      found.push({ kind: "refused", receiver: receiver.name, count: receiver.refused ?? 0, unit: receiver.unit, reason: worst?.reason ?? "" });
+      found.push({
+        kind: "refused",
+        receiver: receiver.name,
+        count: receiver.refused ?? 0,
+        unit: receiver.unit,
+        reason: worst?.reason ?? "",
+      });
     }
   }
   return found;

@@ -17,8 +17,8 @@ import { type Range, resolve, stepFor, writeDuration } from "../model/duration.t
 import { bytes, count, span } from "../model/format.ts";
 import { type Filter, type LogRecord, readFilter, toggleFilter, withFilters, writeFilter } from "../model/log.ts";
 import { searchTokens } from "../model/logquery.ts";
-import { Facets } from "./logs_facets.tsx";
 import { Chips } from "./logs_chips.tsx";
+import { Facets } from "./logs_facets.tsx";
 import { HistogramPart } from "./logs_histogram.tsx";
 import { PatternsPart } from "./logs_patterns.tsx";
 import { RecordsPart } from "./logs_records.tsx";
@@ -52,13 +52,22 @@ export default function Logs() {
   const [turn, setTurn] = useState(0);
   useEffect(() => setDraft(typed), [typed]);
   const resolved = useResolved(range, `${typed} ${match} ${turn}`);
-  const asked: Asked = { query: withFilters(typed, filters), match: match || undefined, start: new Date(resolved.start).toISOString(), end: new Date(resolved.end).toISOString() };
+  const asked: Asked = {
+    query: withFilters(typed, filters),
+    match: match || undefined,
+    start: new Date(resolved.start).toISOString(),
+    end: new Date(resolved.end).toISOString(),
+  };
   const key = JSON.stringify([asked, turn]);
   const stepMs = stepFor(resolved.end - resolved.start, BARS);
 
-  const histogram = useResource(`histogram ${key}`, (signal) => fetchHistogram({ ...asked, step: writeDuration(stepMs), by: "severity" }, signal));
+  const histogram = useResource(`histogram ${key}`, (signal) =>
+    fetchHistogram({ ...asked, step: writeDuration(stepMs), by: "severity" }, signal),
+  );
   const records = useRecords(asked, order, `${key} ${order}`);
-  const patterns = useResource(view === "patterns" ? `patterns ${key}` : null, (signal) => fetchPatterns({ ...asked, limit: 200 }, signal));
+  const patterns = useResource(view === "patterns" ? `patterns ${key}` : null, (signal) =>
+    fetchPatterns({ ...asked, limit: 200 }, signal),
+  );
   const marks = useMarks(resolved);
   const total = histogram.value?.total ?? null;
 
@@ -67,14 +76,19 @@ export default function Logs() {
     setParams({ q: draft.trim() });
   };
   const filter = (one: Filter) => setParams({ f: toggleFilter(filters, one).map(writeFilter) });
-  const zoom = (start: number, end: number) => setParams({ from: String(Math.round(start)), to: String(Math.round(end)) });
+  const zoom = (start: number, end: number) =>
+    setParams({ from: String(Math.round(start)), to: String(Math.round(end)) });
   const stats = records.first?.stats;
   return (
     <div class="in">
       <div class="titlebar">
         <h1>{t.logs.title}</h1>
         <div class="acts">
-          <RangePicker range={range} resolved={resolved} onChange={(next) => setParams({ from: next.from, to: next.to })} />
+          <RangePicker
+            range={range}
+            resolved={resolved}
+            onChange={(next) => setParams({ from: next.from, to: next.to })}
+          />
           <button class="btn" type="button" onClick={() => setTurn(turn + 1)}>
             <Icon name="refresh" small />
             {t.range.refresh}
@@ -93,14 +107,23 @@ export default function Logs() {
         bad={records.error?.kind === "refused" && records.error.code === "invalid"}
         end={
           <>
-            <span class="nar-hide">{total !== null && t.logs.found(count(total), stats?.elapsedMs == null ? "" : span(stats.elapsedMs, language.value))}</span>
+            <span class="nar-hide">
+              {total !== null &&
+                t.logs.found(count(total), stats?.elapsedMs == null ? "" : span(stats.elapsedMs, language.value))}
+            </span>
             <button class="btn primary small" type="button" onClick={run}>
               {t.logs.search}
             </button>
           </>
         }
       />
-      <Chips filters={filters} match={match} onRemove={filter} onAdd={filter} onMatch={(text) => setParams({ match: text })} />
+      <Chips
+        filters={filters}
+        match={match}
+        onRemove={filter}
+        onAdd={filter}
+        onMatch={(text) => setParams({ match: text })}
+      />
       <HistogramPart histogram={histogram} stepMs={stepMs} range={resolved} marks={marks} onZoom={zoom} />
       <div class="explore logs">
         <Facets asked={asked} records={records.records} filters={filters} onFilter={filter} turn={key} />
@@ -131,9 +154,26 @@ export default function Logs() {
           </div>
           <div id="logs-panel" role="tabpanel" aria-label={view === "records" ? t.logs.records : t.logs.patterns}>
             {view === "records" ? (
-              <RecordsPart records={records} total={total} filters={filters} ever={typed === "" && filters.length === 0 && match === ""} onFilter={filter} onDrop={() => setParams({ q: null, f: null, match: null })} onWider={() => setParams({ from: "now-24h", to: "now" })} />
+              <RecordsPart
+                records={records}
+                total={total}
+                filters={filters}
+                ever={typed === "" && filters.length === 0 && match === ""}
+                onFilter={filter}
+                onDrop={() => setParams({ q: null, f: null, match: null })}
+                onWider={() => setParams({ from: "now-24h", to: "now" })}
+              />
             ) : (
-              <PatternsPart patterns={patterns} total={total} onChoose={(pattern) => setParams({ f: toggleFilter(filters, { field: "pattern", value: pattern.id, not: false }).map(writeFilter), view: null })} />
+              <PatternsPart
+                patterns={patterns}
+                total={total}
+                onChoose={(pattern) =>
+                  setParams({
+                    f: toggleFilter(filters, { field: "pattern", value: pattern.id, not: false }).map(writeFilter),
+                    view: null,
+                  })
+                }
+              />
             )}
           </div>
         </div>
@@ -157,7 +197,11 @@ export default function Logs() {
 
 function searchedText(stats: LogsPage["stats"]): string {
   const t = texts().logs;
-  const parts = [stats.bytes === null ? "" : bytes(stats.bytes), stats.scanned === null ? "" : t.scannedRecords(count(stats.scanned)), stats.segments === null ? "" : t.segments(count(stats.segments))].filter((one) => one !== "");
+  const parts = [
+    stats.bytes === null ? "" : bytes(stats.bytes),
+    stats.scanned === null ? "" : t.scannedRecords(count(stats.scanned)),
+    stats.segments === null ? "" : t.segments(count(stats.segments)),
+  ].filter((one) => one !== "");
   return parts.length === 0 ? "" : t.searched(parts.join(", "));
 }
 

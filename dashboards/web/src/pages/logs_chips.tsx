@@ -68,13 +68,40 @@ function AddFilter({ match, onDone }: { match: string; onDone: (filter: Filter |
   };
   return (
     <form class="add-filter" onSubmit={submit}>
-      <input class="input" aria-label={t.logs.addField} placeholder={t.logs.addField} value={field} spellcheck={false} onInput={(event) => setField(event.currentTarget.value)} />
-      <select class="input" aria-label="=" value={not ? "not" : "is"} onChange={(event) => setNot(event.currentTarget.value === "not")}>
+      <input
+        class="input"
+        aria-label={t.logs.addField}
+        placeholder={t.logs.addField}
+        value={field}
+        spellcheck={false}
+        onInput={(event) => setField(event.currentTarget.value)}
+      />
+      <select
+        class="input"
+        aria-label="="
+        value={not ? "not" : "is"}
+        onChange={(event) => setNot(event.currentTarget.value === "not")}
+      >
         <option value="is">=</option>
         <option value="not">≠</option>
       </select>
-      <input class="input" aria-label={t.logs.addValue} placeholder={t.logs.addValue} value={value} spellcheck={false} onInput={(event) => setValue(event.currentTarget.value)} />
-      <input class="input" aria-label={t.logs.match} placeholder={'{service_name="cart"}'} title={t.logs.match} value={labels} spellcheck={false} onInput={(event) => setLabels(event.currentTarget.value)} />
+      <input
+        class="input"
+        aria-label={t.logs.addValue}
+        placeholder={t.logs.addValue}
+        value={value}
+        spellcheck={false}
+        onInput={(event) => setValue(event.currentTarget.value)}
+      />
+      <input
+        class="input"
+        aria-label={t.logs.match}
+        placeholder={'{service_name="cart"}'}
+        title={t.logs.match}
+        value={labels}
+        spellcheck={false}
+        onInput={(event) => setLabels(event.currentTarget.value)}
+      />
       <button class="btn small" type="submit">
         {t.range.apply}
       </button>

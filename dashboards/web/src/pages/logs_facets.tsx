@@ -25,12 +25,24 @@ export function Facets({ asked, records, filters, onFilter, turn }: Props) {
   const t = texts();
   const [text, setText] = useState("");
   const facets = useMemo(() => facetsOf(records), [records]);
-  const shown = facets.filter(({ field }) => field.toLowerCase().includes(text.trim().toLowerCase())).slice(0, FIELDS_SHOWN);
+  const shown = facets
+    .filter(({ field }) => field.toLowerCase().includes(text.trim().toLowerCase()))
+    .slice(0, FIELDS_SHOWN);
   return (
     <aside aria-label={t.logs.fields}>
       <Find label={t.logs.findField} value={text} onInput={setText} />
       {shown.map((facet, index) => (
-        <Facet key={facet.field} field={facet.field} local={facet.values} n={records.length} openAtFirst={index < OPEN_FIRST} asked={asked} filters={filters} onFilter={onFilter} turn={turn} />
+        <Facet
+          key={facet.field}
+          field={facet.field}
+          local={facet.values}
+          n={records.length}
+          openAtFirst={index < OPEN_FIRST}
+          asked={asked}
+          filters={filters}
+          onFilter={onFilter}
+          turn={turn}
+        />
       ))}
     </aside>
   );
@@ -50,7 +62,9 @@ function Facet({ field, local, n, openAtFirst, asked, filters, onFilter, turn }:
   const start = Date.parse(asked.start);
   const seconds = Math.max(1, Math.ceil((Date.parse(asked.end) - start) / 1000));
   // One bucket over the whole range is the count of each value in it.
-  const exact = useResource(open ? `facet ${field} ${turn}` : null, (signal) => fetchHistogram({ ...asked, step: `${seconds}s`, by: field }, signal));
+  const exact = useResource(open ? `facet ${field} ${turn}` : null, (signal) =>
+    fetchHistogram({ ...asked, step: `${seconds}s`, by: field }, signal),
+  );
   const counted = exact.value === null ? null : sums(exact.value.buckets.map((one) => one.by));
   const values = counted !== null && counted.length > 0 ? counted : local;
   const most = values[0]?.count ?? 1;
@@ -66,7 +80,12 @@ function Facet({ field, local, n, openAtFirst, asked, filters, onFilter, turn }:
           const active = filters.some((one) => one.field === field && one.value === value && !one.not);
           return (
             <li key={value}>
-              <button type="button" aria-pressed={active} title={t.logs.only(field, value)} onClick={() => onFilter({ field, value, not: false })}>
+              <button
+                type="button"
+                aria-pressed={active}
+                title={t.logs.only(field, value)}
+                onClick={() => onFilter({ field, value, not: false })}
+              >
                 <i style={{ "--v": `${(amount / most) * 100}%` }} class={toneOf(field, value)} />
                 <span class="facet-value">{value === "" ? t.none : value}</span>
                 <span class="num">{count(amount)}</span>
@@ -86,8 +105,12 @@ function Facet({ field, local, n, openAtFirst, asked, filters, onFilter, turn }:
 
 function sums(buckets: readonly Readonly<Record<string, number>>[]): FacetValue[] {
   const found = new Map<string, number>();
-  for (const by of buckets) for (const [value, n] of Object.entries(by)) if (n > 0) found.set(value, (found.get(value) ?? 0) + n);
-  return [...found].map(([value, n]) => ({ value, count: n })).filter((one) => one.value !== "").sort((a, b) => b.count - a.count);
+  for (const by of buckets)
+    for (const [value, n] of Object.entries(by)) if (n > 0) found.set(value, (found.get(value) ?? 0) + n);
+  return [...found]
+    .map(([value, n]) => ({ value, count: n }))
+    .filter((one) => one.value !== "")
+    .sort((a, b) => b.count - a.count);
 }
 
 function toneOf(field: string, value: string): string {

@@ -40,11 +40,18 @@ export function HistogramPart({ histogram, stepMs, range, marks, onZoom }: Props
           ))}
         </span>
         <span class="say">{t.logs.bySeverity}</span>
-        <button class="link" type="button" aria-pressed={asTables.value} onClick={() => (asTables.value = !asTables.value)}>
+        <button
+          class="link"
+          type="button"
+          aria-pressed={asTables.value}
+          onClick={() => (asTables.value = !asTables.value)}
+        >
           {asTables.value ? t.asChart : t.asTable}
         </button>
       </figcaption>
-      {histogram.error !== null && histogram.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(histogram.error)} onRetry={histogram.reload} />}
+      {histogram.error !== null && histogram.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(histogram.error)} onRetry={histogram.reload} />
+      )}
       {found?.partial && (
         <Note kind="partial">
           <Rich text={t.errors.partial} />
@@ -53,7 +60,13 @@ export function HistogramPart({ histogram, stepMs, range, marks, onZoom }: Props
       {found === null ? (
         histogram.error === null && <GhostChart height={124} />
       ) : asTables.value ? (
-        <div class="twin-table" tabIndex={0} role="region" aria-label={t.logs.perStep(span(step, language.value))} style={{ "--h": "124px" }}>
+        <div
+          class="twin-table"
+          tabIndex={0}
+          role="region"
+          aria-label={t.logs.perStep(span(step, language.value))}
+          style={{ "--h": "124px" }}
+        >
           <table class="t">
             <thead>
               <tr>

@@ -8,12 +8,22 @@ import { count, percent } from "../model/format.ts";
 import type { LogPattern } from "../model/log.ts";
 import { type Resource, troubleOf } from "./resource.ts";
 
-export function PatternsPart({ patterns, total, onChoose }: { patterns: Resource<Patterns>; total: number | null; onChoose: (pattern: LogPattern) => void }) {
+export function PatternsPart({
+  patterns,
+  total,
+  onChoose,
+}: {
+  patterns: Resource<Patterns>;
+  total: number | null;
+  onChoose: (pattern: LogPattern) => void;
+}) {
   const t = texts();
   const head = t.logs.head;
   const found = patterns.value?.patterns ?? [];
-  if (patterns.error !== null && patterns.value === null && patterns.error.kind !== "aborted") return <TroubleNote trouble={troubleOf(patterns.error)} onRetry={patterns.reload} />;
-  if (patterns.value !== null && found.length === 0) return <State head={t.logs.noPatterns} text={t.logs.noResultText} height={160} />;
+  if (patterns.error !== null && patterns.value === null && patterns.error.kind !== "aborted")
+    return <TroubleNote trouble={troubleOf(patterns.error)} onRetry={patterns.reload} />;
+  if (patterns.value !== null && found.length === 0)
+    return <State head={t.logs.noPatterns} text={t.logs.noResultText} height={160} />;
   const all = total ?? found.reduce((sum, one) => sum + one.count, 0);
   const most = found[0]?.count ?? 1;
   return (
@@ -49,7 +59,12 @@ export function PatternsPart({ patterns, total, onChoose }: { patterns: Resource
                   <SeverityWord severity={one.severity} />
                 </td>
                 <td title={one.example}>
-                  <button class="row-pick" type="button" aria-label={`${t.logs.ofPattern}: ${one.text}`} onClick={() => onChoose(one)}>
+                  <button
+                    class="row-pick"
+                    type="button"
+                    aria-label={`${t.logs.ofPattern}: ${one.text}`}
+                    onClick={() => onChoose(one)}
+                  >
                     <Template text={one.text} />
                   </button>
                 </td>

@@ -44,7 +44,8 @@ export function RecordsPart({ records, total, filters, ever, onFilter, onDrop, o
       return next;
     });
   const last = records.records.at(-1);
-  if (records.error !== null && records.error.kind !== "aborted" && records.first === null) return <TroubleNote trouble={troubleOf(records.error)} onRetry={records.reload} />;
+  if (records.error !== null && records.error.kind !== "aborted" && records.first === null)
+    return <TroubleNote trouble={troubleOf(records.error)} onRetry={records.reload} />;
   if (records.first !== null && records.records.length === 0) {
     return ever ? (
       <State head={t.logs.noResult} text={t.logs.emptyText} command="greylight demo" height={200}>
@@ -84,15 +85,31 @@ export function RecordsPart({ records, total, filters, ever, onFilter, onDrop, o
             <GhostRows rows={10} widths={[60, 40, 50, 90]} />
           ) : (
             records.records.map((record, index) => (
-              <RecordRow key={`${record.id} ${index}`} record={record} open={open.has(record.id)} filters={filters} onToggle={() => toggle(record.id)} onFilter={onFilter} onAround={() => setAround(record)} />
+              <RecordRow
+                key={`${record.id} ${index}`}
+                record={record}
+                open={open.has(record.id)}
+                filters={filters}
+                onToggle={() => toggle(record.id)}
+                onFilter={onFilter}
+                onAround={() => setAround(record)}
+              />
             ))
           )}
         </tbody>
       </table>
-      {records.error !== null && records.first !== null && <TroubleNote trouble={troubleOf(records.error)} onRetry={records.loadMore} />}
+      {records.error !== null && records.first !== null && (
+        <TroubleNote trouble={troubleOf(records.error)} onRetry={records.loadMore} />
+      )}
       {last && (
         <p class="where dim-2">
-          {records.more ? t.logs.shown(count(records.records.length), count(total), moment(last.time, Date.now(), zone.value, language.value, "second")) : t.logs.endOf}
+          {records.more
+            ? t.logs.shown(
+                count(records.records.length),
+                count(total),
+                moment(last.time, Date.now(), zone.value, language.value, "second"),
+              )
+            : t.logs.endOf}
           {records.more && (
             <button class="link" type="button" onClick={records.loadMore}>
               {t.logs.older}
@@ -112,7 +129,9 @@ function Near({ onNear }: { onNear: () => void }) {
   const latest = useRef(onNear);
   latest.current = onNear;
   useEffect(() => {
-    const watch = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && latest.current(), { rootMargin: "300px" });
+    const watch = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && latest.current(), {
+      rootMargin: "300px",
+    });
     if (mark.current) watch.observe(mark.current);
     return () => watch.disconnect();
   }, []);
@@ -135,7 +154,13 @@ function RecordRow({ record, open, filters, onToggle, onFilter, onAround }: RowP
     <>
       <tr role="row" class={open ? "exp" : undefined}>
         <td role="cell" class="tm">
-          <button class="tw" type="button" aria-label={open ? t.logs.closeRecord : t.logs.openRecord} aria-expanded={open} onClick={onToggle}>
+          <button
+            class="tw"
+            type="button"
+            aria-label={open ? t.logs.closeRecord : t.logs.openRecord}
+            aria-expanded={open}
+            onClick={onToggle}
+          >
             <Icon name={open ? "caret" : "right"} small />
           </button>
           <code title={record.timeText}>{clock(record.time, zone.value, "milli")}</code>
@@ -188,7 +213,12 @@ function Body({ record }: { record: LogRecord }) {
 
 function Opened({ record, filters, onFilter, onAround }: Omit<RowProps, "open" | "onToggle">) {
   const t = texts();
-  const fields = [...Object.entries(record.labels), ...Object.entries(record.attributes), ...(record.traceId ? [["trace_id", record.traceId] as const] : []), ...(record.spanId ? [["span_id", record.spanId] as const] : [])];
+  const fields = [
+    ...Object.entries(record.labels),
+    ...Object.entries(record.attributes),
+    ...(record.traceId ? [["trace_id", record.traceId] as const] : []),
+    ...(record.spanId ? [["span_id", record.spanId] as const] : []),
+  ];
   return (
     <div class="rec">
       <table class="attrs" role="table">
@@ -222,7 +252,11 @@ function Opened({ record, filters, onFilter, onAround }: Omit<RowProps, "open" |
           <button class="btn small" type="button" onClick={onAround}>
             {t.logs.around}
           </button>
-          <CopyButton small label={t.logs.json} text={() => JSON.stringify({ ...record, time: record.timeText, timeText: undefined }, null, 2)}>
+          <CopyButton
+            small
+            label={t.logs.json}
+            text={() => JSON.stringify({ ...record, time: record.timeText, timeText: undefined }, null, 2)}
+          >
             {t.logs.json}
           </CopyButton>
         </div>
@@ -231,11 +265,29 @@ function Opened({ record, filters, onFilter, onAround }: Omit<RowProps, "open" |
   );
 }
 
-function FilterButton({ field, value, not, filters, onFilter }: { field: string; value: string; not: boolean; filters: readonly Filter[]; onFilter: (filter: Filter) => void }) {
+function FilterButton({
+  field,
+  value,
+  not,
+  filters,
+  onFilter,
+}: {
+  field: string;
+  value: string;
+  not: boolean;
+  filters: readonly Filter[];
+  onFilter: (filter: Filter) => void;
+}) {
   const t = texts();
   const active = filters.some((one) => one.field === field && one.value === value && one.not === not);
   return (
-    <button class="btn quiet icon small" type="button" aria-pressed={active} aria-label={not ? t.logs.without(field, value) : t.logs.only(field, value)} onClick={() => onFilter({ field, value, not })}>
+    <button
+      class="btn quiet icon small"
+      type="button"
+      aria-pressed={active}
+      aria-label={not ? t.logs.without(field, value) : t.logs.only(field, value)}
+      onClick={() => onFilter({ field, value, not })}
+    >
       <Icon name={not ? "minus" : "plus"} small />
     </button>
   );
@@ -262,7 +314,9 @@ function Around({ record, onClose }: { record: LogRecord; onClose: () => void })
   );
   return (
     <Dialog title={t.logs.aroundTitle} wide onClose={onClose}>
-      {found.error !== null && found.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(found.error)} onRetry={found.reload} />}
+      {found.error !== null && found.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(found.error)} onRetry={found.reload} />
+      )}
       <div class="twin-table" tabIndex={0} role="region" aria-label={t.logs.aroundTitle} style={{ "--h": "60vh" }}>
         <table class="t recs" role="table">
           <tbody role="rowgroup">

@@ -4,7 +4,11 @@ import type { DifferenceLook } from "../charts/difference.tsx";
 import type { Look, Point, Side } from "../model/release.ts";
 
 /** The effect at each look that has one. */
-export function differenceLooks(looks: readonly Look[], check: { name: string; phase: string }, q: number | null): DifferenceLook[] {
+export function differenceLooks(
+  looks: readonly Look[],
+  check: { name: string; phase: string },
+  q: number | null,
+): DifferenceLook[] {
   return looks.flatMap((look): DifferenceLook[] => {
     const found = look.checks.find((one) => one.name === check.name && one.phase === check.phase);
     const effect = q === null ? found?.effect : (found?.quantiles.find((one) => one.q === q)?.effect ?? found?.effect);
@@ -13,7 +17,12 @@ export function differenceLooks(looks: readonly Look[], check: { name: string; p
 }
 
 /** The value that each look had in hand for a side. */
-export function valuesSoFar(looks: readonly Look[], check: { name: string; phase: string }, side: Side, q: number | null): Point[] {
+export function valuesSoFar(
+  looks: readonly Look[],
+  check: { name: string; phase: string },
+  side: Side,
+  q: number | null,
+): Point[] {
   return looks.flatMap((look): Point[] => {
     const found = look.checks.find((one) => one.name === check.name && one.phase === check.phase);
     if (!found) return [];

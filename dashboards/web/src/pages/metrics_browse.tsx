@@ -25,7 +25,12 @@ export interface Names {
 export function useNames(): Names {
   const asked = useResource("names", (signal) => fetchLabelValues("__name__", "", signal), { everyMs: 60_000 });
   const metadata = useResource("metadata", (signal) => fetchMetadata(signal));
-  return { names: asked.value ?? [], metadata: metadata.value ?? new Map(), asked, empty: asked.value !== null && asked.value.length === 0 };
+  return {
+    names: asked.value ?? [],
+    metadata: metadata.value ?? new Map(),
+    asked,
+    empty: asked.value !== null && asked.value.length === 0,
+  };
 }
 
 export function Browse({ names, onChoose }: { names: Names; onChoose: (name: string) => void }) {
@@ -33,13 +38,18 @@ export function Browse({ names, onChoose }: { names: Names; onChoose: (name: str
   const words = t.metrics;
   const [text, setText] = useState("");
   const [chosen, setChosen] = useState<string | null>(null);
-  const found = text.trim() === "" ? names.names : [...rank(names.names, text.trim(), names.names.length), ...names.names.filter((one) => one === text.trim())];
+  const found =
+    text.trim() === ""
+      ? names.names
+      : [...rank(names.names, text.trim(), names.names.length), ...names.names.filter((one) => one === text.trim())];
   const shown = found.slice(0, SHOWN_MAX);
   const error = names.asked.error;
   return (
     <aside class="browse" aria-label={words.exist}>
       <Find label={words.find} value={text} onInput={setText} />
-      {error !== null && names.asked.value === null && error.kind !== "aborted" && <TroubleNote trouble={troubleOf(error)} onRetry={names.asked.reload} />}
+      {error !== null && names.asked.value === null && error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(error)} onRetry={names.asked.reload} />
+      )}
       <ul>
         {shown.map((name) => (
           <li key={name} aria-current={name === chosen ? "true" : undefined}>
@@ -88,7 +98,9 @@ function Highlighted({ name, part }: { name: string; part: string }) {
 /** How many values each label of a metric has, from its series. */
 function LabelsOf({ metric }: { metric: string }) {
   const t = texts();
-  const series = useResource(`series ${metric}`, (signal) => fetchSeries(`{__name__=${JSON.stringify(metric)}}`, signal));
+  const series = useResource(`series ${metric}`, (signal) =>
+    fetchSeries(`{__name__=${JSON.stringify(metric)}}`, signal),
+  );
   const [text, setText] = useState("");
   useEffect(() => {
     const values = new Map<string, Set<string>>();
@@ -102,5 +114,10 @@ function LabelsOf({ metric }: { metric: string }) {
     setText(listed.join(", "));
   }, [series.value]);
   if (text === "") return null;
-  return <>. {t.metrics.labelsOf(text)}{(series.value?.length ?? 0) >= SERIES_LIMIT ? ` (${t.metrics.truncated})` : ""}</>;
+  return (
+    <>
+      . {t.metrics.labelsOf(text)}
+      {(series.value?.length ?? 0) >= SERIES_LIMIT ? ` (${t.metrics.truncated})` : ""}
+    </>
+  );
 }

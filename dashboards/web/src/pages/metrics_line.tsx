@@ -1,8 +1,8 @@
 // One query's line, with what the server says of it.
 
 import { useId } from "preact/hooks";
-import { fetchLabels } from "../api/labels.ts";
 import { fetchLabelValues } from "../api/label_values.ts";
+import { fetchLabels } from "../api/labels.ts";
 import { language, texts } from "../app/locale.ts";
 import { Icon } from "../components/icon.tsx";
 import { QueryInput } from "../components/query_input.tsx";
@@ -50,8 +50,16 @@ export function QueryLine({ letter, line, main, run, others, names, onInput, onR
         describedBy={error ? note : undefined}
         end={
           <>
-            {run !== null && ran.value !== null && words.series(ran.value.series.length, span(ran.value.tookMs, language.value))}
-            <button class="btn quiet icon" type="button" aria-label={line.hidden ? words.show(letter) : words.hide(letter)} aria-pressed={line.hidden} onClick={onHide}>
+            {run !== null &&
+              ran.value !== null &&
+              words.series(ran.value.series.length, span(ran.value.tookMs, language.value))}
+            <button
+              class="btn quiet icon"
+              type="button"
+              aria-label={line.hidden ? words.show(letter) : words.hide(letter)}
+              aria-pressed={line.hidden}
+              onClick={onHide}
+            >
               <Icon name={line.hidden ? "minus" : "eye"} small />
             </button>
             {onRemove && (
@@ -66,7 +74,8 @@ export function QueryLine({ letter, line, main, run, others, names, onInput, onR
         <p class="hint bad" id={note} role="alert">
           <Icon name="error" small />
           <span>
-            {column !== null ? words.column(letter, column) : `${letter}:`} {column === null && trouble.head} {plainError(trouble.text)} {others && words.othersShown}
+            {column !== null ? words.column(letter, column) : `${letter}:`} {column === null && trouble.head}{" "}
+            {plainError(trouble.text)} {others && words.othersShown}
           </span>
         </p>
       )}

@@ -34,7 +34,8 @@ export function QueryPanel({ letter, view, run, marks, first, onZoom }: Props) {
   const shown = ran.value ?? (ran.error === null ? last : null);
   if (ran.error !== null && ran.value === null) return null;
   if (shown === null) return <GhostChart height={height} />;
-  if (shown.series.length === 0) return <State head={`${letter}: ${t.metrics.noSeries}`} text={t.metrics.noSeriesText} height={120} />;
+  if (shown.series.length === 0)
+    return <State head={`${letter}: ${t.metrics.noSeries}`} text={t.metrics.noSeriesText} height={120} />;
   return (
     <figure class={`chart ${first ? "mt" : "mt2"}`}>
       {shown.warnings.length > 0 && <Note kind="partial">{shown.warnings.join(" ")}</Note>}
@@ -43,7 +44,21 @@ export function QueryPanel({ letter, view, run, marks, first, onZoom }: Props) {
   );
 }
 
-function Graph({ letter, run, ran, height, marks, onZoom }: { letter: string; run: Run; ran: Ran; height: number; marks: readonly TimeMark[]; onZoom: (start: number, end: number) => void }) {
+function Graph({
+  letter,
+  run,
+  ran,
+  height,
+  marks,
+  onZoom,
+}: {
+  letter: string;
+  run: Run;
+  ran: Ran;
+  height: number;
+  marks: readonly TimeMark[];
+  onZoom: (start: number, end: number) => void;
+}) {
   const t = texts();
   const [cursor, setCursor] = useState<number | null>(null);
   const [alone, setAlone] = useState<number | null>(null);
@@ -53,18 +68,66 @@ function Graph({ letter, run, ran, height, marks, onZoom }: { letter: string; ru
   const shared = useMemo(() => sharedLabels(ran.series), [ran]);
   const unit = unitOf(run.query);
   const align = (at: number) => Math.floor(at / run.stepMs) * run.stepMs;
-  const { times, rows } = useMemo(() => columns(drawn, align(run.start), align(run.end), run.stepMs), [drawn, run.start, run.end, run.stepMs]);
-  const series = useMemo(() => drawn.map((one, index) => ({ name: shortLabel(one.labels, shared), tone: tone[index] ?? ("rest" as const), shown: alone === null || alone === index })), [drawn, shared, tone, alone]);
+  const { times, rows } = useMemo(
+    () => columns(drawn, align(run.start), align(run.end), run.stepMs),
+    [drawn, run.start, run.end, run.stepMs],
+  );
+  const series = useMemo(
+    () =>
+      drawn.map((one, index) => ({
+        name: shortLabel(one.labels, shared),
+        tone: tone[index] ?? ("rest" as const),
+        shown: alone === null || alone === index,
+      })),
+    [drawn, shared, tone, alone],
+  );
   const legend = more ? ran.series : ran.series.slice(0, LEGEND_MAX);
   const at = cursor === null ? null : (times[cursor] ?? null);
   const value = (index: number) => (cursor === null ? null : (rows[index]?.[cursor] ?? null));
-  const say = (index: number) => t.chart.cursorAt(clock(times[index] ?? 0, zone.value, "second"), series.slice(0, 6).map((one, row) => `${one.name} ${measured(rows[row]?.[index] ?? null, unit)}`).join(", "));
-  if (asTables.value) return <RangeTable letter={letter} times={times} rows={rows} names={series.map((one) => one.name)} unit={unit} height={height} />;
+  const say = (index: number) =>
+    t.chart.cursorAt(
+      clock(times[index] ?? 0, zone.value, "second"),
+      series
+        .slice(0, 6)
+        .map((one, row) => `${one.name} ${measured(rows[row]?.[index] ?? null, unit)}`)
+        .join(", "),
+    );
+  if (asTables.value)
+    return (
+      <RangeTable
+        letter={letter}
+        times={times}
+        rows={rows}
+        names={series.map((one) => one.name)}
+        unit={unit}
+        height={height}
+      />
+    );
   return (
     <>
       <div class="chart-holder" style={{ blockSize: `${height}px` }}>
-        <TimeChart name={t.metrics.chartLabel(run.query, ran.series.length)} times={times} rows={rows} series={series} unit={unit} height={height} marks={marks} onZoom={onZoom} onCursor={setCursor} say={say} />
-        {at !== null && <CursorTip at={at} left={(at - (times[0] ?? 0)) / Math.max(1, (times.at(-1) ?? 1) - (times[0] ?? 0))} entries={series.map((one, index) => ({ ...one, text: measured(value(index), unit), known: value(index) !== null })).filter((one) => one.known && one.shown).slice(0, 10)} />}
+        <TimeChart
+          name={t.metrics.chartLabel(run.query, ran.series.length)}
+          times={times}
+          rows={rows}
+          series={series}
+          unit={unit}
+          height={height}
+          marks={marks}
+          onZoom={onZoom}
+          onCursor={setCursor}
+          say={say}
+        />
+        {at !== null && (
+          <CursorTip
+            at={at}
+            left={(at - (times[0] ?? 0)) / Math.max(1, (times.at(-1) ?? 1) - (times[0] ?? 0))}
+            entries={series
+              .map((one, index) => ({ ...one, text: measured(value(index), unit), known: value(index) !== null }))
+              .filter((one) => one.known && one.shown)
+              .slice(0, 10)}
+          />
+        )}
       </div>
       <table class="t legend">
         <thead>
@@ -72,7 +135,9 @@ function Graph({ letter, run, ran, height, marks, onZoom }: { letter: string; ru
             <th>
               {letter} <span class="dim-2">{Object.keys(shared).length > 0 ? labelText(shared) : ""}</span>
             </th>
-            <th class="num">{at === null ? "" : t.metrics.at(clock(at, zone.value, run.stepMs < 60_000 ? "second" : "minute"))}</th>
+            <th class="num">
+              {at === null ? "" : t.metrics.at(clock(at, zone.value, run.stepMs < 60_000 ? "second" : "minute"))}
+            </th>
             <th class="num">{t.metrics.last}</th>
             <th class="num">{t.metrics.min}</th>
             <th class="num">{t.metrics.mean}</th>
@@ -85,7 +150,13 @@ function Graph({ letter, run, ran, height, marks, onZoom }: { letter: string; ru
             return (
               <tr key={labelText(one.labels)}>
                 <td class="lg-name">
-                  <button class="lg" type="button" aria-pressed={alone === null || alone === index} title={t.metrics.isolate} onClick={() => setAlone(alone === index ? null : index)}>
+                  <button
+                    class="lg"
+                    type="button"
+                    aria-pressed={alone === null || alone === index}
+                    title={t.metrics.isolate}
+                    onClick={() => setAlone(alone === index ? null : index)}
+                  >
                     <span class={`sw ${tone[index] ?? "rest"}`} />
                     <code>{shortLabel(one.labels, shared)}</code>
                   </button>
@@ -117,9 +188,20 @@ function Graph({ letter, run, ran, height, marks, onZoom }: { letter: string; ru
   );
 }
 
-function CursorTip({ at, left, entries }: { at: number; left: number; entries: readonly { name: string; tone: string; text: string }[] }) {
+function CursorTip({
+  at,
+  left,
+  entries,
+}: {
+  at: number;
+  left: number;
+  entries: readonly { name: string; tone: string; text: string }[];
+}) {
   return (
-    <div class={`tip at${left > 0.6 ? " left" : ""}`} style={{ insetInlineStart: `calc(64px + ${left} * (100% - 70px))`, insetBlockStart: "28px" }}>
+    <div
+      class={`tip at${left > 0.6 ? " left" : ""}`}
+      style={{ insetInlineStart: `calc(64px + ${left} * (100% - 70px))`, insetBlockStart: "28px" }}
+    >
       <table>
         <tbody>
           <tr>
@@ -147,12 +229,36 @@ function CursorTip({ at, left, entries }: { at: number; left: number; entries: r
 const ROWS_MAX = 400;
 
 /** The chart's text twin. */
-function RangeTable({ letter, times, rows, names, unit, height }: { letter: string; times: readonly number[]; rows: readonly (readonly (number | null)[])[]; names: readonly string[]; unit: string; height: number }) {
+function RangeTable({
+  letter,
+  times,
+  rows,
+  names,
+  unit,
+  height,
+}: {
+  letter: string;
+  times: readonly number[];
+  rows: readonly (readonly (number | null)[])[];
+  names: readonly string[];
+  unit: string;
+  height: number;
+}) {
   const t = texts();
   const shown = names.slice(0, 8);
-  const order = times.map((_t, index) => index).reverse().filter((index) => rows.some((row) => row[index] !== null)).slice(0, ROWS_MAX);
+  const order = times
+    .map((_t, index) => index)
+    .reverse()
+    .filter((index) => rows.some((row) => row[index] !== null))
+    .slice(0, ROWS_MAX);
   return (
-    <div class="twin-table" tabIndex={0} role="region" aria-label={`${letter}: ${t.metrics.table}`} style={{ "--h": `${height}px` }}>
+    <div
+      class="twin-table"
+      tabIndex={0}
+      role="region"
+      aria-label={`${letter}: ${t.metrics.table}`}
+      style={{ "--h": `${height}px` }}
+    >
       <table class="t">
         <thead>
           <tr>
@@ -186,13 +292,18 @@ function RangeTable({ letter, times, rows, names, unit, height }: { letter: stri
 /** The values at the end of the range, by an instant query. */
 function InstantTable({ letter, run }: { letter: string; run: Run }) {
   const t = texts();
-  const asked = useResource(`instant ${run.query} ${run.end} ${run.turn}`, (signal) => queryInstant(run.query, run.end, signal));
+  const asked = useResource(`instant ${run.query} ${run.end} ${run.turn}`, (signal) =>
+    queryInstant(run.query, run.end, signal),
+  );
   const [rows, setRows] = useState(100);
-  if (asked.error !== null && asked.error.kind !== "aborted") return <TroubleNote trouble={troubleOf(asked.error)} onRetry={asked.reload} />;
+  if (asked.error !== null && asked.error.kind !== "aborted")
+    return <TroubleNote trouble={troubleOf(asked.error)} onRetry={asked.reload} />;
   if (asked.value === null) return <GhostChart height={160} />;
   const data = asked.value.data;
-  if (data.kind === "other") return <State head={letter} text={t.metrics.notVector(data.type, data.series)} height={80} />;
-  if (data.samples.length === 0) return <State head={`${letter}: ${t.metrics.noSeries}`} text={t.metrics.noSeriesText} height={120} />;
+  if (data.kind === "other")
+    return <State head={letter} text={t.metrics.notVector(data.type, data.series)} height={80} />;
+  if (data.samples.length === 0)
+    return <State head={`${letter}: ${t.metrics.noSeries}`} text={t.metrics.noSeriesText} height={120} />;
   return (
     <>
       <table class="t mt">

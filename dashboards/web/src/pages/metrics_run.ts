@@ -32,7 +32,12 @@ function ask(key: string, run: Run | null): Promise<Answer<Ran>> {
   if (known) return known;
   const began = performance.now();
   const align = (t: number) => Math.floor(t / (run?.stepMs ?? 1)) * (run?.stepMs ?? 1);
-  const asked = queryRange({ query: run?.query ?? "", startMs: align(run?.start ?? 0), endMs: align(run?.end ?? 0), stepMs: run?.stepMs ?? 1000 }).then((answer) => read(answer, began));
+  const asked = queryRange({
+    query: run?.query ?? "",
+    startMs: align(run?.start ?? 0),
+    endMs: align(run?.end ?? 0),
+    stepMs: run?.stepMs ?? 1000,
+  }).then((answer) => read(answer, began));
   shared.set(key, asked);
   // A handful is enough: the line and the panel of each query on the page.
   for (const old of [...shared.keys()].slice(0, -64)) shared.delete(old);
@@ -40,5 +45,10 @@ function ask(key: string, run: Run | null): Promise<Answer<Ran>> {
 }
 
 function read(answer: Answer<Enveloped<Series[]>>, began: number): Answer<Ran> {
-  return answer.ok ? { ok: true, value: { series: answer.value.data, warnings: answer.value.warnings, tookMs: performance.now() - began } } : answer;
+  return answer.ok
+    ? {
+        ok: true,
+        value: { series: answer.value.data, warnings: answer.value.warnings, tookMs: performance.now() - began },
+      }
+    : answer;
 }

@@ -16,6 +16,7 @@ import { Keys } from "../components/text.tsx";
 import { count, moment } from "../model/format.ts";
 import { type Check, checkId, type Verdict } from "../model/release.ts";
 import { deciding, order } from "../model/sentence.ts";
+import { VerdictBand } from "./release_band.tsx";
 import { ReleaseBar } from "./release_bar.tsx";
 import { Checks } from "./release_checks.tsx";
 import { Deliveries } from "./release_deliveries.tsx";
@@ -23,7 +24,6 @@ import { History } from "./release_history.tsx";
 import { OneCheck } from "./release_one.tsx";
 import { LogPatterns } from "./release_patterns.tsx";
 import { PhaseSteps, Silent, ValidityStrip } from "./release_phases.tsx";
-import { VerdictBand } from "./release_band.tsx";
 import { useNow, useResource } from "./resource.ts";
 import { Stale } from "./stale.tsx";
 
@@ -33,11 +33,18 @@ export default function Release({ id }: { id: string }) {
   const [live, setLive] = useState(true);
   const release = useResource(`release ${id}`, (signal) => fetchRelease(id, signal), { everyMs: live ? 5000 : 60_000 });
   const verdict = useVerdict(id, live);
-  const looks = useResource(`looks ${id} ${verdict.value?.watermark ?? ""} ${verdict.value?.revision ?? ""}`, (signal) => fetchLooks(id, signal));
+  const looks = useResource(
+    `looks ${id} ${verdict.value?.watermark ?? ""} ${verdict.value?.revision ?? ""}`,
+    (signal) => fetchLooks(id, signal),
+  );
   const kept = useLast(looks.value);
-  const deliveries = useResource(`deliveries ${id}`, (signal) => fetchDeliveries(id, signal), { everyMs: live ? 5000 : 60_000 });
+  const deliveries = useResource(`deliveries ${id}`, (signal) => fetchDeliveries(id, signal), {
+    everyMs: live ? 5000 : 60_000,
+  });
   const service = release.value?.service ?? "";
-  const history = useResource(service === "" ? null : `history ${service}`, (signal) => fetchReleases({ service, limit: 24 }, signal));
+  const history = useResource(service === "" ? null : `history ${service}`, (signal) =>
+    fetchReleases({ service, limit: 24 }, signal),
+  );
   const state = release.value?.state;
   useEffect(() => {
     if (state !== undefined) setLive(state === "running" || state === "pending");
@@ -57,7 +64,13 @@ export default function Release({ id }: { id: string }) {
   const one = release.value;
   return (
     <>
-      <ReleaseBar id={id} release={one} verdict={verdict.value} now={now} onChanged={() => [release, verdict, deliveries].forEach((part) => part.reload())} />
+      <ReleaseBar
+        id={id}
+        release={one}
+        verdict={verdict.value}
+        now={now}
+        onChanged={() => [release, verdict, deliveries].forEach((part) => part.reload())}
+      />
       {(release.error !== null || verdict.error !== null) && (
         <div class="in">
           <Stale of={release.error !== null ? release : verdict} />
@@ -76,7 +89,14 @@ export default function Release({ id }: { id: string }) {
             <PhaseSteps release={one} verdict={verdict.value} now={now} />
           </>
         )}
-        <Checks verdict={verdict.value} rows={rows} selected={selected} onSelect={(check) => setParams({ check: checkId(check) }, "replace")} now={now} failed={verdict.error !== null} />
+        <Checks
+          verdict={verdict.value}
+          rows={rows}
+          selected={selected}
+          onSelect={(check) => setParams({ check: checkId(check) }, "replace")}
+          now={now}
+          failed={verdict.error !== null}
+        />
         {one && verdict.value && selected && (
           <OneCheck
             release={one}
@@ -86,7 +106,9 @@ export default function Release({ id }: { id: string }) {
             onStep={step}
           />
         )}
-        {one && verdict.value && <LogPatterns release={one} verdict={verdict.value} now={now} onChanged={verdict.reload} />}
+        {one && verdict.value && (
+          <LogPatterns release={one} verdict={verdict.value} now={now} onChanged={verdict.reload} />
+        )}
         <div class="cols">
           <Deliveries id={id} deliveries={deliveries} now={now} />
           {one && <History release={one} history={history} />}
@@ -111,7 +133,9 @@ export default function Release({ id }: { id: string }) {
 
 /** The verdict on a beat, and at once when its revision rises: one request waits at the server for that. */
 function useVerdict(id: string, live: boolean) {
-  const verdict = useResource(`verdict ${id}`, (signal) => fetchVerdict(id, null, signal), { everyMs: live ? 2000 : 60_000 });
+  const verdict = useResource(`verdict ${id}`, (signal) => fetchVerdict(id, null, signal), {
+    everyMs: live ? 2000 : 60_000,
+  });
   const revision = verdict.value?.revision ?? null;
   const reload = verdict.reload;
   useEffect(() => {
@@ -174,7 +198,16 @@ function EvidenceFoot({ verdict, now }: { verdict: Verdict; now: number }) {
   const evidence = verdict.evidence;
   if (evidence === null) return null;
   const at = (time: number | null) => moment(time, now, zone.value, language.value);
-  const digest = evidence.digest.length > 24 ? `${evidence.digest.slice(0, 11)}…${evidence.digest.slice(-4)}` : evidence.digest;
-  return <span title={evidence.digest}>{texts().release.evidenceFoot(at(evidence.from), at(evidence.to), evidence.rows === null ? "" : count(evidence.rows), digest)}</span>;
+  const digest =
+    evidence.digest.length > 24 ? `${evidence.digest.slice(0, 11)}…${evidence.digest.slice(-4)}` : evidence.digest;
+  return (
+    <span title={evidence.digest}>
+      {texts().release.evidenceFoot(
+        at(evidence.from),
+        at(evidence.to),
+        evidence.rows === null ? "" : count(evidence.rows),
+        digest,
+      )}
+    </span>
+  );
 }
-

@@ -4,9 +4,19 @@ import { language, texts, zone } from "../app/locale.ts";
 import { Difference } from "../charts/difference.tsx";
 import { Icon, SIGN_ICON, SIGN_TONE } from "../components/icon.tsx";
 import { Rich, Template } from "../components/text.tsx";
-import { effectText, moment, percent, probability, span } from "../model/format.ts";
 import { looksAllowed } from "../model/evidence.ts";
-import { checkId, type Check, type Delivery, type Look, type Reason, type Release, signOf, type Sign, type Verdict } from "../model/release.ts";
+import { effectText, moment, percent, probability, span } from "../model/format.ts";
+import {
+  type Check,
+  checkId,
+  type Delivery,
+  type Look,
+  type Reason,
+  type Release,
+  type Sign,
+  signOf,
+  type Verdict,
+} from "../model/release.ts";
 import { closest, deciding, headline, leading, waitingChecks, weighty } from "../model/sentence.ts";
 import { checkTitle, worstEnd } from "./check_words.ts";
 import { differenceLooks } from "./look_series.ts";
@@ -51,7 +61,10 @@ function Plate({ sign, verdict }: { sign: Sign; verdict: Verdict }) {
   const open = sign !== "go" && sign !== "no_go" && sign !== "inconclusive";
   const word = t.decision[sign];
   return (
-    <div class={`plate ${SIGN_TONE[sign]}${open || !verdict.final ? " so-far" : ""}${word.length > 8 ? " long" : ""}`} role="status">
+    <div
+      class={`plate ${SIGN_TONE[sign]}${open || !verdict.final ? " so-far" : ""}${word.length > 8 ? " long" : ""}`}
+      role="status"
+    >
       <Icon name={SIGN_ICON[sign]} />
       <span class="word">{word}</span>
       {under && <span class="fin">{under}</span>}
@@ -64,7 +77,9 @@ function Says({ release, verdict, now }: { release: Release; verdict: Verdict; n
   const words = t.release;
   const { shown, left } = weighty(verdict);
   const outcome = release.outcomes.at(-1);
-  const patterns = verdict.checks.flatMap((check) => (check.decision === "no_go" ? check.patterns : [])).filter((one) => one.change === "new" || one.change === "more");
+  const patterns = verdict.checks
+    .flatMap((check) => (check.decision === "no_go" ? check.patterns : []))
+    .filter((one) => one.change === "new" || one.change === "more");
   return (
     <div class="says">
       <p class="main">{mainSentence(release, verdict)}</p>
@@ -96,7 +111,15 @@ function Says({ release, verdict, now }: { release: Release; verdict: Verdict; n
         </p>
       ))}
       <MoreWhy verdict={verdict} />
-      {outcome && <p class="more-why">{words.outcome[outcome.action]?.(outcome.by, moment(outcome.time, now, zone.value, language.value, "second"), outcome.trafficShare === null ? "" : percent(outcome.trafficShare)) ?? outcome.action}</p>}
+      {outcome && (
+        <p class="more-why">
+          {words.outcome[outcome.action]?.(
+            outcome.by,
+            moment(outcome.time, now, zone.value, language.value, "second"),
+            outcome.trafficShare === null ? "" : percent(outcome.trafficShare),
+          ) ?? outcome.action}
+        </p>
+      )}
     </div>
   );
 }
@@ -144,7 +167,11 @@ function mainSentence(release: Release, verdict: Verdict): string {
     case "refused":
       return words.refused;
     case "running_clear":
-      return words.runningClear(head.waiting, head.timeLeft?.lowMs == null ? "" : span(head.timeLeft.lowMs, language.value), head.timeLeft?.highMs == null ? "" : span(head.timeLeft.highMs, language.value));
+      return words.runningClear(
+        head.waiting,
+        head.timeLeft?.lowMs == null ? "" : span(head.timeLeft.lowMs, language.value),
+        head.timeLeft?.highMs == null ? "" : span(head.timeLeft.highMs, language.value),
+      );
     case "running_hurt":
       return words.runningHurt(head.check.name);
     case "time_out":
@@ -167,21 +194,36 @@ function MoreWhy({ verdict }: { verdict: Verdict }) {
   const t = texts();
   if (verdict.decision === "no_go") return null;
   const full = verdict.checks.filter((check) => check.vote === "full");
-  const nearest = closest(full.filter((check) => check.margin !== null && (check.effect !== null || check.quantiles.length > 0)));
-  const vetoes = verdict.checks.filter((check) => check.vote === "veto" && check.decision === "inconclusive").map((check) => check.name);
+  const nearest = closest(
+    full.filter((check) => check.margin !== null && (check.effect !== null || check.quantiles.length > 0)),
+  );
+  const vetoes = verdict.checks
+    .filter((check) => check.vote === "veto" && check.decision === "inconclusive")
+    .map((check) => check.name);
   const quantile = nearest && leading(nearest);
   const effect = nearest && (quantile?.effect ?? nearest.effect);
   const written = nearest && effect && effectText(effect, nearest.margin, nearest.harm);
   const done = full.filter((check) => check.decision === "go").length;
   return (
     <p class="more-why">
-      {!verdict.final && full.length > 0 && verdict.decision === "inconclusive" && <>{t.release.progress(done, full.length)} </>}
+      {!verdict.final && full.length > 0 && verdict.decision === "inconclusive" && (
+        <>{t.release.progress(done, full.length)} </>
+      )}
       {nearest && written && (
         <>
-          <Rich text={t.release.closest(checkTitle(nearest, quantile), written.estimate, worstEnd(nearest, written), written.margin)} />{" "}
+          <Rich
+            text={t.release.closest(
+              checkTitle(nearest, quantile),
+              written.estimate,
+              worstEnd(nearest, written),
+              written.margin,
+            )}
+          />{" "}
         </>
       )}
-      {vetoes.length > 0 && verdict.decision === "go" && <Rich text={t.release.vetoOnly([...new Set(vetoes)].join(", "))} />}
+      {vetoes.length > 0 && verdict.decision === "go" && (
+        <Rich text={t.release.vetoOnly([...new Set(vetoes)].join(", "))} />
+      )}
     </p>
   );
 }
@@ -193,7 +235,12 @@ function Picture({ verdict, looks, sign }: { verdict: Verdict; looks: readonly L
   const candidates = verdict.checks.filter(drawn);
   const refused = closest(candidates.filter((check) => check.decision === "no_go"));
   const waits = new Set(waitingChecks(verdict).map(checkId));
-  const chosen = refused ?? (sign === "running" ? closest(candidates.filter((check) => waits.has(checkId(check)) && check.margin !== null)) : null) ?? deciding(candidates);
+  const chosen =
+    refused ??
+    (sign === "running"
+      ? closest(candidates.filter((check) => waits.has(checkId(check)) && check.margin !== null))
+      : null) ??
+    deciding(candidates);
   if (!chosen) return <figure class="chart" />;
   const quantile = leading(chosen);
   const say = refused ? t.release.refusedSay : sign === "running" ? t.release.longestSay : t.release.closestSay;
@@ -203,26 +250,47 @@ function Picture({ verdict, looks, sign }: { verdict: Verdict; looks: readonly L
         <b>{t.release.difference(checkTitle(chosen, quantile))}</b>
         <span class="say">{say}</span>
       </figcaption>
-      <Difference name={checkTitle(chosen, quantile)} looks={differenceLooks(looks, chosen, quantile?.q ?? null)} margin={chosen.margin} harm={chosen.harm} height={118} />
+      <Difference
+        name={checkTitle(chosen, quantile)}
+        looks={differenceLooks(looks, chosen, quantile?.q ?? null)}
+        margin={chosen.margin}
+        harm={chosen.harm}
+        height={118}
+      />
     </figure>
   );
 }
 
-function Facts({ release, verdict, deliveries, now }: { release: Release; verdict: Verdict; deliveries: readonly Delivery[] | null; now: number }) {
+function Facts({
+  release,
+  verdict,
+  deliveries,
+  now,
+}: {
+  release: Release;
+  verdict: Verdict;
+  deliveries: readonly Delivery[] | null;
+  now: number;
+}) {
   const t = texts();
   const words = t.release.facts;
   const phase = verdict.phases.find((one) => one.name === verdict.phase);
   const allowed = looksAllowed(phase?.atMostMs ?? null, release.intervalMs);
   const started = verdict.startedAt ?? release.start;
-  const at = (time: number | null, detail: "minute" | "second" = "second") => moment(time, now, zone.value, language.value, detail);
-  const answered = deliveries?.filter((one) => one.attempts.some((attempt) => attempt.status !== null && attempt.status < 300)) ?? [];
+  const at = (time: number | null, detail: "minute" | "second" = "second") =>
+    moment(time, now, zone.value, language.value, detail);
+  const answered =
+    deliveries?.filter((one) => one.attempts.some((attempt) => attempt.status !== null && attempt.status < 300)) ?? [];
   return (
     <dl class="facts">
       {verdict.decidedAt !== null && verdict.final ? (
         <>
           <dt>{words.decided}</dt>
           <dd>
-            {at(verdict.decidedAt)} {started !== null && <span class="sub">{words.after(span(verdict.decidedAt - started, language.value))}</span>}
+            {at(verdict.decidedAt)}{" "}
+            {started !== null && (
+              <span class="sub">{words.after(span(verdict.decidedAt - started, language.value))}</span>
+            )}
           </dd>
         </>
       ) : (
@@ -243,7 +311,8 @@ function Facts({ release, verdict, deliveries, now }: { release: Release; verdic
         <>
           <dt>{words.alpha}</dt>
           <dd>
-            {probability(verdict.alphaSpent)} {verdict.alpha !== null && <span class="sub">{`${t.of} ${probability(verdict.alpha)}`}</span>}
+            {probability(verdict.alphaSpent)}{" "}
+            {verdict.alpha !== null && <span class="sub">{`${t.of} ${probability(verdict.alpha)}`}</span>}
           </dd>
         </>
       )}
@@ -251,7 +320,8 @@ function Facts({ release, verdict, deliveries, now }: { release: Release; verdic
         <>
           <dt>{words.policy}</dt>
           <dd>
-            {verdict.policy.name} {verdict.policy.revision !== null && <span class="sub">{words.revision(verdict.policy.revision)}</span>}
+            {verdict.policy.name}{" "}
+            {verdict.policy.revision !== null && <span class="sub">{words.revision(verdict.policy.revision)}</span>}
           </dd>
         </>
       )}

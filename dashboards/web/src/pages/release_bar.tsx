@@ -47,8 +47,12 @@ export function ReleaseBar({ id, release, verdict, now, onChanged }: Props) {
         </h1>
         {release && (
           <div class="meta">
-            {(release.environment || release.region) && <span>{[release.environment, release.region].filter((one) => one !== "").join(", ")}</span>}
-            {release.start !== null && <span>{t.release.started(moment(release.start, now, zone.value, language.value), by)}</span>}
+            {(release.environment || release.region) && (
+              <span>{[release.environment, release.region].filter((one) => one !== "").join(", ")}</span>
+            )}
+            {release.start !== null && (
+              <span>{t.release.started(moment(release.start, now, zone.value, language.value), by)}</span>
+            )}
           </div>
         )}
         {release && verdict && (
@@ -61,20 +65,36 @@ export function ReleaseBar({ id, release, verdict, now, onChanged }: Props) {
             <button class="btn" type="button" onClick={() => setDialog("override")}>
               {t.release.override}
             </button>
-            <a class="btn nar-hide" href={`../api/v1/releases/${encodeURIComponent(id)}/verdict`} download={`${release.service}-${release.canary}-verdict.json`}>
+            <a
+              class="btn nar-hide"
+              href={`../api/v1/releases/${encodeURIComponent(id)}/verdict`}
+              download={`${release.service}-${release.canary}-verdict.json`}
+            >
               {t.release.export}
             </a>
             <CopyButton icon label={t.release.copyLink} text={() => location.href} />
           </div>
         )}
       </div>
-      {dialog === "override" && release && verdict && <OverrideDialog release={release} verdict={verdict} onClose={close} onDone={done} />}
+      {dialog === "override" && release && verdict && (
+        <OverrideDialog release={release} verdict={verdict} onClose={close} onDone={done} />
+      )}
       {dialog === "cancel" && release && <CancelDialog release={release} onClose={close} onDone={done} />}
     </div>
   );
 }
 
-function OverrideDialog({ release, verdict, onClose, onDone }: { release: Release; verdict: Verdict; onClose: () => void; onDone: () => void }) {
+function OverrideDialog({
+  release,
+  verdict,
+  onClose,
+  onDone,
+}: {
+  release: Release;
+  verdict: Verdict;
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const t = texts();
   const [decision, setDecision] = useState<Decision>(verdict.decision === "go" ? "no_go" : "go");
   const [why, setWhy] = useState("");
@@ -90,7 +110,12 @@ function OverrideDialog({ release, verdict, onClose, onDone }: { release: Releas
   return (
     <Dialog title={t.release.overrideTitle} onClose={onClose}>
       <form onSubmit={(event) => void submit(event)}>
-        <p class="dim">{t.release.overrideText(`${release.service} ${release.canary}`, `${t.decision[verdict.decision].toLowerCase()}${verdict.final ? `, ${t.release.final}` : ""}`)}</p>
+        <p class="dim">
+          {t.release.overrideText(
+            `${release.service} ${release.canary}`,
+            `${t.decision[verdict.decision].toLowerCase()}${verdict.final ? `, ${t.release.final}` : ""}`,
+          )}
+        </p>
         {trouble && <TroubleNote trouble={trouble} />}
         <fieldset class="field">
           <legend class="label">{t.releases.byDecision}</legend>
@@ -105,11 +130,23 @@ function OverrideDialog({ release, verdict, onClose, onDone }: { release: Releas
         </fieldset>
         <label class="field">
           <span class="label">{t.release.overrideBy}</span>
-          <input class="input" required value={by} autocomplete="username" onInput={(event) => setBy(event.currentTarget.value)} />
+          <input
+            class="input"
+            required
+            value={by}
+            autocomplete="username"
+            onInput={(event) => setBy(event.currentTarget.value)}
+          />
         </label>
         <label class="field">
           <span class="label">{t.release.overrideWhy}</span>
-          <textarea class="input" rows={3} required value={why} onInput={(event) => setWhy(event.currentTarget.value)} />
+          <textarea
+            class="input"
+            rows={3}
+            required
+            value={why}
+            onInput={(event) => setWhy(event.currentTarget.value)}
+          />
           <span class="hint">{t.release.overrideHint}</span>
         </label>
         <div class="row">

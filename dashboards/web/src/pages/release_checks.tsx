@@ -30,17 +30,30 @@ export function Checks({ verdict, rows, selected, onSelect, now, failed }: Props
   const [details, setDetails] = useState(stored("details") === "on");
   const sign = (check: Check) => signOfCheck(check, verdict?.reasons ?? []).sign;
   const shown = rows.filter((check) => filter === "all" || sign(check) === filter);
-  const present = (["no_go", "no_data", "inconclusive", "go"] as const).filter((one) => rows.some((check) => sign(check) === one));
+  const present = (["no_go", "no_data", "inconclusive", "go"] as const).filter((one) =>
+    rows.some((check) => sign(check) === one),
+  );
   const choices: Choice<Filter>[] = [
     { value: "all", text: t.all, count: rows.length },
-    ...present.map((one) => ({ value: one, text: <><SignIcon sign={one} />{t.decision[one]}</>, count: rows.filter((check) => sign(check) === one).length })),
+    ...present.map((one) => ({
+      value: one,
+      text: (
+        <>
+          <SignIcon sign={one} />
+          {t.decision[one]}
+        </>
+      ),
+      count: rows.filter((check) => sign(check) === one).length,
+    })),
   ];
   if (verdict === null && failed) return null;
   return (
     <section class="sec" aria-labelledby="h-checks">
       <div class="sec-head">
         <h2 id="h-checks">{t.release.checks.title}</h2>
-        {rows.length > 0 && <Segments label={t.release.checks.filter} choices={choices} value={filter} onChange={setFilter} />}
+        {rows.length > 0 && (
+          <Segments label={t.release.checks.filter} choices={choices} value={filter} onChange={setFilter} />
+        )}
         <div class="tools">
           <span class="dim-2 nar-hide">{t.release.checks.order}</span>
           <label class="switch">
@@ -72,7 +85,18 @@ export function Checks({ verdict, rows, selected, onSelect, now, failed }: Props
                   </td>
                 </tr>
               )}
-              {verdict !== null && shown.map((check) => <CheckRows key={checkId(check)} check={check} verdict={verdict} selected={check === selected} onSelect={() => onSelect(check)} details={details} now={now} />)}
+              {verdict !== null &&
+                shown.map((check) => (
+                  <CheckRows
+                    key={checkId(check)}
+                    check={check}
+                    verdict={verdict}
+                    selected={check === selected}
+                    onSelect={() => onSelect(check)}
+                    details={details}
+                    now={now}
+                  />
+                ))}
             </tbody>
           </table>
         </div>
@@ -95,27 +119,43 @@ function Head({ details }: { details: boolean }) {
       <tr role="row">
         <th role="columnheader">{words.head.decision}</th>
         <th role="columnheader">{words.head.check}</th>
-        <th role="columnheader" class="ph">{words.head.phase}</th>
+        <th role="columnheader" class="ph">
+          {words.head.phase}
+        </th>
         {side("baseline", t.side.Baseline)}
         {side("canary", t.side.Canary)}
-        <th role="columnheader" class="num">{words.head.difference}</th>
+        <th role="columnheader" class="num">
+          {words.head.difference}
+        </th>
         <th role="columnheader">{words.head.interval}</th>
         <th role="columnheader" class="fx">
-          <span class="l" style={{ insetInlineStart: "8px" }}>{words.better}</span>
+          <span class="l" style={{ insetInlineStart: "8px" }}>
+            {words.better}
+          </span>
           <span style={{ insetInlineStart: `${ZERO}%` }}>{words.zero}</span>
-          <span class="mt-tick" style={{ insetInlineStart: `${MARGIN}%` }}>{words.marginTick}</span>
+          <span class="mt-tick" style={{ insetInlineStart: `${MARGIN}%` }}>
+            {words.marginTick}
+          </span>
           <span style={{ insetInlineStart: `${THREE}%` }}>3×</span>
           <span style={{ insetInlineStart: `${TEN}%` }}>10×</span>
         </th>
         {details ? (
           <>
-            <th role="columnheader" class="num st">{words.head.pHarm}</th>
-            <th role="columnheader" class="num st">{words.head.pGo}</th>
+            <th role="columnheader" class="num st">
+              {words.head.pHarm}
+            </th>
+            <th role="columnheader" class="num st">
+              {words.head.pGo}
+            </th>
           </>
         ) : (
           <>
-            <th role="columnheader" class="num mg">{words.head.margin}</th>
-            <th role="columnheader" class="num dt">{words.head.decided}</th>
+            <th role="columnheader" class="num mg">
+              {words.head.margin}
+            </th>
+            <th role="columnheader" class="num dt">
+              {words.head.decided}
+            </th>
           </>
         )}
       </tr>
@@ -146,7 +186,16 @@ function CheckRows(props: RowProps) {
   );
 }
 
-function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, main }: RowProps & { quantile: Quantile | null; main: boolean }) {
+function CheckRow({
+  check,
+  verdict,
+  selected,
+  onSelect,
+  details,
+  now,
+  quantile,
+  main,
+}: RowProps & { quantile: Quantile | null; main: boolean }) {
   const t = texts();
   const words = t.release.checks;
   const { sign, reason } = signOfCheck(check, verdict.reasons);
@@ -161,7 +210,12 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
   const explain = written === null ? (reason?.text ?? words.empty) : "";
   const quiet = check.margin === null && sign === "inconclusive" && check.vote !== "full";
   return (
-    <tr role="row" class={main ? undefined : "sub"} aria-selected={main && selected ? "true" : undefined} onClick={onSelect}>
+    <tr
+      role="row"
+      class={main ? undefined : "sub"}
+      aria-selected={main && selected ? "true" : undefined}
+      onClick={onSelect}
+    >
       <td role="cell" class="dec">
         {main && (quiet ? <span class="badge none">{words.noHarm}</span> : <Badge sign={sign} />)}
       </td>
@@ -179,9 +233,17 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
         {main && check.harm === "down" && <span class="tag">{words.harmDown}</span>}
         {main && check.harm === "either" && <span class="tag">{words.harmEither}</span>}
       </td>
-      <td role="cell" class="dim ph">{main ? check.phase : ""}</td>
-      <td role="cell" class="num a">{check.kind === "patterns" && !hasValues ? t.none : baseline}</td>
-      <td role="cell" class="num b">{check.kind === "patterns" && !hasValues ? words.newCount(check.patterns.filter((one) => one.change === "new").length) : canary}</td>
+      <td role="cell" class="dim ph">
+        {main ? check.phase : ""}
+      </td>
+      <td role="cell" class="num a">
+        {check.kind === "patterns" && !hasValues ? t.none : baseline}
+      </td>
+      <td role="cell" class="num b">
+        {check.kind === "patterns" && !hasValues
+          ? words.newCount(check.patterns.filter((one) => one.change === "new").length)
+          : canary}
+      </td>
       {written ? (
         <>
           <td role="cell" class="num d">
@@ -197,7 +259,13 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
         </td>
       )}
       <td role="cell" class="fx" title={check.margin === null ? words.ownScale : undefined}>
-        <Forest effect={written ? effect : null} margin={check.margin} harm={check.harm} decision={decision} label={said} />
+        <Forest
+          effect={written ? effect : null}
+          margin={check.margin}
+          harm={check.harm}
+          decision={decision}
+          label={said}
+        />
       </td>
       {details ? (
         <>
@@ -210,8 +278,12 @@ function CheckRow({ check, verdict, selected, onSelect, details, now, quantile, 
         </>
       ) : (
         <>
-          <td role="cell" class="num mg dim">{effect ? effectText(effect, check.margin, check.harm).margin : t.none}</td>
-          <td role="cell" class="num dim dt">{decidedWords(check, quantile, now)}</td>
+          <td role="cell" class="num mg dim">
+            {effect ? effectText(effect, check.margin, check.harm).margin : t.none}
+          </td>
+          <td role="cell" class="num dim dt">
+            {decidedWords(check, quantile, now)}
+          </td>
         </>
       )}
     </tr>
@@ -223,6 +295,7 @@ function decidedWords(check: Check, quantile: Quantile | null, now: number): str
   const at = quantile?.decidedAt ?? check.decidedAt;
   if (at !== null) return moment(at, now, zone.value, language.value, at % 60_000 === 0 ? "minute" : "second");
   const left = check.timeLeft?.highMs ?? null;
-  if (left !== null && check.decision === "inconclusive") return t.release.checks.about(moment(now + left, now, zone.value, language.value));
+  if (left !== null && check.decision === "inconclusive")
+    return t.release.checks.about(moment(now + left, now, zone.value, language.value));
   return t.none;
 }

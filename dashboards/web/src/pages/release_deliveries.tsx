@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { resendDelivery } from "../api/deliveries.ts";
 import { language, texts, zone } from "../app/locale.ts";
 import { Dialog } from "../components/controls.tsx";
-import { Icon, SIGN_TONE, SIGN_ICON } from "../components/icon.tsx";
+import { Icon, SIGN_ICON, SIGN_TONE } from "../components/icon.tsx";
 import { GhostRows, State, type Trouble, TroubleNote } from "../components/states.tsx";
 import { clock, moment, span } from "../model/format.ts";
 import type { Attempt, Delivery } from "../model/release.ts";
@@ -24,7 +24,9 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
   const list = deliveries.value ?? [];
   const rows = list
     .flatMap((delivery): Row[] =>
-      delivery.attempts.length === 0 ? [{ delivery, attempt: null, number: 0 }] : delivery.attempts.map((attempt, index) => ({ delivery, attempt, number: index + 1 })),
+      delivery.attempts.length === 0
+        ? [{ delivery, attempt: null, number: 0 }]
+        : delivery.attempts.map((attempt, index) => ({ delivery, attempt, number: index + 1 })),
     )
     .sort((a, b) => (b.attempt?.at ?? Number.POSITIVE_INFINITY) - (a.attempt?.at ?? Number.POSITIVE_INFINITY));
   const waiting = list.filter((one) => !one.attempts.some(answered)).length;
@@ -37,9 +39,13 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
     <section class="sec c7" aria-labelledby="h-del">
       <div class="sec-head">
         <h2 id="h-del">{words.title}</h2>
-        {list.length > 0 && <span class="dim-2">{waiting === 0 ? words.answered(list.length) : words.waiting(waiting)}</span>}
+        {list.length > 0 && (
+          <span class="dim-2">{waiting === 0 ? words.answered(list.length) : words.waiting(waiting)}</span>
+        )}
       </div>
-      {deliveries.error !== null && deliveries.value === null && deliveries.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(deliveries.error)} onRetry={deliveries.reload} />}
+      {deliveries.error !== null && deliveries.value === null && deliveries.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(deliveries.error)} onRetry={deliveries.reload} />
+      )}
       {note === "sent" && (
         <p class="dim" role="status">
           {words.sent}
@@ -67,7 +73,13 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
             <tbody>
               {deliveries.value === null && <GhostRows rows={3} widths={[60, 60, 60, 30, 30, 40, 60]} />}
               {rows.map((row) => (
-                <DeliveryRow key={`${row.delivery.id} ${row.number}`} row={row} now={now} onBody={() => setBody(row.delivery)} onAgain={() => void again(row.delivery)} />
+                <DeliveryRow
+                  key={`${row.delivery.id} ${row.number}`}
+                  row={row}
+                  now={now}
+                  onBody={() => setBody(row.delivery)}
+                  onAgain={() => void again(row.delivery)}
+                />
               ))}
             </tbody>
           </table>
@@ -95,14 +107,33 @@ function answered(attempt: Attempt): boolean {
   return attempt.status !== null && attempt.status >= 200 && attempt.status < 300;
 }
 
-function DeliveryRow({ row: { delivery, attempt, number }, now, onBody, onAgain }: { row: Row; now: number; onBody: () => void; onAgain: () => void }) {
+function DeliveryRow({
+  row: { delivery, attempt, number },
+  now,
+  onBody,
+  onAgain,
+}: {
+  row: Row;
+  now: number;
+  onBody: () => void;
+  onAgain: () => void;
+}) {
   const t = texts();
   const words = t.release.deliveries;
   const decision = delivery.decision;
-  const said = decision === null ? delivery.type : `${delivery.phase && !delivery.final ? `${delivery.phase}: ` : ""}${t.decision[decision].toLowerCase()}${delivery.final ? `, ${t.release.final}` : ""}`;
+  const said =
+    decision === null
+      ? delivery.type
+      : `${delivery.phase && !delivery.final ? `${delivery.phase}: ` : ""}${t.decision[decision].toLowerCase()}${delivery.final ? `, ${t.release.final}` : ""}`;
   return (
     <tr>
-      <td class="nw">{attempt ? clock(attempt.at, zone.value, "milli").slice(0, -1) : delivery.nextAt !== null ? words.next(moment(delivery.nextAt, now, zone.value, language.value, "second")) : t.decision.waiting}</td>
+      <td class="nw">
+        {attempt
+          ? clock(attempt.at, zone.value, "milli").slice(0, -1)
+          : delivery.nextAt !== null
+            ? words.next(moment(delivery.nextAt, now, zone.value, language.value, "second"))
+            : t.decision.waiting}
+      </td>
       <td class="nw to" title={delivery.to}>
         {delivery.to.replace(/^https?:\/\//, "")}
       </td>
@@ -115,7 +146,13 @@ function DeliveryRow({ row: { delivery, attempt, number }, now, onBody, onAgain 
       </td>
       <td class="num">{number === 0 ? t.none : number}</td>
       <td class="num" title={attempt?.error}>
-        {attempt === null ? t.none : answered(attempt) ? attempt.status : <span class="no-go">{attempt.status ?? (attempt.error || t.none)}</span>}
+        {attempt === null ? (
+          t.none
+        ) : answered(attempt) ? (
+          attempt.status
+        ) : (
+          <span class="no-go">{attempt.status ?? (attempt.error || t.none)}</span>
+        )}
       </td>
       <td class="num">{span(attempt?.tookMs ?? null, language.value)}</td>
       <td class="num nw">

@@ -1,11 +1,11 @@
 // The service's other releases as a strip of signs.
 
+import type { ReleasesPage } from "../api/releases.ts";
 import { language, texts, zone } from "../app/locale.ts";
 import { SignIcon } from "../components/icon.tsx";
 import { TroubleNote } from "../components/states.tsx";
 import { moment } from "../model/format.ts";
 import { type Release, signOf } from "../model/release.ts";
-import type { ReleasesPage } from "../api/releases.ts";
 import { type Resource, troubleOf } from "./resource.ts";
 
 export function History({ release, history }: { release: Release; history: Resource<ReleasesPage> }) {
@@ -19,7 +19,9 @@ export function History({ release, history }: { release: Release; history: Resou
       <div class="sec-head">
         <h2 id="h-his">{words.title(release.service)}</h2>
       </div>
-      {history.error !== null && history.value === null && history.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(history.error)} onRetry={history.reload} />}
+      {history.error !== null && history.value === null && history.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(history.error)} onRetry={history.reload} />
+      )}
       {all.length > 0 && (
         <>
           <p class="dim-2">{words.last(all.length, n("go"), n("no_go"), all.length - n("go") - n("no_go"))}</p>
@@ -28,7 +30,13 @@ export function History({ release, history }: { release: Release; history: Resou
               const sign = signs[index] ?? "pending";
               const label = `${one.canary}, ${t.decision[sign]}, ${moment(one.start, Date.now(), zone.value, language.value)}`;
               return (
-                <a key={one.id} href={`releases/${encodeURIComponent(one.id)}`} aria-label={label} title={label} aria-current={one.id === release.id ? "true" : undefined}>
+                <a
+                  key={one.id}
+                  href={`releases/${encodeURIComponent(one.id)}`}
+                  aria-label={label}
+                  title={label}
+                  aria-current={one.id === release.id ? "true" : undefined}
+                >
                   <SignIcon sign={sign} />
                 </a>
               );

@@ -56,7 +56,13 @@ export function OneCheck({ release, verdict, check, looks, onStep }: Props) {
         {check.quantiles.length > 1 && (
           <div class="chips">
             {check.quantiles.map((one) => (
-              <button key={one.q} type="button" class="chip" aria-pressed={one === lead} onClick={() => setQuantile(one.q)}>
+              <button
+                key={one.q}
+                type="button"
+                class="chip"
+                aria-pressed={one === lead}
+                onClick={() => setQuantile(one.q)}
+              >
                 {quantileName(one.q)}
               </button>
             ))}
@@ -80,7 +86,17 @@ export function OneCheck({ release, verdict, check, looks, onStep }: Props) {
       </div>
       <div class="one">
         <div id={panel} role="tabpanel" aria-label={words[shown]}>
-          {shown === "values" && <Values release={release} verdict={verdict} check={check} looks={looks.value ?? []} queries={queries} q={lead?.q ?? null} title={title} />}
+          {shown === "values" && (
+            <Values
+              release={release}
+              verdict={verdict}
+              check={check}
+              looks={looks.value ?? []}
+              queries={queries}
+              q={lead?.q ?? null}
+              title={title}
+            />
+          )}
           {shown === "difference" && <DifferenceView check={check} looks={looks} q={lead?.q ?? null} title={title} />}
           {shown === "hosts" && <Hosts check={check} />}
         </div>
@@ -123,7 +139,10 @@ function Values({ release, verdict, check, looks, queries, q, title }: ValuesPro
   const span = start === null ? 0 : Math.max(10_000, until - start);
   const from = start === null ? until - 3_600_000 : start - Math.min(span * 0.5, 3_600_000);
   const step = Math.max(release.intervalMs ?? 0, stepFor(until - from, 240, 500));
-  const key = check.history === null && queries !== null ? `values ${queries.canary} ${queries.baseline} ${from} ${until} ${step}` : null;
+  const key =
+    check.history === null && queries !== null
+      ? `values ${queries.canary} ${queries.baseline} ${from} ${until} ${step}`
+      : null;
   const asked = useResource(key, async (signal) => {
     const range = { startMs: from, endMs: until, stepMs: step };
     const [canary, baseline] = await Promise.all([
@@ -137,9 +156,13 @@ function Values({ release, verdict, check, looks, queries, q, title }: ValuesPro
   const own = check.history && { canary: line(check.history.canary), baseline: line(check.history.baseline) };
   const byInterval = own ?? asked.value;
   const drawn = byInterval !== null && byInterval.canary.line.length + byInterval.baseline.line.length > 0;
-  const fallback = { canary: line(valuesSoFar(looks, check, "canary", q)), baseline: line(valuesSoFar(looks, check, "baseline", q)) };
+  const fallback = {
+    canary: line(valuesSoFar(looks, check, "canary", q)),
+    baseline: line(valuesSoFar(looks, check, "baseline", q)),
+  };
   const lines = drawn ? byInterval : fallback;
-  const empty = lines.canary.line.every(([, value]) => value === null) && lines.baseline.line.every(([, value]) => value === null);
+  const empty =
+    lines.canary.line.every(([, value]) => value === null) && lines.baseline.line.every(([, value]) => value === null);
   const name = drawn ? words.byInterval(title) : words.soFar(title);
   const lead = check.quantiles.find((one) => one.q === q);
   const [canary, baseline] = [lead?.canary ?? check.values.canary, lead?.baseline ?? check.values.baseline];
@@ -156,7 +179,9 @@ function Values({ release, verdict, check, looks, queries, q, title }: ValuesPro
           ))}
         </span>
       </ChartCaption>
-      {asked.error !== null && asked.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(asked.error)} onRetry={asked.reload} />}
+      {asked.error !== null && asked.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(asked.error)} onRetry={asked.reload} />
+      )}
       {key !== null && asked.loading && asked.value === null && asked.error === null ? (
         <GhostChart height={HEIGHT} />
       ) : empty ? (
@@ -164,7 +189,16 @@ function Values({ release, verdict, check, looks, queries, q, title }: ValuesPro
       ) : asTables.value ? (
         <ValuesTable lines={lines} unit={check.values.unit} />
       ) : (
-        <ValuesChart name={title} unit={check.values.unit} canary={lines.canary} baseline={lines.baseline} start={drawn ? start : null} phases={verdict.phases} decidedAt={verdict.final ? verdict.decidedAt : null} height={HEIGHT} />
+        <ValuesChart
+          name={title}
+          unit={check.values.unit}
+          canary={lines.canary}
+          baseline={lines.baseline}
+          start={drawn ? start : null}
+          phases={verdict.phases}
+          decidedAt={verdict.final ? verdict.decidedAt : null}
+          height={HEIGHT}
+        />
       )}
       {!empty && (canary !== null || baseline !== null) && (
         <p class="say">
@@ -181,14 +215,27 @@ function line(points: SideLine["line"]): SideLine {
 }
 
 /** The head of a chart, with the switch to its numbers. */
-function ChartCaption({ name, children, table }: { name: string; children?: preact.ComponentChildren; table: boolean }) {
+function ChartCaption({
+  name,
+  children,
+  table,
+}: {
+  name: string;
+  children?: preact.ComponentChildren;
+  table: boolean;
+}) {
   const t = texts();
   return (
     <figcaption>
       <b>{name}</b>
       {children}
       {table && (
-        <button class="link" type="button" aria-pressed={asTables.value} onClick={() => (asTables.value = !asTables.value)}>
+        <button
+          class="link"
+          type="button"
+          aria-pressed={asTables.value}
+          onClick={() => (asTables.value = !asTables.value)}
+        >
           {asTables.value ? t.asChart : t.asTable}
         </button>
       )}
@@ -201,18 +248,31 @@ function ValuesTable({ lines, unit }: { lines: { canary: SideLine; baseline: Sid
   const head = t.release.one.tableHead;
   const values = new Map<number, { canary: number | null; baseline: number | null }>();
   for (const side of ["canary", "baseline"] as const) {
-    for (const [at, value] of lines[side].line) values.set(at, { canary: null, baseline: null, ...values.get(at), [side]: value });
+    for (const [at, value] of lines[side].line)
+      values.set(at, { canary: null, baseline: null, ...values.get(at), [side]: value });
   }
   return (
     <TwinTable head={[head.at, head.baseline, head.canary]} label={t.release.one.values}>
       {[...values]
         .sort(([a], [b]) => b - a)
-        .map(([at, pair]) => [clock(at, zone.value, "second"), measured(pair.baseline, unit), measured(pair.canary, unit)])}
+        .map(([at, pair]) => [
+          clock(at, zone.value, "second"),
+          measured(pair.baseline, unit),
+          measured(pair.canary, unit),
+        ])}
     </TwinTable>
   );
 }
 
-function TwinTable({ head, label, children }: { head: readonly string[]; label: string; children: readonly (readonly string[])[] }) {
+function TwinTable({
+  head,
+  label,
+  children,
+}: {
+  head: readonly string[];
+  label: string;
+  children: readonly (readonly string[])[];
+}) {
   return (
     <div class="twin-table" tabIndex={0} role="region" aria-label={label} style={{ "--h": `${HEIGHT + 20}px` }}>
       <table class="t">
@@ -241,7 +301,17 @@ function TwinTable({ head, label, children }: { head: readonly string[]; label: 
   );
 }
 
-function DifferenceView({ check, looks, q, title }: { check: Check; looks: Resource<Look[]>; q: number | null; title: string }) {
+function DifferenceView({
+  check,
+  looks,
+  q,
+  title,
+}: {
+  check: Check;
+  looks: Resource<Look[]>;
+  q: number | null;
+  title: string;
+}) {
   const t = texts();
   const words = t.release.one;
   const lines = differenceLooks(looks.value ?? [], check, q);
@@ -251,7 +321,10 @@ function DifferenceView({ check, looks, q, title }: { check: Check; looks: Resou
       {lines.length === 0 ? (
         <State head={words.noLooks} height={HEIGHT} />
       ) : asTables.value ? (
-        <TwinTable head={[words.tableHead.at, words.tableHead.low, words.tableHead.estimate, words.tableHead.high]} label={words.difference}>
+        <TwinTable
+          head={[words.tableHead.at, words.tableHead.low, words.tableHead.estimate, words.tableHead.high]}
+          label={words.difference}
+        >
           {[...lines].reverse().map((look) => {
             const written = effectText(look.effect, check.margin, check.harm);
             return [clock(look.at, zone.value, "second"), written.low, written.estimate, written.high];
@@ -264,7 +337,17 @@ function DifferenceView({ check, looks, q, title }: { check: Check; looks: Resou
   );
 }
 
-function EvidenceView({ release, verdict, check, looks }: { release: Release; verdict: Verdict; check: Check; looks: Resource<Look[]> }) {
+function EvidenceView({
+  release,
+  verdict,
+  check,
+  looks,
+}: {
+  release: Release;
+  verdict: Verdict;
+  check: Check;
+  looks: Resource<Look[]>;
+}) {
   const t = texts();
   const words = t.release.one;
   const found = evidenceOf(looks.value ?? [], check.phase, check.name);
@@ -275,17 +358,43 @@ function EvidenceView({ release, verdict, check, looks }: { release: Release; ve
       <ChartCaption name={words.evidence} table={found.length > 0}>
         <span class="say">{words.evidenceKey}</span>
       </ChartCaption>
-      {looks.error !== null && looks.value === null && looks.error.kind !== "aborted" && <TroubleNote trouble={troubleOf(looks.error)} onRetry={looks.reload} />}
+      {looks.error !== null && looks.value === null && looks.error.kind !== "aborted" && (
+        <TroubleNote trouble={troubleOf(looks.error)} onRetry={looks.reload} />
+      )}
       {looks.value === null && looks.loading ? (
         <GhostChart height={HEIGHT + 18} />
       ) : found.length === 0 ? (
         <State head={words.noLooks} height={HEIGHT} />
       ) : table ? (
-        <TwinTable head={[words.tableHead.look, words.tableHead.at, words.tableHead.pHarm, words.tableHead.level, words.tableHead.pGo, words.tableHead.levelGo]} label={words.evidence}>
-          {[...found].reverse().map((look) => [String(look.number), clock(look.at, zone.value, "second"), probability(look.pHarm), probability(look.level), probability(look.pGo), probability(look.levelGo)])}
+        <TwinTable
+          head={[
+            words.tableHead.look,
+            words.tableHead.at,
+            words.tableHead.pHarm,
+            words.tableHead.level,
+            words.tableHead.pGo,
+            words.tableHead.levelGo,
+          ]}
+          label={words.evidence}
+        >
+          {[...found]
+            .reverse()
+            .map((look) => [
+              String(look.number),
+              clock(look.at, zone.value, "second"),
+              probability(look.pHarm),
+              probability(look.level),
+              probability(look.pGo),
+              probability(look.levelGo),
+            ])}
         </TwinTable>
       ) : (
-        <Evidence name={check.name} looks={found} allowed={looksAllowed(phase?.atMostMs ?? null, release.intervalMs)} height={HEIGHT + 18} />
+        <Evidence
+          name={check.name}
+          looks={found}
+          allowed={looksAllowed(phase?.atMostMs ?? null, release.intervalMs)}
+          height={HEIGHT + 18}
+        />
       )}
       {found.length > 0 && <p class="say">{words.evidenceSay(found.length)}</p>}
     </figure>
@@ -296,7 +405,9 @@ function Hosts({ check }: { check: Check }) {
   const t = texts();
   const words = t.release.one;
   if (check.units.length === 0) return <State head={words.noUnits} height={HEIGHT} />;
-  const sorted = [...check.units].sort((a, b) => (a.side ?? "").localeCompare(b.side ?? "") * -1 || (b.value ?? 0) - (a.value ?? 0));
+  const sorted = [...check.units].sort(
+    (a, b) => (a.side ?? "").localeCompare(b.side ?? "") * -1 || (b.value ?? 0) - (a.value ?? 0),
+  );
   const most = Math.max(...check.units.map((one) => Math.abs(one.value ?? 0)), 0) || 1;
   return (
     <div class="twin-table" tabIndex={0} role="region" aria-label={words.hosts} style={{ "--h": `${HEIGHT + 40}px` }}>
@@ -355,7 +466,8 @@ function CheckFacts({ check }: { check: Check }) {
         </dd>
         <dt>{words.alpha}</dt>
         <dd>
-          {probability(check.spent)} {check.budget !== null && <span class="sub">{words.spentOf(probability(check.budget))}</span>}
+          {probability(check.spent)}{" "}
+          {check.budget !== null && <span class="sub">{words.spentOf(probability(check.budget))}</span>}
         </dd>
         <dt>{words.method}</dt>
         <dd>{check.method || t.none}</dd>
@@ -366,7 +478,11 @@ function CheckFacts({ check }: { check: Check }) {
         <dt>{words.vote}</dt>
         <dd>{words.votes[check.vote]}</dd>
         <dt>{t.release.checks.head.decided}</dt>
-        <dd>{check.decidedAt === null ? t.none : moment(check.decidedAt, Date.now(), zone.value, language.value, "second")}</dd>
+        <dd>
+          {check.decidedAt === null
+            ? t.none
+            : moment(check.decidedAt, Date.now(), zone.value, language.value, "second")}
+        </dd>
       </dl>
       {check.queries.length > 0 && (
         <dl class="facts queries-of">

@@ -21,7 +21,17 @@ interface Found {
   readonly check: Check;
 }
 
-export function LogPatterns({ release, verdict, now, onChanged }: { release: Release; verdict: Verdict; now: number; onChanged: () => void }) {
+export function LogPatterns({
+  release,
+  verdict,
+  now,
+  onChanged,
+}: {
+  release: Release;
+  verdict: Verdict;
+  now: number;
+  onChanged: () => void;
+}) {
   const t = texts();
   const words = t.release.patterns;
   const [filter, setFilter] = useState<Filter>("changed");
@@ -29,7 +39,8 @@ export function LogPatterns({ release, verdict, now, onChanged }: { release: Rel
   const checks = verdict.checks.filter((check) => check.kind === "patterns" || check.patterns.length > 0);
   if (checks.length === 0) return null;
   const all = gather(checks);
-  const of = (change: Filter) => all.filter(({ pattern }) => (change === "changed" ? pattern.change !== "same" : pattern.change === change));
+  const of = (change: Filter) =>
+    all.filter(({ pattern }) => (change === "changed" ? pattern.change !== "same" : pattern.change === change));
   const shown = of(filter).sort(graver);
   return (
     <section class="sec" aria-labelledby="h-pat">
@@ -42,7 +53,11 @@ export function LogPatterns({ release, verdict, now, onChanged }: { release: Rel
             onChange={setFilter}
             choices={[
               { value: "changed", text: words.changed, count: of("changed").length },
-              ...CHANGES.filter((change) => change !== "same" || of("same").length > 0).map((change) => ({ value: change, text: words.change[change], count: of(change).length })),
+              ...CHANGES.filter((change) => change !== "same" || of("same").length > 0).map((change) => ({
+                value: change,
+                text: words.change[change],
+                count: of(change).length,
+              })),
             ]}
           />
         )}
@@ -56,12 +71,27 @@ export function LogPatterns({ release, verdict, now, onChanged }: { release: Rel
           <Head />
           <tbody role="rowgroup">
             {shown.slice(0, 100).map(({ pattern, check }) => (
-              <PatternRows key={`${checkId(check)} ${pattern.id} ${pattern.change}`} pattern={pattern} check={check} release={release} verdict={verdict} now={now} onAccept={() => setAccepting(pattern)} />
+              <PatternRows
+                key={`${checkId(check)} ${pattern.id} ${pattern.change}`}
+                pattern={pattern}
+                check={check}
+                release={release}
+                verdict={verdict}
+                now={now}
+                onAccept={() => setAccepting(pattern)}
+              />
             ))}
           </tbody>
         </table>
       )}
-      {accepting && <AcceptDialog pattern={accepting} service={release.service} onClose={() => setAccepting(null)} onDone={onChanged} />}
+      {accepting && (
+        <AcceptDialog
+          pattern={accepting}
+          service={release.service}
+          onClose={() => setAccepting(null)}
+          onDone={onChanged}
+        />
+      )}
     </section>
   );
 }
@@ -69,12 +99,14 @@ export function LogPatterns({ release, verdict, now, onChanged }: { release: Rel
 /** One row a template: where phases repeat a check, the latest phase speaks. */
 function gather(checks: readonly Check[]): Found[] {
   const found = new Map<string, Found>();
-  for (const check of checks) for (const pattern of check.patterns) found.set(`${check.name} ${pattern.id || pattern.text}`, { pattern, check });
+  for (const check of checks)
+    for (const pattern of check.patterns) found.set(`${check.name} ${pattern.id || pattern.text}`, { pattern, check });
   return [...found.values()];
 }
 
 function graver(a: Found, b: Found): number {
-  const refuses = (one: Found) => (one.check.decision === "no_go" && (one.pattern.change === "new" || one.pattern.change === "more") ? 0 : 1);
+  const refuses = (one: Found) =>
+    one.check.decision === "no_go" && (one.pattern.change === "new" || one.pattern.change === "more") ? 0 : 1;
   return (
     refuses(a) - refuses(b) ||
     CHANGES.indexOf(a.pattern.change) - CHANGES.indexOf(b.pattern.change) ||
@@ -89,8 +121,12 @@ function Head() {
   return (
     <thead role="rowgroup">
       <tr role="row">
-        <th role="columnheader" class="w-chg">{head.change}</th>
-        <th role="columnheader" class="w-sev">{head.severity}</th>
+        <th role="columnheader" class="w-chg">
+          {head.change}
+        </th>
+        <th role="columnheader" class="w-sev">
+          {head.severity}
+        </th>
         <th role="columnheader">{head.pattern}</th>
         <th role="columnheader" class="num">
           <span class="sw baseline" />
@@ -100,9 +136,15 @@ function Head() {
           <span class="sw canary" />
           {t.side.Canary}
         </th>
-        <th role="columnheader" class="w-rate">{head.rate}</th>
-        <th role="columnheader" class="w-rate">{head.over}</th>
-        <th role="columnheader" class="num">{head.hosts}</th>
+        <th role="columnheader" class="w-rate">
+          {head.rate}
+        </th>
+        <th role="columnheader" class="w-rate">
+          {head.over}
+        </th>
+        <th role="columnheader" class="num">
+          {head.hosts}
+        </th>
         <th role="columnheader">
           <span class="sr">{head.actions}</span>
         </th>
@@ -125,8 +167,18 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
   const words = t.release.patterns;
   const fresh = pattern.change === "new";
   const harmful = fresh && (pattern.severity === "error" || pattern.severity === "fatal");
-  const refuses = check.decision === "no_go" && (fresh || pattern.change === "more") && check.vote !== "none" && bySeverity(pattern.severity, "warn") <= 0;
-  const notes = [pattern.firstSeen === null ? "" : words.firstSeen(moment(pattern.firstSeen, now, zone.value, language.value, "second")), refuses ? words.refuses : "", pattern.accepted ? words.accepted : ""].filter((one) => one !== "");
+  const refuses =
+    check.decision === "no_go" &&
+    (fresh || pattern.change === "more") &&
+    check.vote !== "none" &&
+    bySeverity(pattern.severity, "warn") <= 0;
+  const notes = [
+    pattern.firstSeen === null
+      ? ""
+      : words.firstSeen(moment(pattern.firstSeen, now, zone.value, language.value, "second")),
+    refuses ? words.refuses : "",
+    pattern.accepted ? words.accepted : "",
+  ].filter((one) => one !== "");
   const open = pattern.examples.length > 0;
   return (
     <>
@@ -154,7 +206,9 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
           <MirrorBars canary={pattern.counts.canary} baseline={pattern.counts.baseline} label={words.sparkLabel} />
         </td>
         <td role="cell" class="num vt nw hs">
-          {pattern.units === null ? t.none : words.hosts(pattern.units, pattern.unitsTotal ?? verdict.cohorts.canary?.units ?? null)}
+          {pattern.units === null
+            ? t.none
+            : words.hosts(pattern.units, pattern.unitsTotal ?? verdict.cohorts.canary?.units ?? null)}
         </td>
         <td role="cell" class="vt num act">
           <a class="link" href={logsLink(pattern, release, verdict)}>
@@ -182,7 +236,9 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
                   <span>{clock(one.time, zone.value, "milli")}</span>
                   <span>{one.unit}</span>
                   <span>
-                    {variables(one.body.slice(0, 2000), pattern.text).map((piece, at) => (piece.variable ? <mark key={at}>{piece.text}</mark> : piece.text))}
+                    {variables(one.body.slice(0, 2000), pattern.text).map((piece, at) =>
+                      piece.variable ? <mark key={at}>{piece.text}</mark> : piece.text,
+                    )}
                   </span>
                 </li>
               ))}
@@ -199,8 +255,16 @@ function Rate({ pattern }: { pattern: Pattern }) {
   const words = texts().release.patterns;
   const { change, canary, expected, low, high } = pattern;
   const expectedText = expected === null ? "" : String(Number(expected.toPrecision(2)));
-  if (change === "gone") return <span class="dim">{expected !== null && expected < 5 ? words.tooEarly(expectedText) : expectedText && words.expected(expectedText)}</span>;
-  if (change === "new" || canary === null || expected === null || expected <= 0) return <span class="dim">{expectedText && words.expected(expectedText)}</span>;
+  if (change === "gone")
+    return (
+      <span class="dim">
+        {expected !== null && expected < 5
+          ? words.tooEarly(expectedText)
+          : expectedText && words.expected(expectedText)}
+      </span>
+    );
+  if (change === "new" || canary === null || expected === null || expected <= 0)
+    return <span class="dim">{expectedText && words.expected(expectedText)}</span>;
   return (
     <>
       {words.ratio(ratio(canary / expected))}{" "}
@@ -228,7 +292,17 @@ function logsLink(pattern: Pattern, release: Release, verdict: Verdict): string 
   return `logs?${search}`;
 }
 
-function AcceptDialog({ pattern, service, onClose, onDone }: { pattern: Pattern; service: string; onClose: () => void; onDone: () => void }) {
+function AcceptDialog({
+  pattern,
+  service,
+  onClose,
+  onDone,
+}: {
+  pattern: Pattern;
+  service: string;
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const t = texts();
   const words = t.release;
   const [by, setBy] = useState(stored("name") ?? "");
@@ -255,11 +329,23 @@ function AcceptDialog({ pattern, service, onClose, onDone }: { pattern: Pattern;
         {trouble && <TroubleNote trouble={trouble} />}
         <label class="field">
           <span class="label">{words.overrideBy}</span>
-          <input class="input" required value={by} autocomplete="username" onInput={(event) => setBy(event.currentTarget.value)} />
+          <input
+            class="input"
+            required
+            value={by}
+            autocomplete="username"
+            onInput={(event) => setBy(event.currentTarget.value)}
+          />
         </label>
         <label class="field">
           <span class="label">{words.overrideWhy}</span>
-          <textarea class="input" rows={2} required value={why} onInput={(event) => setWhy(event.currentTarget.value)} />
+          <textarea
+            class="input"
+            rows={2}
+            required
+            value={why}
+            onInput={(event) => setWhy(event.currentTarget.value)}
+          />
         </label>
         <div class="row">
           <button class="btn quiet" type="button" onClick={onClose}>

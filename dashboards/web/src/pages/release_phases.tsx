@@ -44,13 +44,20 @@ function wording(name: string, text: string): string {
   if (text === "") return word;
   const plain = name.replace(/_/g, " ");
   const rest = text.toLowerCase().startsWith(plain) ? text.slice(plain.length).trim() : text;
-  return rest.toLowerCase().startsWith(word.toLowerCase()) ? rest : `${word} ${rest}`;
+  // "68 of 68 minutes" needs no name before it, and a word after a name needs a colon.
+  if (name === "completeness" && rest !== "") return rest;
+  return rest.toLowerCase().startsWith(word.toLowerCase())
+    ? rest
+    : `${word}${/^\p{L}/u.test(rest) ? ": " : " "}${rest}`;
 }
 
 function CohortItem({ side, cohort }: { side: Side; cohort: Cohort | null }) {
   const t = texts();
   if (cohort === null) return null;
-  const facts = [cohort.units === null ? "" : t.release.hosts(cohort.units), cohort.requests === null ? "" : t.release.requests(count(cohort.requests))];
+  const facts = [
+    cohort.units === null ? "" : t.release.hosts(cohort.units),
+    cohort.requests === null ? "" : t.release.requests(count(cohort.requests)),
+  ];
   return (
     <li>
       <span class={`sw ${side}`} />
@@ -70,9 +77,19 @@ export function PhaseSteps({ release, verdict, now }: { release: Release; verdic
   if (verdict.phases.length === 0) return null;
   const columns = verdict.phases.length + (outcome ? 1 : 0);
   return (
-    <ol class="steps" aria-label={t.release.phases} style={{ gridTemplateColumns: columns < 4 ? `repeat(${columns}, minmax(0, 1fr))` : undefined }}>
+    <ol
+      class="steps"
+      aria-label={t.release.phases}
+      style={{ gridTemplateColumns: columns < 4 ? `repeat(${columns}, minmax(0, 1fr))` : undefined }}
+    >
       {verdict.phases.map((phase, index) => (
-        <PhaseStep key={phase.name} phase={phase} first={index === 0} open={!verdict.final && phase.name === verdict.phase && release.state === "running"} now={now} />
+        <PhaseStep
+          key={phase.name}
+          phase={phase}
+          first={index === 0}
+          open={!verdict.final && phase.name === verdict.phase && release.state === "running"}
+          now={now}
+        />
       ))}
       {outcome && (
         <li>
@@ -84,7 +101,13 @@ export function PhaseSteps({ release, verdict, now }: { release: Release; verdic
           <div class="prog" aria-hidden="true">
             <i style={{ "--v": `${(outcome.trafficShare ?? (outcome.action === "promoted" ? 1 : 0)) * 100}%` }} />
           </div>
-          <div class="txt">{t.release.outcome[outcome.action]?.(outcome.by, moment(outcome.time, now, zone.value, language.value, "second"), "") ?? ""}</div>
+          <div class="txt">
+            {t.release.outcome[outcome.action]?.(
+              outcome.by,
+              moment(outcome.time, now, zone.value, language.value, "second"),
+              "",
+            ) ?? ""}
+          </div>
         </li>
       )}
     </ol>
@@ -101,9 +124,16 @@ function lookOf(phase: Phase, open: boolean): Look {
   const t = texts();
   if (phase.decision === "go") return { icon: "go", tone: "go", word: t.decision.go };
   if (phase.decision === "no_go") return { icon: "no-go", tone: "no-go", word: t.decision.no_go };
-  if (phase.startedAt === null) return { icon: "wait", tone: "wait", word: phase.decision === "waiting" && open ? t.release.onCall : t.release.notReached };
+  if (phase.startedAt === null)
+    return {
+      icon: "wait",
+      tone: "wait",
+      word: phase.decision === "waiting" && open ? t.release.onCall : t.release.notReached,
+    };
   if (phase.decision === "waiting") return { icon: "wait", tone: "wait", word: t.decision.waiting };
-  return open ? { icon: "running", tone: "running", word: t.decision.running } : { icon: "inconclusive", tone: "inconclusive", word: t.decision.inconclusive };
+  return open
+    ? { icon: "running", tone: "running", word: t.decision.running }
+    : { icon: "inconclusive", tone: "inconclusive", word: t.decision.inconclusive };
 }
 
 function PhaseStep({ phase, first, open, now }: { phase: Phase; first: boolean; open: boolean; now: number }) {
@@ -112,7 +142,8 @@ function PhaseStep({ phase, first, open, now }: { phase: Phase; first: boolean; 
   const until = phase.decidedAt ?? (open ? now : null);
   const took = phase.startedAt !== null && until !== null ? Math.max(0, until - phase.startedAt) : null;
   const most = phase.atMostMs;
-  const share = (part: number | null) => (part === null || most === null || most === 0 ? null : `${Math.min(100, (part / most) * 100)}%`);
+  const share = (part: number | null) =>
+    part === null || most === null || most === 0 ? null : `${Math.min(100, (part / most) * 100)}%`;
   const [elapsed, least] = [share(took), share(phase.atLeastMs)];
   return (
     <li aria-current={open ? "step" : undefined}>
@@ -120,7 +151,9 @@ function PhaseStep({ phase, first, open, now }: { phase: Phase; first: boolean; 
         <Icon name={look.icon} small tone={look.tone} />
         <b class={phase.startedAt === null ? "off" : undefined}>{phase.name}</b>
         <span class="dim">{look.word.toLowerCase()}</span>
-        {phase.trafficShare !== null && <span class="share">{t.release.shareOf(percent(phase.trafficShare), first)}</span>}
+        {phase.trafficShare !== null && (
+          <span class="share">{t.release.shareOf(percent(phase.trafficShare), first)}</span>
+        )}
       </div>
       <div class={`prog ${look.tone}`} aria-hidden="true">
         {elapsed !== null && <i style={{ "--v": elapsed }} />}
@@ -138,7 +171,10 @@ function PhaseText({ phase, took, now }: { phase: Phase; took: number | null; no
   if (phase.startedAt === null) return null;
   const detail = phase.atMostMs !== null && phase.atMostMs < 600_000 ? "second" : "minute";
   const at = (time: number) => moment(time, now, zone.value, language.value, detail);
-  const bounds = [phase.atLeastMs, phase.atMostMs].map((ms) => (ms === null ? "" : span(ms, language.value))) as [string, string];
+  const bounds = [phase.atLeastMs, phase.atMostMs].map((ms) => (ms === null ? "" : span(ms, language.value))) as [
+    string,
+    string,
+  ];
   const text =
     phase.decidedAt === null
       ? t.release.phaseSince(at(phase.startedAt), span(took, language.value), ...bounds)

@@ -18,13 +18,20 @@ interface Props {
 export function ReleaseRow({ release, now, clock }: Props) {
   const t = texts();
   const sign = signOf(release);
-  const warning = sign === "running" ? release.reasons.find((one) => one.code === "stale_data" || one.code === "no_data" || one.code === "share_mismatch") : undefined;
+  const warning =
+    sign === "running"
+      ? release.reasons.find(
+          (one) => one.code === "stale_data" || one.code === "no_data" || one.code === "share_mismatch",
+        )
+      : undefined;
   return (
     <tr role="row">
       <td role="cell" class="dec">
         <Badge sign={sign} />
         {release.overriddenBy !== "" && <span class="second nb">{t.releases.overridden(release.overriddenBy)}</span>}
-        {sign === "inconclusive" && release.final && release.overriddenBy === "" && <span class="second nb">{t.releases.timeOut}</span>}
+        {sign === "inconclusive" && release.final && release.overriddenBy === "" && (
+          <span class="second nb">{t.releases.timeOut}</span>
+        )}
       </td>
       <td role="cell" class="rel">
         <a class="row-link" href={`releases/${encodeURIComponent(release.id)}`}>
@@ -58,7 +65,11 @@ export function ReleaseRow({ release, now, clock }: Props) {
         <EvidenceCell release={release} sign={sign} />
       </td>
       <td role="cell" class="chk">
-        {release.decidingCheck ? <Deciding check={release.decidingCheck} reasons={release.reasons} /> : <span class="dim">{release.reasons[0]?.text ?? t.none}</span>}
+        {release.decidingCheck ? (
+          <Deciding check={release.decidingCheck} reasons={release.reasons} />
+        ) : (
+          <span class="dim">{release.reasons[0]?.text ?? t.none}</span>
+        )}
       </td>
       <td role="cell" class="num np">
         <NewPatterns counts={release.newPatterns} />
@@ -81,8 +92,23 @@ function Phases({ phases, sign, now }: { phases: readonly Phase[]; sign: Sign; n
     <div class="phs" style={{ gridTemplateColumns: `repeat(${Math.max(1, phases.length)}, 22px)` }}>
       {phases.map((phase) => {
         const open = phase.decision === "inconclusive" && phase.startedAt !== null;
-        const tone = phase.decision === "go" ? "go" : phase.decision === "no_go" ? "no-go" : open && sign === "running" ? "running" : open ? "inconclusive" : "";
-        const share = !open ? (phase.startedAt === null ? 0 : 1) : sign !== "running" || phase.atMostMs === null ? 1 : Math.min(1, Math.max(0.04, (now - (phase.startedAt ?? now)) / phase.atMostMs));
+        const tone =
+          phase.decision === "go"
+            ? "go"
+            : phase.decision === "no_go"
+              ? "no-go"
+              : open && sign === "running"
+                ? "running"
+                : open
+                  ? "inconclusive"
+                  : "";
+        const share = !open
+          ? phase.startedAt === null
+            ? 0
+            : 1
+          : sign !== "running" || phase.atMostMs === null
+            ? 1
+            : Math.min(1, Math.max(0.04, (now - (phase.startedAt ?? now)) / phase.atMostMs));
         return (
           <i key={phase.name} class={`prog ${tone}`}>
             {share > 0 && phase.decision !== "waiting" && <i style={{ "--v": `${share * 100}%` }} />}
@@ -105,7 +131,13 @@ function EvidenceCell({ release, sign }: { release: ReleaseSummary; sign: Sign }
   const t = texts();
   if (release.evidence.length === 0) return <span class="dim-2">{sign === "no_data" ? t.chart.noData : t.none}</span>;
   const end = sign === "running" || sign === "pending" ? "open" : release.decision;
-  return <EvidenceRow points={release.evidence} end={end} label={t.releases.evidenceSay[end === "inconclusive" ? "open" : end]} />;
+  return (
+    <EvidenceRow
+      points={release.evidence}
+      end={end}
+      label={t.releases.evidenceSay[end === "inconclusive" ? "open" : end]}
+    />
+  );
 }
 
 function Deciding({ check, reasons }: { check: Check; reasons: ReleaseSummary["reasons"] }) {
@@ -123,7 +155,14 @@ function Deciding({ check, reasons }: { check: Check; reasons: ReleaseSummary["r
   }
   const written = effectText(effect, check.margin, check.harm);
   const harmIsUp = check.harm !== "down";
-  const bound = check.decision === "no_go" ? (harmIsUp ? `≥\u00a0${written.low}` : `≤\u00a0${written.high}`) : harmIsUp ? `≤\u00a0${written.high}` : `≥\u00a0${written.low}`;
+  const bound =
+    check.decision === "no_go"
+      ? harmIsUp
+        ? `≥\u00a0${written.low}`
+        : `≤\u00a0${written.high}`
+      : harmIsUp
+        ? `≤\u00a0${written.high}`
+        : `≥\u00a0${written.low}`;
   return (
     <>
       <b>{name}</b>{" "}
@@ -155,7 +194,9 @@ function Took({ release, sign, now }: { release: ReleaseSummary; sign: Sign; now
   return (
     <>
       {release.start === null ? t.none : span(Math.max(0, now - release.start), language.value)}
-      {low !== null && high !== null && <span class="second">{t.releases.left(span(low, language.value), span(high, language.value))}</span>}
+      {low !== null && high !== null && (
+        <span class="second">{t.releases.left(span(low, language.value), span(high, language.value))}</span>
+      )}
     </>
   );
 }

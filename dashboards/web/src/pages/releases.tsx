@@ -42,7 +42,12 @@ export default function Releases() {
   );
   const [rows, setRows] = useState(FIRST_ROWS);
   const all = list.value ?? [];
-  const inPlace = all.filter((one) => (service === "" || one.service === service) && (environment === "" || one.environment === environment) && matches(one, text));
+  const inPlace = all.filter(
+    (one) =>
+      (service === "" || one.service === service) &&
+      (environment === "" || one.environment === environment) &&
+      matches(one, text),
+  );
   const shown = inPlace.filter((one) => filter === "all" || groupOf(one) === filter);
   const table = useRef<HTMLTableElement>(null);
   useRowKeys(table);
@@ -53,7 +58,12 @@ export default function Releases() {
       <div class="titlebar">
         <h1>{t.releases.title}</h1>
         <div class="acts">
-          <Pick label={t.range.label} value={String(days)} options={DAYS.map((one) => [one, t.releases.lastDays(Number(one))] as const)} onChange={(value) => setParams({ days: value === "7" ? null : value })} />
+          <Pick
+            label={t.range.label}
+            value={String(days)}
+            options={DAYS.map((one) => [one, t.releases.lastDays(Number(one))] as const)}
+            onChange={(value) => setParams({ days: value === "7" ? null : value })}
+          />
         </div>
       </div>
       <Stale of={list} />
@@ -69,7 +79,11 @@ export default function Releases() {
             service={service}
             environment={environment}
             text={text}
-            ago={list.error === null && list.at !== null ? t.live(span(Math.max(1000, Math.round((now - list.at) / 1000) * 1000), language.value)) : t.stale}
+            ago={
+              list.error === null && list.at !== null
+                ? t.live(span(Math.max(1000, Math.round((now - list.at) / 1000) * 1000), language.value))
+                : t.stale
+            }
           />
           {list.error === null || list.value !== null ? (
             <div class="bleed">
@@ -83,7 +97,11 @@ export default function Releases() {
                 <table role="table" class="t list" ref={table} aria-busy={list.value === null}>
                   <Head />
                   <tbody role="rowgroup">
-                    {list.value === null ? <GhostRows rows={8} widths={[60, 70, 60, 50, 60, 80, 80, 30, 60, 40, 60]} /> : <Groups releases={shown.slice(0, rows)} now={now} />}
+                    {list.value === null ? (
+                      <GhostRows rows={8} widths={[60, 70, 60, 50, 60, 80, 80, 30, 60, 40, 60]} />
+                    ) : (
+                      <Groups releases={shown.slice(0, rows)} now={now} />
+                    )}
                   </tbody>
                 </table>
               )}
@@ -148,7 +166,18 @@ function groupOf(release: ReleaseSummary): Filter {
 function matches(release: ReleaseSummary, text: string): boolean {
   if (text === "") return true;
   const labels = Object.entries(release.labels).map(([key, value]) => `${key}=${value}`);
-  const all = [release.service, release.canary, release.baseline, release.environment, release.region, release.by, release.key, ...labels].join(" ").toLowerCase();
+  const all = [
+    release.service,
+    release.canary,
+    release.baseline,
+    release.environment,
+    release.region,
+    release.by,
+    release.key,
+    ...labels,
+  ]
+    .join(" ")
+    .toLowerCase();
   return text
     .toLowerCase()
     .split(/\s+/)
@@ -159,7 +188,9 @@ function Summary({ releases, days, now }: { releases: readonly ReleaseSummary[];
   const t = texts();
   const decided = releases.flatMap((one): Decided[] => {
     const tookMs = timeToDecide(one);
-    return one.final && one.decidedAt !== null && tookMs !== null ? [{ id: one.id, at: one.decidedAt, tookMs, decision: one.decision }] : [];
+    return one.final && one.decidedAt !== null && tookMs !== null
+      ? [{ id: one.id, at: one.decidedAt, tookMs, decision: one.decision }]
+      : [];
   });
   const of = (decision: string) => releases.filter((one) => one.final && one.decision === decision).length;
   return (
@@ -206,10 +237,22 @@ function Filters({ releases, counted, filter, service, environment, text, ago }:
       {t.decision[wanted]}
     </>
   );
-  const distinct = (values: readonly string[], name: string) => [["", `${name}: ${t.releases.any}`] as const, ...[...new Set(values)].filter((one) => one !== "").sort().map((one) => [one, one] as const)];
+  const distinct = (values: readonly string[], name: string) => [
+    ["", `${name}: ${t.releases.any}`] as const,
+    ...[...new Set(values)]
+      .filter((one) => one !== "")
+      .sort()
+      .map((one) => [one, one] as const),
+  ];
   return (
     <div class="filters">
-      <Find main label={t.releases.filter} placeholder={t.releases.find} value={text} onInput={(value) => setParams({ q: value }, "replace")} />
+      <Find
+        main
+        label={t.releases.filter}
+        placeholder={t.releases.find}
+        value={text}
+        onInput={(value) => setParams({ q: value }, "replace")}
+      />
       <Segments
         small={false}
         label={t.releases.byDecision}
@@ -223,8 +266,24 @@ function Filters({ releases, counted, filter, service, environment, text, ago }:
           { value: "go", text: word("go"), count: of("go") },
         ]}
       />
-      <Pick label={t.releases.service} value={service} options={distinct(releases.map((one) => one.service), t.releases.service)} onChange={(value) => setParams({ service: value })} />
-      <Pick label={t.releases.environment} value={environment} options={distinct(releases.map((one) => one.environment), t.releases.environment)} onChange={(value) => setParams({ environment: value })} />
+      <Pick
+        label={t.releases.service}
+        value={service}
+        options={distinct(
+          releases.map((one) => one.service),
+          t.releases.service,
+        )}
+        onChange={(value) => setParams({ service: value })}
+      />
+      <Pick
+        label={t.releases.environment}
+        value={environment}
+        options={distinct(
+          releases.map((one) => one.environment),
+          t.releases.environment,
+        )}
+        onChange={(value) => setParams({ environment: value })}
+      />
       <div class="end dim-2">{ago}</div>
     </div>
   );
@@ -237,15 +296,33 @@ function Head() {
       <tr role="row">
         <th role="columnheader">{head.decision}</th>
         <th role="columnheader">{head.release}</th>
-        <th role="columnheader" class="wh">{head.where}</th>
-        <th role="columnheader" class="phc">{head.phases}</th>
-        <th role="columnheader" class="pht"><span class="sr">{head.phases}</span></th>
-        <th role="columnheader" class="evc" title={texts().releases.evidenceTitle}>{head.evidence}</th>
-        <th role="columnheader" class="chk">{head.check}</th>
-        <th role="columnheader" class="num np">{head.patterns}</th>
-        <th role="columnheader" class="num td">{head.time}</th>
-        <th role="columnheader" class="num ag">{head.at}</th>
-        <th role="columnheader" class="by">{head.by}</th>
+        <th role="columnheader" class="wh">
+          {head.where}
+        </th>
+        <th role="columnheader" class="phc">
+          {head.phases}
+        </th>
+        <th role="columnheader" class="pht">
+          <span class="sr">{head.phases}</span>
+        </th>
+        <th role="columnheader" class="evc" title={texts().releases.evidenceTitle}>
+          {head.evidence}
+        </th>
+        <th role="columnheader" class="chk">
+          {head.check}
+        </th>
+        <th role="columnheader" class="num np">
+          {head.patterns}
+        </th>
+        <th role="columnheader" class="num td">
+          {head.time}
+        </th>
+        <th role="columnheader" class="num ag">
+          {head.at}
+        </th>
+        <th role="columnheader" class="by">
+          {head.by}
+        </th>
       </tr>
     </thead>
   );
@@ -273,7 +350,12 @@ function Groups({ releases, now }: { releases: readonly ReleaseSummary[]; now: n
       {[...byDay]
         .sort(([a], [b]) => b - a)
         .map(([at, items]) => (
-          <Group key={at} name={name(at)} releases={items.sort((a, b) => (b.decidedAt ?? b.start ?? 0) - (a.decidedAt ?? a.start ?? 0))} now={now} />
+          <Group
+            key={at}
+            name={name(at)}
+            releases={items.sort((a, b) => (b.decidedAt ?? b.start ?? 0) - (a.decidedAt ?? a.start ?? 0))}
+            now={now}
+          />
         ))}
     </>
   );

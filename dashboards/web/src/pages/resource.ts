@@ -21,8 +21,18 @@ export interface Options {
 }
 
 /** Asks whenever `key` changes, and again on a beat while the page is in view. A null key asks nothing. */
-export function useResource<T>(key: string | null, ask: (signal: AbortSignal) => Promise<Answer<T>>, options: Options = {}): Resource<T> {
-  const [state, setState] = useState<{ key: string | null; value: T | null; error: ApiError | null; at: number | null; loading: boolean }>({
+export function useResource<T>(
+  key: string | null,
+  ask: (signal: AbortSignal) => Promise<Answer<T>>,
+  options: Options = {},
+): Resource<T> {
+  const [state, setState] = useState<{
+    key: string | null;
+    value: T | null;
+    error: ApiError | null;
+    at: number | null;
+    loading: boolean;
+  }>({
     key: null,
     value: null,
     error: null,
@@ -38,7 +48,9 @@ export function useResource<T>(key: string | null, ask: (signal: AbortSignal) =>
   useEffect(() => {
     if (key === null) return;
     const stop = new AbortController();
-    setState((old) => (old.key === key ? { ...old, loading: true } : { key, value: null, error: null, at: null, loading: true }));
+    setState((old) =>
+      old.key === key ? { ...old, loading: true } : { key, value: null, error: null, at: null, loading: true },
+    );
     void latest.current(stop.signal).then((answer) => {
       if (stop.signal.aborted) return;
       setState((old) =>
@@ -88,7 +100,10 @@ export function troubleOf(error: ApiError): Trouble {
     case "refused": {
       const where = error.field ? `${error.field}: ` : "";
       const limit = error.limit ? ` ${t.limit(error.limit)}` : "";
-      return { head: `${t.refused[error.code] ?? `HTTP ${error.status}`}.`, text: `${where}${error.message}${/[.!?。]$/.test(error.message) ? "" : "."}${limit}` };
+      return {
+        head: `${t.refused[error.code] ?? `HTTP ${error.status}`}.`,
+        text: `${where}${error.message}${/[.!?。]$/.test(error.message) ? "" : "."}${limit}`,
+      };
     }
   }
 }

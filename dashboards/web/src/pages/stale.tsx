@@ -20,7 +20,13 @@ export function Stale({ of }: { of: Resource<unknown> }) {
         </button>
       }
     >
-      <Rich text={of.error.kind === "unreachable" ? t.errors.unreachableSince(time) : `${troubleOf(of.error).text} ${t.errors.old(time)}`} />
+      <Rich
+        text={
+          of.error.kind === "unreachable"
+            ? t.errors.unreachableSince(time)
+            : `${troubleOf(of.error).text} ${t.errors.old(time)}`
+        }
+      />
     </Note>
   );
 }

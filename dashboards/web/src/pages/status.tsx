@@ -11,7 +11,18 @@ import { Foot } from "../components/shell.tsx";
 import { GhostRows, State, type Trouble, TroubleNote } from "../components/states.tsx";
 import { Rich } from "../components/text.tsx";
 import { bytes, clock, count, day, fixed, moment, span } from "../model/format.ts";
-import { type Agent, type AgentHealth, agentHealth, type Concern, concerns, type Job, rates, type Receiver, type Status as StatusModel, type StoredTable } from "../model/status.ts";
+import {
+  type Agent,
+  type AgentHealth,
+  agentHealth,
+  type Concern,
+  concerns,
+  type Job,
+  type Receiver,
+  rates,
+  type Status as StatusModel,
+  type StoredTable,
+} from "../model/status.ts";
 import { troubleOf, useResource } from "./resource.ts";
 import { Stale } from "./stale.tsx";
 
@@ -35,7 +46,9 @@ export default function Status() {
           {status && (
             <div class="meta">
               <span>greylight {status.version}</span>
-              {status.startedAt !== null && <span>{t.status.up(span(status.now - status.startedAt, language.value))}</span>}
+              {status.startedAt !== null && (
+                <span>{t.status.up(span(status.now - status.startedAt, language.value))}</span>
+              )}
               {status.tenant !== "" && <span>{t.status.tenant(status.tenant)}</span>}
             </div>
           )}
@@ -99,7 +112,11 @@ function Health({ status }: { status: StatusModel }) {
           <ul class="why">
             {found.slice(0, 8).map((one) => (
               <li key={JSON.stringify(one)}>
-                <Icon name={one.kind === "read_only" ? "error" : "warn"} small tone={one.kind === "read_only" ? "no-go" : "inconclusive"} />
+                <Icon
+                  name={one.kind === "read_only" ? "error" : "warn"}
+                  small
+                  tone={one.kind === "read_only" ? "no-go" : "inconclusive"}
+                />
                 <span>
                   <Rich text={concernText(one)} />
                 </span>
@@ -122,7 +139,11 @@ function concernText(concern: Concern): string {
     case "queueing":
       return t.concern.queueing(concern.host, bytes(concern.bytes));
     case "refused":
-      return t.concern.refused((t.unit[concern.unit] ?? t.unit[""] ?? String)(count(concern.count)), concern.receiver, concern.reason);
+      return t.concern.refused(
+        (t.unit[concern.unit] ?? t.unit[""] ?? String)(count(concern.count)),
+        concern.receiver,
+        concern.reason,
+      );
     case "job":
       return t.concern.job(concern.job, concern.text);
   }
@@ -131,8 +152,14 @@ function concernText(concern: Concern): string {
 function Figures({ status, history }: { status: StatusModel | null; history: readonly Rates[] }) {
   const t = texts();
   const words = t.status.kpi;
-  const of = (unit: string) => history.map((one) => (status?.receivers ?? []).filter((receiver) => receiver.unit === unit).reduce((sum, receiver) => sum + (one.get(receiver.name) ?? 0), 0));
-  const rate = (values: readonly number[]) => (values.length === 0 ? <span class="measuring">{t.status.measuring}</span> : fixed(values.at(-1) ?? 0, 0));
+  const of = (unit: string) =>
+    history.map((one) =>
+      (status?.receivers ?? [])
+        .filter((receiver) => receiver.unit === unit)
+        .reduce((sum, receiver) => sum + (one.get(receiver.name) ?? 0), 0),
+    );
+  const rate = (values: readonly number[]) =>
+    values.length === 0 ? <span class="measuring">{t.status.measuring}</span> : fixed(values.at(-1) ?? 0, 0);
   const samples = of("samples");
   const records = of("records");
   const stored = (status?.tables ?? []).reduce((sum, one) => sum + (one.bytes ?? 0), 0);
@@ -164,13 +191,15 @@ function Figures({ status, history }: { status: StatusModel | null; history: rea
       <div>
         <dt>{words.memory}</dt>
         <dd>
-          {bytes(status?.memory?.used ?? null)} {status?.memory?.limit != null && <small>{words.ofTotal(bytes(status.memory.limit))}</small>}
+          {bytes(status?.memory?.used ?? null)}{" "}
+          {status?.memory?.limit != null && <small>{words.ofTotal(bytes(status.memory.limit))}</small>}
         </dd>
       </div>
       <div>
         <dt>{status?.disk ? words.disk : words.stored}</dt>
         <dd>
-          {bytes(status?.disk?.used ?? (status === null ? null : stored))} {status?.disk?.total != null && <small>{words.ofTotal(bytes(status.disk.total))}</small>}
+          {bytes(status?.disk?.used ?? (status === null ? null : stored))}{" "}
+          {status?.disk?.total != null && <small>{words.ofTotal(bytes(status.disk.total))}</small>}
           {status && <Disk tables={status.tables} total={status.disk?.total ?? null} />}
         </dd>
       </div>
@@ -242,7 +271,18 @@ function Receivers({ status, history }: { status: StatusModel | null; history: r
               </tr>
             </thead>
             <tbody>
-              {status === null ? <GhostRows rows={5} widths={[70, 50, 60, 40, 40, 30, 60, 30, 30]} /> : status.receivers.map((one) => <ReceiverRow key={one.name} one={one} now={status.now} values={history.map((rate) => rate.get(one.name) ?? 0)} />)}
+              {status === null ? (
+                <GhostRows rows={5} widths={[70, 50, 60, 40, 40, 30, 60, 30, 30]} />
+              ) : (
+                status.receivers.map((one) => (
+                  <ReceiverRow
+                    key={one.name}
+                    one={one}
+                    now={status.now}
+                    values={history.map((rate) => rate.get(one.name) ?? 0)}
+                  />
+                ))
+              )}
             </tbody>
           </table>
         </Scroll>
@@ -261,12 +301,26 @@ function ReceiverRow({ one, now, values }: { one: Receiver; now: number; values:
         <StateBadge state={one.state} />
       </td>
       <td class="sp">{values.length > 1 && <Spark values={values} />}</td>
-      <td class="num">{last === undefined ? <span class="dim">{t.none}</span> : fixed(last, last > 0 && last < 10 ? 1 : 0)}</td>
+      <td class="num">
+        {last === undefined ? <span class="dim">{t.none}</span> : fixed(last, last > 0 && last < 10 ? 1 : 0)}
+      </td>
       <td class="num">{count(one.accepted)}</td>
       <td class="num">{one.refused ? <b>{count(one.refused)}</b> : <span class="dim">{count(one.refused)}</span>}</td>
-      <td class="why-r">{one.refusals.length === 0 ? <span class="dim">{t.none}</span> : one.refusals.map((refusal) => `${refusal.reason}${one.refusals.length > 1 ? ` (${count(refusal.count)})` : ""}`).join("; ")}</td>
-      <td class="num dim nw">{one.lastAt === null ? t.none : t.status.ago(span(Math.max(0, now - one.lastAt), language.value))}</td>
-      <td class="num">{one.durableP99Ms === null ? <span class="dim">{t.none}</span> : span(one.durableP99Ms, language.value)}</td>
+      <td class="why-r">
+        {one.refusals.length === 0 ? (
+          <span class="dim">{t.none}</span>
+        ) : (
+          one.refusals
+            .map((refusal) => `${refusal.reason}${one.refusals.length > 1 ? ` (${count(refusal.count)})` : ""}`)
+            .join("; ")
+        )}
+      </td>
+      <td class="num dim nw">
+        {one.lastAt === null ? t.none : t.status.ago(span(Math.max(0, now - one.lastAt), language.value))}
+      </td>
+      <td class="num">
+        {one.durableP99Ms === null ? <span class="dim">{t.none}</span> : span(one.durableP99Ms, language.value)}
+      </td>
     </tr>
   );
 }
@@ -280,7 +334,9 @@ function Storage({ status }: { status: StatusModel | null }) {
     <section class="sec c7" aria-labelledby="h-st">
       <div class="sec-head">
         <h2 id="h-st">{t.status.storage}</h2>
-        {Number.isFinite(oldest) && <span class="dim-2">{t.status.oldest(day(oldest, zone.value, language.value))}</span>}
+        {Number.isFinite(oldest) && (
+          <span class="dim-2">{t.status.oldest(day(oldest, zone.value, language.value))}</span>
+        )}
       </div>
       {status !== null && tables.length === 0 ? (
         <State head={t.status.noTables} height={60} />
@@ -308,10 +364,22 @@ function Storage({ status }: { status: StatusModel | null }) {
                   </td>
                   <td class="num">{bytes(one.bytes)}</td>
                   <td class="num">{count(one.rows)}</td>
-                  <td class="num">{one.bytes !== null && one.rows ? `${fixed(one.bytes / one.rows, one.bytes / one.rows < 10 ? 2 : 1)}\u00a0B` : <span class="dim">{t.none}</span>}</td>
+                  <td class="num">
+                    {one.bytes !== null && one.rows ? (
+                      `${fixed(one.bytes / one.rows, one.bytes / one.rows < 10 ? 2 : 1)}\u00a0B`
+                    ) : (
+                      <span class="dim">{t.none}</span>
+                    )}
+                  </td>
                   <td class="num">{count(one.segments)}</td>
                   <td class="num">{one.retention || <span class="dim">{t.none}</span>}</td>
-                  <td class="num nw">{one.oldest === null ? <span class="dim">{t.none}</span> : moment(one.oldest, status?.now ?? 0, zone.value, language.value)}</td>
+                  <td class="num nw">
+                    {one.oldest === null ? (
+                      <span class="dim">{t.none}</span>
+                    ) : (
+                      moment(one.oldest, status?.now ?? 0, zone.value, language.value)
+                    )}
+                  </td>
                 </tr>
               ))}
             </tbody>
@@ -361,7 +429,9 @@ function JobRow({ one, now }: { one: Job; now: number }) {
         <StateBadge state={one.state} />
       </td>
       <td class="num">{one.error || one.text || <span class="dim">{t.none}</span>}</td>
-      <td class="num dim nw">{one.lastAt === null ? t.none : t.status.ago(span(Math.max(0, now - one.lastAt), language.value))}</td>
+      <td class="num dim nw">
+        {one.lastAt === null ? t.none : t.status.ago(span(Math.max(0, now - one.lastAt), language.value))}
+      </td>
     </tr>
   );
 }
@@ -377,7 +447,11 @@ function Agents({ status }: { status: StatusModel | null }) {
   const health = (one: Agent) => agentHealth(one, status?.now ?? 0);
   const rank = { silent: 0, queueing: 1, healthy: 2 };
   const shown = agents
-    .filter((one) => (filter === "all" || health(one) === filter) && `${one.host} ${one.role} ${one.version}`.toLowerCase().includes(text.toLowerCase()))
+    .filter(
+      (one) =>
+        (filter === "all" || health(one) === filter) &&
+        `${one.host} ${one.role} ${one.version}`.toLowerCase().includes(text.toLowerCase()),
+    )
     .sort((a, b) => rank[health(a)] - rank[health(b)] || a.host.localeCompare(b.host));
   const n = (wanted: AgentHealth) => agents.filter((one) => health(one) === wanted).length;
   return (
@@ -386,7 +460,19 @@ function Agents({ status }: { status: StatusModel | null }) {
         <h2 id="h-ag">{t.status.agents}</h2>
         {agents.length > 0 && (
           <>
-            <Segments label={t.status.agentFilter} value={filter} onChange={setFilter} choices={[{ value: "all", text: t.all, count: agents.length }, ...(["silent", "queueing", "healthy"] as const).map((one) => ({ value: one, text: t.status.agentHealth[one], count: n(one) }))]} />
+            <Segments
+              label={t.status.agentFilter}
+              value={filter}
+              onChange={setFilter}
+              choices={[
+                { value: "all", text: t.all, count: agents.length },
+                ...(["silent", "queueing", "healthy"] as const).map((one) => ({
+                  value: one,
+                  text: t.status.agentHealth[one],
+                  count: n(one),
+                })),
+              ]}
+            />
             <div class="tools">
               <Find main label={t.status.agentFilter} value={text} onInput={setText} />
             </div>
@@ -413,7 +499,10 @@ function Agents({ status }: { status: StatusModel | null }) {
             </thead>
             <tbody>
               {status === null && <GhostRows rows={3} widths={[60, 50, 40, 30, 30, 30, 30, 30, 30]} />}
-              {status && shown.slice(0, 200).map((one) => <AgentRow key={one.host} one={one} health={health(one)} now={status.now} />)}
+              {status &&
+                shown
+                  .slice(0, 200)
+                  .map((one) => <AgentRow key={one.host} one={one} health={health(one)} now={status.now} />)}
             </tbody>
           </table>
         </Scroll>
@@ -422,7 +511,11 @@ function Agents({ status }: { status: StatusModel | null }) {
   );
 }
 
-const HEALTH_ICON = { silent: ["error", "no-go"], queueing: ["warn", "inconclusive"], healthy: ["ok", "none"] } as const;
+const HEALTH_ICON = {
+  silent: ["error", "no-go"],
+  queueing: ["warn", "inconclusive"],
+  healthy: ["ok", "none"],
+} as const;
 
 function AgentRow({ one, health, now }: { one: Agent; health: AgentHealth; now: number }) {
   const t = texts();
@@ -439,11 +532,15 @@ function AgentRow({ one, health, now }: { one: Agent; health: AgentHealth; now: 
       </td>
       <td class="nw">{one.role || none}</td>
       <td class="nw">{one.version || none}</td>
-      <td class="num nw">{one.lastSeen === null ? none : t.status.ago(span(Math.max(0, now - one.lastSeen), language.value))}</td>
+      <td class="num nw">
+        {one.lastSeen === null ? none : t.status.ago(span(Math.max(0, now - one.lastSeen), language.value))}
+      </td>
       <td class="num">{one.lagMs === null ? none : span(one.lagMs, language.value)}</td>
       <td class="num">
         {one.queueBytes === null ? none : one.queueBytes === 0 ? <span class="dim">0</span> : bytes(one.queueBytes)}
-        {one.queueBytes !== null && one.queueBytes > 0 && one.queueLimitBytes !== null && <span class="dim"> {t.status.kpi.ofTotal(bytes(one.queueLimitBytes))}</span>}
+        {one.queueBytes !== null && one.queueBytes > 0 && one.queueLimitBytes !== null && (
+          <span class="dim"> {t.status.kpi.ofTotal(bytes(one.queueLimitBytes))}</span>
+        )}
       </td>
       <td class="num">{count(one.series)}</td>
       <td class="num">{one.clockMs === null ? none : span(one.clockMs, language.value)}</td>
@@ -493,7 +590,10 @@ function Queries({ status, onEnded }: { status: StatusModel | null; onEnded: () 
                   <td>{one.kind || t.none}</td>
                   <td class="nw">{one.by || t.none}</td>
                   <td class="num nw">
-                    <b>{span(one.elapsedMs, language.value)}</b> {one.limitMs !== null && <span class="dim">{t.status.kpi.ofTotal(span(one.limitMs, language.value))}</span>}
+                    <b>{span(one.elapsedMs, language.value)}</b>{" "}
+                    {one.limitMs !== null && (
+                      <span class="dim">{t.status.kpi.ofTotal(span(one.limitMs, language.value))}</span>
+                    )}
                   </td>
                   <td class="num">{bytes(one.memoryBytes)}</td>
                   <td class="nw num">
