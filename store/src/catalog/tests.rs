@@ -116,7 +116,7 @@ async fn documents_change_together_or_not_at_all() {
     assert_eq!((a.version, a.updated_at.as_millis()), (2, 2000));
     records.commit(&tenant, Transaction::default().delete("release", "a", Expect::Version(2))).await.unwrap();
     assert_eq!(records.get(&tenant, "release", "a").await.unwrap(), None);
-    assert_eq!(records.tenants().await.unwrap(), [tenant.clone()]);
+    assert_eq!(records.tenants().await.unwrap(), std::slice::from_ref(&tenant));
     assert_eq!(records.get(&TenantId::new("other").unwrap(), "release", "b").await.unwrap(), None);
     let empty = records.commit(&tenant, Transaction::default().put("", "x", Expect::Any, "")).await;
     assert_eq!(empty.unwrap_err().kind(), ErrorKind::Invalid);

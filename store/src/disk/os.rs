@@ -27,7 +27,6 @@ impl OsDisk {
     /// # Errors
     /// Kind `ResourceBusy` with a sentence for people when another process has it; else what the
     /// system says.
-    #[expect(clippy::disallowed_methods, reason = "this is the implementation of the storage trait")]
     pub fn open(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
         let path = root.join(LOCK);

@@ -43,7 +43,7 @@ fn contract(disk: &dyn Disk) {
     assert_eq!(disk.remove(Path::new("a/other")).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(open.read_at(0, 3).unwrap(), "new", "an open file outlives its name");
     assert_eq!(disk.list(Path::new("a")).unwrap(), [Path::new("b")]);
-    assert_eq!(disk.list(Path::new("nowhere")).unwrap(), [Path::new(""); 0]);
+    assert!(disk.list(Path::new("nowhere")).unwrap().is_empty());
     assert!(disk.free_bytes().unwrap() > 0);
 }
 

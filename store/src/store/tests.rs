@@ -153,7 +153,7 @@ async fn metadata_is_known_after_a_crash_and_after_a_seal() {
     store.appender().metrics(&TenantId::default(), batch).await.unwrap();
     for flush in [false, true, false] {
         let store = rig.open().await;
-        assert_eq!(store.reader().metadata(&TenantId::default(), Some("up")).unwrap(), [up.clone()]);
+        assert_eq!(store.reader().metadata(&TenantId::default(), Some("up")).unwrap(), std::slice::from_ref(&up));
         if flush {
             store.flush().await.unwrap();
         }

@@ -147,7 +147,7 @@ fn files_that_segments_cover_are_removed_unread() {
     assert!(memory.files().len() < files.len());
     let closed = ClosedFiles::new(recovered.files);
     closed.remove_covered(&memory, 6).unwrap();
-    assert_eq!(memory.files(), [PathBuf::new(); 0]);
+    assert!(memory.files().is_empty());
     assert_eq!(read(&memory, 6).1.next_sequence, 7);
 }
 
