@@ -102,8 +102,14 @@ fn times(from: i64, n: usize, interval_ms: i64) -> Vec<i64> {
 pub fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome {
     let policy = parse(policy, Queries::Optional).expect("the scenario's policy is right");
     let warm = (policy.warm_up.millis().div_ceil(policy.interval.millis())) as usize;
-    let request =
-        Request { policy, engine: Engine::Greylight, phase: 0, start_ms: START_MS, data, digest: String::new() };
+    let request = Request {
+        policy,
+        engine: Engine::Greylight,
+        phase: 0,
+        start_ms: START_MS,
+        data,
+        digest: String::new(),
+    };
     let answer = run(&request).expect("the scenario's data fits its policy");
     let first = answer.looks.iter().position(|look| look.decision != Decision::Inconclusive);
     let named = |code: &str| {
@@ -145,7 +151,8 @@ pub fn means(setting: Means, chance: &mut Chance) -> Outcome {
     let mut data = IndexMap::new();
     for idx in 0..setting.checks {
         policy.push_str(&format!(
-            "  - {{ name: m{idx}, kind: mean, margin: {{ relative: {} }} }}\n", setting.margin
+            "  - {{ name: m{idx}, kind: mean, margin: {{ relative: {} }} }}\n",
+            setting.margin
         ));
         let mut side = |name: &str, shift: f64| {
             let values: Vec<Option<f64>> = (chance.ar1(setting.history + 60, setting.rho).iter().enumerate())
@@ -155,17 +162,25 @@ pub fn means(setting: Means, chance: &mut Chance) -> Outcome {
                 })
                 .collect();
             let part = |from: i64, v: &[Option<f64>]| {
-                Data::Values(vec![Series { instance: name.to_owned(), t_ms: times(from, v.len(), 60_000), v: v.to_vec() }])
+                Data::Values(vec![Series {
+                    instance: name.to_owned(),
+                    t_ms: times(from, v.len(), 60_000),
+                    v: v.to_vec(),
+                }])
             };
-            let pre = (setting.history > 0).then(|| part(-(setting.history as i64), &values[..setting.history]));
+            let pre =
+                (setting.history > 0).then(|| part(-(setting.history as i64), &values[..setting.history]));
             (pre, Some(part(0, &values[setting.history..])))
         };
         let (pre_baseline, baseline) = side("b", 0.0);
         let (pre_canary, canary) = side("c", if idx == 0 { setting.shift } else { 0.0 });
-        data.insert(format!("m{idx}"), CheckData {
-            run: Sides { baseline, canary },
-            pre: Sides { baseline: pre_baseline, canary: pre_canary },
-        });
+        data.insert(
+            format!("m{idx}"),
+            CheckData {
+                run: Sides { baseline, canary },
+                pre: Sides { baseline: pre_baseline, canary: pre_canary },
+            },
+        );
     }
     judge(&policy, data)
 }
@@ -183,16 +198,16 @@ pub struct Errors {
     pub share: f64,
     /// Alpha of the release.
     pub alpha: f64,
-    /// The margin, as the policy writes it.
-    pub margin: &'static str,
+    /// What the check is held to, as the policy writes it, such as `vote: veto` or a margin.
+    pub held_to: &'static str,
 }
 
 /// One ratio check with 2,000 trials a minute.
 pub fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
     let policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
-         - {{ name: errors, kind: ratio, margin: {} }}\n",
-        setting.alpha, setting.margin
+         - {{ name: errors, kind: ratio, {} }}\n",
+        setting.alpha, setting.held_to
     );
     const TRIALS: f64 = 2_000.0;
     let side = |chance: &mut Chance, from: i64, n: usize, rate: f64, share: f64| {
@@ -342,11 +357,14 @@ pub fn demo(requests_per_s: f64, share: f64, fault: Fault, chance: &mut Chance) 
             canary: Some(pick(&canary, HISTORY, HISTORY + PHASE, 0)),
         },
     };
-    judge(&policy, IndexMap::from([
-        ("error share".to_owned(), data(Side::ratio)),
-        ("latency".to_owned(), data(Side::histogram)),
-        ("log patterns".to_owned(), data(Side::patterns)),
-    ]))
+    judge(
+        &policy,
+        IndexMap::from([
+            ("error share".to_owned(), data(Side::ratio)),
+            ("latency".to_owned(), data(Side::histogram)),
+            ("log patterns".to_owned(), data(Side::patterns)),
+        ]),
+    )
 }
 
 /// What one side of the demo shows, interval by interval.

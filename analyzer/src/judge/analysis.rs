@@ -4,11 +4,13 @@ use greylight_store::model::Timestamp;
 use indexmap::IndexMap;
 
 use crate::policy::{Check, CheckKind, Phase, Policy, Vote};
+use crate::stats::dispersion::EventLaw;
 use crate::stats::means::GO_HISTORY_MIN;
+use crate::stats::rates::Rate;
 use crate::verdict::{Cause, CheckResult, Decision, Reason, TimeLeft, Validity, ValidityName};
 
 use super::check::{Budget, CheckState, GO_LOOKS_MIN, Lack, MISSING_MAX, Outcome, PRESENT_MIN};
-use super::counts::{self, CountCheck, CountCells};
+use super::counts::{self, CountCells, CountCheck};
 use super::data::{CheckData, Data, Sides};
 use super::describe;
 use super::error::JudgeError;
@@ -152,7 +154,14 @@ impl Analysis {
             let pre = data.get(&check.name).map(|data| data.pre.clone()).unwrap_or_default();
             let placed = place(check, Stretch::Pre(&grid), &pre, "pre")?;
             n_history = n_history.min(placed.n_present());
-            checks.push(CheckRun::new(check, alpha, Budget::new(policy, alpha, &grid), placed, declared, is_raw(&pre)));
+            checks.push(CheckRun::new(
+                check,
+                alpha,
+                Budget::new(policy, alpha, &grid),
+                placed,
+                declared,
+                is_raw(&pre),
+            ));
         }
         Ok(Self {
             phase: phase.clone(),
@@ -239,7 +248,8 @@ impl Analysis {
 
     fn may_go(&self, i: usize, outcomes: &[Outcome], share: Option<&ShareResult>) -> bool {
         let n_warm = self.grid.n_warm(i);
-        let mut full = self.checks.iter().zip(outcomes).filter(|(run, _)| run.check.vote == Vote::Full).peekable();
+        let mut full =
+            self.checks.iter().zip(outcomes).filter(|(run, _)| run.check.vote == Vote::Full).peekable();
         full.peek().is_some()
             && full.all(|(run, outcome)| {
                 run.state.decision == Decision::Go
@@ -339,7 +349,9 @@ impl Analysis {
                 reasons.push(about(Cause::Faded));
             }
         }
-        if let Some(ShareResult { declared: Some(declared), measured, low, high, is_mismatch: true }) = share.copied() {
+        if let Some(ShareResult { declared: Some(declared), measured, low, high, is_mismatch: true }) =
+            share.copied()
+        {
             reasons.push(Reason::of_release(Cause::ShareMismatch { declared, measured, low, high }));
         }
         if decision.is_none() {
@@ -404,8 +416,12 @@ impl Analysis {
             text: format!("{} intervals of history of both sides", self.n_history),
         });
         let sum = |part: fn(&Placebo) -> u64| self.checks.iter().map(|run| part(&run.placebo)).sum::<u64>();
-        let restless: Vec<&str> =
-            self.checks.iter().filter(|run| run.placebo.is_restless).map(|run| run.check.name.as_str()).collect();
+        let restless: Vec<&str> = self
+            .checks
+            .iter()
+            .filter(|run| run.placebo.is_restless)
+            .map(|run| run.check.name.as_str())
+            .collect();
         validity.push(Validity {
             name: ValidityName::AaRuns,
             ok: restless.is_empty(),
@@ -453,7 +469,8 @@ impl Analysis {
         let looks = GO_LOOKS_MIN.saturating_sub(self.grid.n_warm(i)) as u64;
         least = least.max(looks * self.grid.interval_ms());
         let mut left = TimeLeft { low_ms: least, high_ms: least };
-        for check in checks.iter().filter(|check| check.vote == Vote::Full && check.decision != Decision::Go) {
+        for check in checks.iter().filter(|check| check.vote == Vote::Full && check.decision != Decision::Go)
+        {
             let own = check.time_left?;
             left.low_ms = left.low_ms.max(own.low_ms);
             left.high_ms = left.high_ms.max(own.high_ms);
@@ -478,7 +495,7 @@ impl CheckRun {
                 let n_looks = budget.n_looks;
                 let mut run = ScoreCheck::new(check, budget, pre, is_raw);
                 let n = run.n_placebo();
-                let placebo = placebo(n, n_looks, |start| run.placebo_alarm(start));
+                let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
                 (Procedure::Scores(Box::new(run)), placebo)
             }
             Placed::Patterns(pre) => {
@@ -487,8 +504,9 @@ impl CheckRun {
                     _ => None,
                 };
                 let history = PatternHistory::new(pre.clone(), severity);
-                let placebo =
-                    placebo(history.n_placebo(), budget.n_looks, |start| history.placebo_alarm(&budget, start));
+                let placebo = placebo(history.n_placebo(), budget.n_looks, alpha, |start| {
+                    history.placebo_alarm(&budget, start)
+                });
                 (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &pre))), placebo)
             }
             Placed::Nothing => Self::without_history(check, budget, declared_share, is_raw),
@@ -524,7 +542,8 @@ impl CheckRun {
 
     /// Tells whether this check refuses the release.
     fn refuses(&self) -> bool {
-        let may_vote = self.check.vote != Vote::None && (!self.placebo.is_restless || self.state.is_missing_refused);
+        let may_vote =
+            self.check.vote != Vote::None && (!self.placebo.is_restless || self.state.is_missing_refused);
         may_vote && self.state.decision == Decision::NoGo
     }
 
@@ -542,41 +561,54 @@ fn count_procedure(
     pre: &[CountCells; 2],
     declared_share: Option<f64>,
 ) -> (Procedure, Placebo) {
-    let n_both = pre[0].iter().zip(&pre[1]).filter(|(baseline, canary)| baseline.is_some() && canary.is_some()).count();
+    let n_both = pre[0]
+        .iter()
+        .zip(&pre[1])
+        .filter(|(baseline, canary)| baseline.is_some() && canary.is_some())
+        .count();
     if n_both >= GO_HISTORY_MIN && counts::expected_events(pre, budget.n_looks) > BINOMIAL_EVENTS_MAX {
         return mean_procedure(check, budget, means::shares(pre), "ratio");
     }
     let n = if n_both > 0 { pre[0].len().max(pre[1].len()) } else { 0 };
-    let placebo = placebo(n, budget.n_looks, |start| counts::placebo_alarm(check, &budget, pre, start));
+    let placebo =
+        placebo(n, budget.n_looks, budget.alpha, |start| counts::placebo_alarm(check, &budget, pre, start));
     (Procedure::Counts(Box::new(CountCheck::new(check, budget, pre, declared_share))), placebo)
 }
 
 fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> (Procedure, Placebo) {
-    let n_looks = budget.n_looks;
+    let (n_looks, alpha) = (budget.n_looks, budget.alpha);
     let run = MeanCheck::new(check, budget, pre, unit);
-    let placebo = placebo(run.n_placebo(), n_looks, |start| run.placebo_alarm(start));
+    let placebo = placebo(run.n_placebo(), n_looks, alpha, |start| run.placebo_alarm(start));
     (Procedure::Means(Box::new(run)), placebo)
 }
 
 /// Runs placebo releases every half phase where at least 60 intervals precede and a whole phase follows.
 ///
-/// A check is restless if it alarms at two placebo starts that share no interval: with "any alarm", 3 % of
-/// sound checks would lose their vote, and a quarter of releases with ten checks.
-fn placebo(n_history: usize, n_looks: usize, mut alarm: impl FnMut(usize) -> bool) -> Placebo {
+/// A check is restless if it alarms at two or more placebo starts that share no interval, and that often by
+/// chance in at most 0.5 % of sound checks at its level. With "any alarm" 3 % of sound checks at a level
+/// of 0.1 % would lose their vote, a quarter of releases with ten checks; two disjoint alarms are
+/// enough there, while a single check at 1 % with a day of history needs four of its 45 runs.
+fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(usize) -> bool) -> Placebo {
     const BEFORE_MIN: usize = 60;
+    const SOUND_LOST_MAX: f64 = 0.005;
     let step = (n_looks / 2).max(1);
     let mut placebo = Placebo::default();
-    let mut first = None;
+    let (mut disjoint, mut free_from) = (0_u64, 0);
     let mut start = BEFORE_MIN.div_ceil(step) * step;
     while start + n_looks <= n_history {
         placebo.runs += 1;
         if alarm(start) {
             placebo.alarms += 1;
-            let earliest = *first.get_or_insert(start);
-            placebo.is_restless |= start >= earliest + n_looks;
+            if start >= free_from {
+                disjoint += 1;
+                free_from = start + n_looks;
+            }
         }
         start += step;
     }
+    let by_chance = Rate { events: disjoint as f64, exposure: placebo.runs as f64, law: EventLaw::Binomial }
+        .at_least(alpha);
+    placebo.is_restless = disjoint >= 2 && by_chance <= SOUND_LOST_MAX;
     placebo
 }
 
@@ -591,7 +623,9 @@ impl Procedure {
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
             (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
             (Self::Patterns(run), Placed::Patterns(sides)) => run.look(grid, i, sides),
-            (Self::Patterns(run), _) => run.look(grid, i, &[PatternCells::default(), PatternCells::default()]),
+            (Self::Patterns(run), _) => {
+                run.look(grid, i, &[PatternCells::default(), PatternCells::default()])
+            }
         }
     }
 }
@@ -606,7 +640,8 @@ impl Placed {
             Self::Nothing => 0,
             Self::Counts([baseline, canary]) => both(baseline.iter().copied(), canary.iter().copied()),
             Self::Hosts(run) => {
-                let n = |side: usize| run.hosts[side].values().map(|cells| cells.iter().flatten().count()).max();
+                let n =
+                    |side: usize| run.hosts[side].values().map(|cells| cells.iter().flatten().count()).max();
                 n(0).unwrap_or(0).min(n(1).unwrap_or(0))
             }
             Self::Buckets([baseline, canary]) => {
@@ -625,7 +660,9 @@ impl Placed {
             sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
         };
         match self {
-            Self::Counts(sides) => any([0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect())),
+            Self::Counts(sides) => {
+                any([0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect()))
+            }
             Self::Buckets(sides) => any([0, 1].map(|side| {
                 sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
             })),
@@ -645,31 +682,43 @@ fn place(check: &Check, stretch: Stretch<'_>, sides: &Sides, what: &str) -> Resu
     if sides.baseline.is_none() && sides.canary.is_none() {
         return Ok(Placed::Nothing);
     }
-    let wrong = || JudgeError::field(
-        format!("{what}.{}", check.name),
-        format!("does not hold data of kind {}", check.kind.word()),
-    );
+    let wrong = || {
+        JudgeError::field(
+            format!("{what}.{}", check.name),
+            format!("does not hold data of kind {}", check.kind.word()),
+        )
+    };
     let both = [&sides.baseline, &sides.canary];
     let mut placed = match check.kind {
-        CheckKind::Ratio { .. } | CheckKind::Count { .. } => Placed::Counts(each(both, |data| match data {
-            Data::Counts(counts) => Some(stretch.counts(counts)),
-            _ => None,
-        }).ok_or_else(wrong)?),
+        CheckKind::Ratio { .. } | CheckKind::Count { .. } => Placed::Counts(
+            each(both, |data| match data {
+                Data::Counts(counts) => Some(stretch.counts(counts)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
         CheckKind::Mean { .. } => Placed::Hosts(MeanRun {
             hosts: each(both, |data| match data {
                 Data::Values(series) => Some(means::hosts(stretch, series)),
                 _ => None,
-            }).ok_or_else(wrong)?,
+            })
+            .ok_or_else(wrong)?,
             inverse_n: None,
         }),
-        CheckKind::Distribution { .. } => Placed::Buckets(each(both, |data| match data {
-            Data::Histogram(_) | Data::Raw(_) => Some(scores::buckets(stretch, data)),
-            _ => None,
-        }).ok_or_else(wrong)?),
-        CheckKind::Patterns { .. } => Placed::Patterns(each(both, |data| match data {
-            Data::Patterns(counts) => Some(patterns::patterns(stretch, counts)),
-            _ => None,
-        }).ok_or_else(wrong)?),
+        CheckKind::Distribution { .. } => Placed::Buckets(
+            each(both, |data| match data {
+                Data::Histogram(_) | Data::Raw(_) => Some(scores::buckets(stretch, data)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
+        CheckKind::Patterns { .. } => Placed::Patterns(
+            each(both, |data| match data {
+                Data::Patterns(counts) => Some(patterns::patterns(stretch, counts)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
     };
     if let (Placed::Counts([baseline, canary]), Stretch::Pre(_)) = (&mut placed, stretch) {
         align_pre(&mut [baseline, canary]);

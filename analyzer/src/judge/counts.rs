@@ -56,9 +56,15 @@ struct HarmSide {
 enum GoTest {
     Never,
     /// Limits of both rates less than a margin apart.
-    Absolute { margin: f64, levels: Arc<Boundary> },
+    Absolute {
+        margin: f64,
+        levels: Arc<Boundary>,
+    },
     /// The exact test of the margin's ratio.
-    Relative { part: f64, sides: Vec<(Direction, Lattice)> },
+    Relative {
+        part: f64,
+        sides: Vec<(Direction, Lattice)>,
+    },
 }
 
 /// What was counted so far, after warm-up.
@@ -79,7 +85,12 @@ struct Seen {
 const RECENT: usize = 10;
 
 impl CountCheck {
-    pub(super) fn new(check: &Check, budget: Budget, pre: &[CountCells; 2], declared_share: Option<f64>) -> Self {
+    pub(super) fn new(
+        check: &Check,
+        budget: Budget,
+        pre: &[CountCells; 2],
+        declared_share: Option<f64>,
+    ) -> Self {
         let law = match check.kind {
             CheckKind::Count { .. } => EventLaw::Poisson,
             _ => EventLaw::Binomial,
@@ -163,7 +174,11 @@ impl CountCheck {
                 }
                 Treatment::Swap => side.lattice.push(counted, x + y, Step::Swap, allowed),
                 Treatment::Bet => {
-                    side.bet.push(counted as f64, (x + y) as f64, tolerated_share(share, side.lattice.theta()));
+                    side.bet.push(
+                        counted as f64,
+                        (x + y) as f64,
+                        tolerated_share(share, side.lattice.theta()),
+                    );
                     side.is_bet_crossed |= side.bet.ln_e() >= (parts / self.budget.alpha).ln();
                 }
             }
@@ -186,7 +201,11 @@ impl CountCheck {
             has_baseline: seen.has_baseline,
             has_canary: seen.has_canary,
             method: self.method(),
-            n: Sizes { baseline: seen.baseline.1, canary: seen.canary.1, effective: seen.canary.1 / self.clump },
+            n: Sizes {
+                baseline: seen.baseline.1,
+                canary: seen.canary.1,
+                effective: seen.canary.1 / self.clump,
+            },
             ..Outcome::default()
         };
         if seen.t == 0 {
@@ -236,7 +255,8 @@ impl CountCheck {
                 if self.seen.canary.1 < need {
                     outcome.lack = Some(Lack::Trials { have: self.seen.canary.1, need });
                 }
-                outcome.looks_left = self.looks_left(*margin, levels);
+                outcome.looks_left =
+                    if outcome.is_go_crossed { None } else { self.looks_left(*margin, levels) };
             }
             GoTest::Relative { part, sides } => {
                 let level = SPENDING.spent(self.budget.alpha_go, t, self.budget.n_looks);
@@ -275,7 +295,8 @@ impl CountCheck {
         let t = self.seen.t;
         let is_enough = |later: usize| {
             let more = later as f64 / t as f64;
-            self.seen.canary.1 * more * margin >= 3.0 && self.worst_level(margin, more) <= levels.nominal(later)
+            self.seen.canary.1 * more * margin >= 3.0
+                && self.worst_level(margin, more) <= levels.nominal(later)
         };
         let n = levels.n_looks();
         if t >= n || !is_enough(n) {
@@ -354,7 +375,9 @@ impl CountCheck {
         match self.treatment {
             Treatment::Binomial => "C: exact conditional binomial, alpha spent as (t/T)^2",
             Treatment::Clumps => "C: history too short or too clumped to trust single events; no event yet",
-            Treatment::Swap => "C: intervals change sides as a whole (clumped events, equal shares), alpha spent as (t/T)^2",
+            Treatment::Swap => {
+                "C: intervals change sides as a whole (clumped events, equal shares), alpha spent as (t/T)^2"
+            }
             Treatment::Bet => "C: share bet (clumped events, unequal shares), valid at any time",
         }
     }
@@ -364,10 +387,9 @@ impl GoTest {
     fn new(check: &Check, budget: &Budget) -> Self {
         match check.margin.as_ref().map(|margin| margin.amount) {
             None => Self::Never,
-            Some(Amount::Absolute(margin)) => Self::Absolute {
-                margin,
-                levels: Boundary::shared(0.5 * budget.alpha_go, budget.n_looks),
-            },
+            Some(Amount::Absolute(margin)) => {
+                Self::Absolute { margin, levels: Boundary::shared(0.5 * budget.alpha_go, budget.n_looks) }
+            }
             Some(Amount::Relative(part)) => Self::Relative {
                 part,
                 sides: (directions(check.harm).iter())
@@ -450,7 +472,10 @@ pub(super) fn placebo_alarm(check: &Check, budget: &Budget, pre: &[CountCells; 2
 
 /// Says how many events both sides together would have over the looks, at the history's rate.
 pub(super) fn expected_events(pre: &[CountCells; 2], n_looks: usize) -> f64 {
-    let both = pre[0].iter().zip(&pre[1]).filter_map(|(baseline, canary)| Some(baseline.as_ref()?.0 + canary.as_ref()?.0));
+    let both = pre[0]
+        .iter()
+        .zip(&pre[1])
+        .filter_map(|(baseline, canary)| Some(baseline.as_ref()?.0 + canary.as_ref()?.0));
     let (sum, n) = both.fold((0.0, 0_usize), |(sum, n), events| (sum + events, n + 1));
     if n == 0 { 0.0 } else { sum / n as f64 * n_looks as f64 }
 }

@@ -25,7 +25,9 @@ pub(super) fn queries(check: &Check) -> Vec<String> {
             trials.iter().for_each(add);
         }
         CheckKind::Mean { value } => match value {
-            ValueQuery::PromQl(query) | ValueQuery::Sql(query) | ValueQuery::LogQl(query) => all.push(query.clone()),
+            ValueQuery::PromQl(query) | ValueQuery::Sql(query) | ValueQuery::LogQl(query) => {
+                all.push(query.clone())
+            }
             ValueQuery::Given => {}
         },
         CheckKind::Distribution { data } => match data {
@@ -84,7 +86,10 @@ fn pattern_effect(outcome: &Outcome) -> String {
             let rest = if more > 0 { format!(", and {more} more patterns") } else { String::new() };
             format!(
                 "{} pattern {:?}: {} records on the canary, {} on the baseline{rest}",
-                first.change.word(), first.text, first.canary, first.baseline
+                first.change.word(),
+                first.text,
+                first.canary,
+                first.baseline
             )
         }
         None => "patterns differ".to_owned(),
@@ -99,7 +104,9 @@ fn interval(effect: &Effect) -> String {
     };
     format!(
         "difference {} ({} to {})",
-        shown(effect.estimate, "unknown"), shown(effect.low, "unbounded"), shown(effect.high, "unbounded")
+        shown(effect.estimate, "unknown"),
+        shown(effect.low, "unbounded"),
+        shown(effect.high, "unbounded")
     )
 }
 
@@ -128,7 +135,9 @@ pub(super) fn not_enough(check: &Check, outcome: &Outcome) -> String {
     match &outcome.lack {
         Some(Lack::Trials { have, need }) => format!("{have:.0} trials of {need:.0} that go needs; {so_far}"),
         Some(Lack::Events { have, need }) if *have == 0.0 => {
-            format!("no event to compare, of about {need:.0} that a relative margin needs: use an absolute one")
+            format!(
+                "no event to compare, of about {need:.0} that a relative margin needs: use an absolute one"
+            )
         }
         Some(Lack::Events { have, need }) => {
             format!("{have:.0} events of about {need:.0} that go needs; {so_far}")
@@ -155,7 +164,9 @@ pub(super) fn no_data(state: &CheckState, outcome: &Outcome) -> Cause {
 pub(super) fn share(share: &ShareResult) -> String {
     let range = format!("{} to {}", percent(share.low), percent(share.high));
     match share.declared {
-        Some(declared) => format!("share {} ({range}) of {} declared", percent(share.measured), percent(declared)),
+        Some(declared) => {
+            format!("share {} ({range}) of {} declared", percent(share.measured), percent(declared))
+        }
         None => format!("share {} ({range}), none declared", percent(share.measured)),
     }
 }

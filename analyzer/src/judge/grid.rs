@@ -37,7 +37,8 @@ impl Grid {
             warm_up_ms: millis(policy.warm_up.millis()),
             shifts_ms,
             n_looks: phase.n_looks(&policy.interval),
-            n_pre_max: usize::try_from(policy.pre_period.millis() / policy.interval.millis()).unwrap_or(usize::MAX),
+            n_pre_max: usize::try_from(policy.pre_period.millis() / policy.interval.millis())
+                .unwrap_or(usize::MAX),
         }
     }
 
@@ -138,7 +139,11 @@ impl Stretch<'_> {
     }
 
     pub(super) fn counts(&self, counts: &Counts) -> Cells<(f64, f64)> {
-        let pairs = counts.events.iter().zip(&counts.exposure).map(|(events, exposure)| Some(((*events)?, (*exposure)?)));
+        let pairs = counts
+            .events
+            .iter()
+            .zip(&counts.exposure)
+            .map(|(events, exposure)| Some(((*events)?, (*exposure)?)));
         self.place(counts.t_ms.iter().copied().zip(pairs))
     }
 

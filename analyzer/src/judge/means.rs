@@ -183,7 +183,9 @@ fn has_faded(values: &[f64], means: &Means, margin: f64) -> bool {
 enum Scale {
     Linear,
     /// A value that is not positive counts as the floor.
-    Log { floor: f64 },
+    Log {
+        floor: f64,
+    },
 }
 
 impl Scale {
@@ -235,7 +237,9 @@ pub(super) fn shares(sides: &[CountCells; 2]) -> MeanRun {
         IndexMap::from([(String::new(), values)])
     };
     let inverse = sides[0].iter().zip(&sides[1]).map(|pair| match pair {
-        (Some((_, baseline)), Some((_, canary))) if *baseline > 0.0 && *canary > 0.0 => 1.0 / baseline + 1.0 / canary,
+        (Some((_, baseline)), Some((_, canary))) if *baseline > 0.0 && *canary > 0.0 => {
+            1.0 / baseline + 1.0 / canary
+        }
         _ => f64::NAN,
     });
     MeanRun { inverse_n: Some(inverse.collect()), hosts: [share(&sides[0]), share(&sides[1])] }
@@ -285,7 +289,11 @@ impl MeanCheck {
         };
         let values = sides.into_iter().flat_map(IndexMap::values).flatten().flatten();
         let least = values.copied().fold(f64::INFINITY, f64::min);
-        if is_relative && least > 0.0 && least.is_finite() { Scale::Log { floor: least } } else { Scale::Linear }
+        if is_relative && least > 0.0 && least.is_finite() {
+            Scale::Log { floor: least }
+        } else {
+            Scale::Linear
+        }
     }
 
     /// Averages a side's hosts interval by interval, each host less its own mean in the history, so that
@@ -328,7 +336,12 @@ impl MeanCheck {
         self.scaled_to = (n_baseline, n_canary);
         let half = n_pre / 2;
         let part = |from: usize, to: usize| -> IndexMap<String, Cells<f64>> {
-            self.pre[0].iter().skip(from).take(to - from).map(|(name, cells)| (name.clone(), cells.clone())).collect()
+            self.pre[0]
+                .iter()
+                .skip(from)
+                .take(to - from)
+                .map(|(name, cells)| (name.clone(), cells.clone()))
+                .collect()
         };
         let n = self.pre[0].values().map(Vec::len).max().unwrap_or(0);
         let (first, second) = (self.side(0, &part(0, half), n), self.side(0, &part(half, n_pre), n));
@@ -358,7 +371,9 @@ impl MeanCheck {
         if !self.has_history[0] {
             self.scale = self.scale_of([&warm(grid, &run.hosts[0], n), &warm(grid, &run.hosts[1], n)]);
         }
-        let n_hosts = [0, 1].map(|side| run.hosts[side].values().filter(|cells| cells.iter().take(n).any(Option::is_some)).count());
+        let n_hosts = [0, 1].map(|side| {
+            run.hosts[side].values().filter(|cells| cells.iter().take(n).any(Option::is_some)).count()
+        });
         if n_hosts[0] > 0 && n_hosts[1] > 0 {
             self.learn_from_baseline(n_hosts[0], n_hosts[1]);
         }
@@ -394,7 +409,8 @@ impl MeanCheck {
     ) {
         let t = outcome.t;
         let noise = run.inverse_n.as_ref().zip(self.pre_noise).map(|(inverse, before)| {
-            let present = inverse.iter().zip(values).filter(|(_, value)| value.is_finite()).map(|(one, _)| one);
+            let present =
+                inverse.iter().zip(values).filter(|(_, value)| value.is_finite()).map(|(one, _)| one);
             mean_of(present) / before
         });
         let baseline_mean = match n_present(&self.pre[0]) {

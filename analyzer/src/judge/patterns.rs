@@ -149,10 +149,18 @@ impl PatternCheck {
     }
 
     /// Lists unseen patterns of the canary and seen ones that stand out, the most telling first.
-    fn listed(&self, grid: &Grid, i: usize, sides: &[PatternCells; 2], levels: &Arc<Boundary>) -> Vec<PatternResult> {
+    fn listed(
+        &self,
+        grid: &Grid,
+        i: usize,
+        sides: &[PatternCells; 2],
+        levels: &Arc<Boundary>,
+    ) -> Vec<PatternResult> {
         let test = &self.test;
-        let entries: Vec<(&String, &Totals)> = test.totals.iter().filter(|(_, one)| one.baseline + one.canary > 0.0).collect();
-        let ln_e: Vec<f64> = entries.iter().map(|(id, _)| test.bets.get(*id).map_or(0.0, ShareBet::ln_e)).collect();
+        let entries: Vec<(&String, &Totals)> =
+            test.totals.iter().filter(|(_, one)| one.baseline + one.canary > 0.0).collect();
+        let ln_e: Vec<f64> =
+            entries.iter().map(|(id, _)| test.bets.get(*id).map_or(0.0, ShareBet::ln_e)).collect();
         let stands_out = e_bh(&ln_e, self.budget.alpha);
         let level = levels.nominal(test.t);
         let mut listed: Vec<(bool, PatternResult)> = Vec::new();
@@ -167,11 +175,17 @@ impl PatternCheck {
             };
             let differs = low > 1.0 || high.is_some_and(|high| high < 1.0);
             if change == PatternChange::New || stands_out[idx] || differs {
-                listed.push((change == PatternChange::New, self.result(grid, i, sides, id, totals, change, ln_e[idx], (low, high))));
+                listed.push((
+                    change == PatternChange::New,
+                    self.result(grid, i, sides, id, totals, change, ln_e[idx], (low, high)),
+                ));
             }
         }
         listed.sort_by(|a, b| {
-            (b.1.e_value.total_cmp(&a.1.e_value)).then(b.0.cmp(&a.0)).then(b.1.canary.cmp(&a.1.canary)).then_with(|| a.1.id.cmp(&b.1.id))
+            (b.1.e_value.total_cmp(&a.1.e_value))
+                .then(b.0.cmp(&a.0))
+                .then(b.1.canary.cmp(&a.1.canary))
+                .then_with(|| a.1.id.cmp(&b.1.id))
         });
         listed.truncate(SHOWN_MAX);
         listed.into_iter().map(|(_, result)| result).collect()
@@ -288,7 +302,8 @@ impl Test {
     fn effect(&self, level: f64) -> Effect {
         let estimate = self.unseen_canary - self.unseen_expected;
         let (low, high) = if self.unseen_all > 0.0 && level > 0.0 {
-            let split = Rate { events: self.unseen_canary, exposure: self.unseen_all, law: EventLaw::Binomial };
+            let split =
+                Rate { events: self.unseen_canary, exposure: self.unseen_all, law: EventLaw::Binomial };
             let excess = |part: f64| part * self.unseen_all - self.unseen_expected;
             (Some(excess(split.lower(level))), Some(excess(split.upper(level))))
         } else {

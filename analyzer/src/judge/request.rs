@@ -158,7 +158,10 @@ impl Request {
                 return Err(JudgeError::EngineNotYet { engine: later.to_owned() });
             }
             Some(other) => {
-                return Err(JudgeError::field("engine", format!("{other:?} is none of greylight, kayenta, both")));
+                return Err(JudgeError::field(
+                    "engine",
+                    format!("{other:?} is none of greylight, kayenta, both"),
+                ));
             }
         };
         let policy = policy::from_document(&body.policy, Queries::Optional)?;
@@ -200,7 +203,8 @@ fn read_data(
         };
         for (key, is_given) in [("fresh", one.fresh.is_some()), ("births", one.births.is_some())] {
             if is_given {
-                let problem = format!("`{key}` (procedure N for new pods) is not supported by this version yet");
+                let problem =
+                    format!("`{key}` (procedure N for new pods) is not supported by this version yet");
                 return Err(JudgeError::field(format!("{path}.{key}"), problem));
             }
         }
@@ -211,7 +215,10 @@ fn read_data(
         let pre = one.pre.unwrap_or_default();
         let data = CheckData {
             run: Sides { baseline: side(one.baseline, "baseline")?, canary: side(one.canary, "canary")? },
-            pre: Sides { baseline: side(pre.baseline, "pre.baseline")?, canary: side(pre.canary, "pre.canary")? },
+            pre: Sides {
+                baseline: side(pre.baseline, "pre.baseline")?,
+                canary: side(pre.canary, "pre.canary")?,
+            },
         };
         read.insert(name, data);
     }

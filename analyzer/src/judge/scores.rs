@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::policy::{Amount, Check, Harm};
 use crate::stats::means::{GO_HISTORY_MIN, Means};
 use crate::stats::scores::{Change, Score, Sheet};
+use crate::stats::special::find_root_within;
 use crate::verdict::{Effect, Measure, QuantileEffect, Sizes, Values};
 
 use super::check::{Budget, Lack, Outcome, directions};
@@ -31,7 +32,9 @@ pub(super) fn buckets(stretch: Stretch<'_>, data: &Data) -> BucketCells {
             edges: histogram.le.clone(),
             cells: stretch.place(histogram.t_ms.iter().copied().zip(histogram.counts.iter().cloned())),
         },
-        Data::Raw(values) => raw_buckets(&stretch.place(values.t_ms.iter().copied().zip(values.values.iter().cloned()))),
+        Data::Raw(values) => {
+            raw_buckets(&stretch.place(values.t_ms.iter().copied().zip(values.values.iter().cloned())))
+        }
         _ => BucketCells::default(),
     }
 }
@@ -149,7 +152,8 @@ impl ScoreCheck {
             let ([pre_baseline, pre_canary], [baseline, canary]) = (&mut pre, run);
             to_common(&mut [pre_baseline, pre_canary, baseline, canary], self.is_raw);
         }
-        let edges = pre.iter().find(|side| !side.edges.is_empty()).map(|side| side.edges.clone()).unwrap_or_default();
+        let edges =
+            pre.iter().find(|side| !side.edges.is_empty()).map(|side| side.edges.clone()).unwrap_or_default();
         let sheet = Sheet::new(&edges, &pooled(&pre, edges.len(), |_| true));
         let has_both = pre.iter().all(|side| side.cells.iter().flatten().any(|counts| total(counts) > 0.0));
         let pre_values = Score::ALL.map(|score| match (&sheet, has_both) {
@@ -162,7 +166,13 @@ impl ScoreCheck {
             })
         });
         let n = pre[0].cells.len();
-        Prepared { pre_noise: has_both.then(|| inverse_n(&pre, n, |_| true)), edges, sheet, tests, pre_values }
+        Prepared {
+            pre_noise: has_both.then(|| inverse_n(&pre, n, |_| true)),
+            edges,
+            sheet,
+            tests,
+            pre_values,
+        }
     }
 
     /// Prepares again only where the edges changed: preparing filters the whole history.
@@ -190,12 +200,15 @@ impl ScoreCheck {
         }
         let prepared = self.ensure(&mut run);
         let is_warm = |idx: usize| grid.is_warm(idx);
-        let edges = run.iter().map(|side| &side.edges).find(|edges| !edges.is_empty()).cloned().unwrap_or_default();
+        let edges =
+            run.iter().map(|side| &side.edges).find(|edges| !edges.is_empty()).cloned().unwrap_or_default();
         // Without history the release so far is its own reference.
         let has_pre = prepared.sheet.is_some();
-        let sheet = prepared.sheet.clone().or_else(|| Sheet::new(&edges, &pooled(&run, edges.len(), is_warm)));
+        let sheet =
+            prepared.sheet.clone().or_else(|| Sheet::new(&edges, &pooled(&run, edges.len(), is_warm)));
         let sums = [0, 1].map(|side| sum_of(&run[side], edges.len(), is_warm));
-        let present: Vec<bool> = (0..n).map(|idx| is_warm(idx) && (0..2).all(|side| has_values(&run[side], idx))).collect();
+        let present: Vec<bool> =
+            (0..n).map(|idx| is_warm(idx) && (0..2).all(|side| has_values(&run[side], idx))).collect();
         let mut outcome = Outcome {
             t: present.iter().filter(|present| **present).count(),
             is_present: present[i],
@@ -218,7 +231,10 @@ impl ScoreCheck {
                 noise: noise.filter(|noise| *noise > 0.0 && noise.is_finite()).unwrap_or(1.0),
                 is_unsettled: false,
                 tolerated: self.sizes(&sheet, score, self.tolerated),
-                margin: self.margin.filter(|_| self.is_picked(score)).map(|margin| self.sizes(&sheet, score, margin)),
+                margin: self
+                    .margin
+                    .filter(|_| self.is_picked(score))
+                    .map(|margin| self.sizes(&sheet, score, margin)),
             })
         });
         let have = if has_pre { prepared.tests[0].n_history() } else { 0 };
@@ -239,9 +255,10 @@ impl ScoreCheck {
         outcome.is_recent_beyond = picked().any(|answer| answer.is_recent_beyond) || self.margin.is_none();
         outcome.is_faded = picked().any(|answer| answer.is_faded);
         outcome.looks_left = if outcome.p_go.is_some() {
-            picked().map(|answer| answer.looks_left).reduce(|a, b| {
-                a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)))
-            }).flatten()
+            picked()
+                .map(|answer| answer.looks_left)
+                .reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))))
+                .flatten()
         } else {
             None
         };
@@ -254,7 +271,8 @@ impl ScoreCheck {
             unit: "value",
         });
         outcome.effect = Some(self.effect(sheet, Score::ALL[leading], &answers[leading]));
-        let quantiles = if self.at.is_empty() { Score::ALL.map(Score::quantile).to_vec() } else { self.at.clone() };
+        let quantiles =
+            if self.at.is_empty() { Score::ALL.map(Score::quantile).to_vec() } else { self.at.clone() };
         outcome.effects = (quantiles.into_iter())
             .map(|at| {
                 let score = Score::for_quantile(at);
@@ -269,12 +287,13 @@ impl ScoreCheck {
         const FACTOR_MAX: f64 = 1e4;
         let scaling = |shift: f64| -> Option<f64> {
             let (least, most) = (
-                sheet.shift(score, Change::Times(1.0 / FACTOR_MAX)), sheet.shift(score, Change::Times(FACTOR_MAX)),
+                sheet.shift(score, Change::Times(1.0 / FACTOR_MAX)),
+                sheet.shift(score, Change::Times(FACTOR_MAX)),
             );
             if !(least < shift && shift < most) {
                 return None;
             }
-            let log = crate::stats::special::find_root(-FACTOR_MAX.ln(), FACTOR_MAX.ln(), |log: f64| {
+            let log = find_root_within(-FACTOR_MAX.ln(), FACTOR_MAX.ln(), 1e-7, |log: f64| {
                 sheet.shift(score, Change::Times(log.exp())) - shift
             });
             Some(log.exp_m1())
@@ -335,7 +354,9 @@ fn has_values(side: &BucketCells, idx: usize) -> bool {
 
 fn sum_of(side: &BucketCells, n: usize, keep: impl Fn(usize) -> bool) -> Vec<f64> {
     let mut sums = vec![0.0; n];
-    for counts in side.cells.iter().enumerate().filter(|(idx, _)| keep(*idx)).filter_map(|(_, cell)| cell.as_ref()) {
+    for counts in
+        side.cells.iter().enumerate().filter(|(idx, _)| keep(*idx)).filter_map(|(_, cell)| cell.as_ref())
+    {
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     sums
@@ -350,9 +371,14 @@ fn pooled(sides: &[BucketCells; 2], n: usize, keep: impl Fn(usize) -> bool + Cop
 /// Mean of `1/n_c + 1/n_b` over the intervals present on both sides.
 fn inverse_n(sides: &[BucketCells; 2], n: usize, keep: impl Fn(usize) -> bool) -> f64 {
     let one = |side: &BucketCells, idx: usize| {
-        side.cells.get(idx).and_then(Option::as_ref).map(|counts| 1.0 / total(counts)).filter(|one| one.is_finite())
+        side.cells
+            .get(idx)
+            .and_then(Option::as_ref)
+            .map(|counts| 1.0 / total(counts))
+            .filter(|one| one.is_finite())
     };
-    let both = (0..n).filter(|idx| keep(*idx)).filter_map(|idx| Some(one(&sides[0], idx)? + one(&sides[1], idx)?));
+    let both =
+        (0..n).filter(|idx| keep(*idx)).filter_map(|idx| Some(one(&sides[0], idx)? + one(&sides[1], idx)?));
     let (sum, count) = both.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
     sum / count
 }

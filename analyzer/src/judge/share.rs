@@ -34,6 +34,7 @@ pub(super) fn test_share(
     }
     let measured = count.measured()?;
     let (low, high) = count.interval(alpha);
-    let is_mismatch = declared.is_some_and(|share| high < share * (1.0 - tolerance) || low > share * (1.0 + tolerance));
+    let is_mismatch =
+        declared.is_some_and(|share| high < share * (1.0 - tolerance) || low > share * (1.0 + tolerance));
     Some(ShareResult { declared, measured, low, high, is_mismatch })
 }

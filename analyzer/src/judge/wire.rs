@@ -219,15 +219,22 @@ impl DataJson {
             _ => &["t_ms", "records", "trials", "patterns"],
         };
         let given = [
-            ("t_ms", self.t_ms.is_some()), ("events", self.events.is_some()), ("trials", self.trials.is_some()),
-            ("exposure", self.exposure.is_some()), ("units", self.units.is_some()),
-            ("series", self.series.is_some()), ("le", self.le.is_some()), ("counts", self.counts.is_some()),
-            ("values", self.values.is_some()), ("records", self.records.is_some()),
+            ("t_ms", self.t_ms.is_some()),
+            ("events", self.events.is_some()),
+            ("trials", self.trials.is_some()),
+            ("exposure", self.exposure.is_some()),
+            ("units", self.units.is_some()),
+            ("series", self.series.is_some()),
+            ("le", self.le.is_some()),
+            ("counts", self.counts.is_some()),
+            ("values", self.values.is_some()),
+            ("records", self.records.is_some()),
             ("patterns", self.patterns.is_some()),
         ];
         match given.iter().find(|(name, is_given)| *is_given && !known.contains(name)) {
             Some((name, _)) => Err(JudgeError::field(
-                format!("{path}.{name}"), format!("does not belong to kind {kind}, which has {}", known.join(", ")),
+                format!("{path}.{name}"),
+                format!("does not belong to kind {kind}, which has {}", known.join(", ")),
             )),
             None => Ok(()),
         }
@@ -236,7 +243,8 @@ impl DataJson {
     fn into_counts(self, kind: &str, path: &str) -> Result<Counts, JudgeError> {
         let t_ms = required(self.t_ms, path, "t_ms")?;
         let events = counted(required(self.events, path, "events")?, &t_ms, path, "events")?;
-        let (exposure, name) = if kind == "ratio" { (self.trials, "trials") } else { (self.exposure, "exposure") };
+        let (exposure, name) =
+            if kind == "ratio" { (self.trials, "trials") } else { (self.exposure, "exposure") };
         let exposure = counted(required(exposure, path, name)?, &t_ms, path, name)?;
         let units = (self.units.unwrap_or_default().into_iter())
             .map(|(unit, data)| Ok((unit.clone(), data.into_counts(kind, &format!("{path}.units.{unit}"))?)))
@@ -268,7 +276,10 @@ impl DataJson {
             let Some(row) = row else { continue };
             let field = format!("{path}.counts[{idx}]");
             if row.len() != le.len() {
-                return Err(JudgeError::field(field, format!("has {} buckets, and le has {}", row.len(), le.len())));
+                return Err(JudgeError::field(
+                    field,
+                    format!("has {} buckets, and le has {}", row.len(), le.len()),
+                ));
             }
             if row.iter().any(|count| *count < 0.0) {
                 return Err(JudgeError::field(field, "holds a negative count"));
@@ -303,7 +314,8 @@ fn sized<T>(values: Vec<T>, t_ms: &[i64], path: &str, name: &str) -> Result<Vec<
         return Ok(values);
     }
     Err(JudgeError::field(
-        format!("{path}.{name}"), format!("has {} entries, and t_ms has {}", values.len(), t_ms.len()),
+        format!("{path}.{name}"),
+        format!("has {} entries, and t_ms has {}", values.len(), t_ms.len()),
     ))
 }
 
@@ -312,7 +324,9 @@ fn counted(values: Numbers, t_ms: &[i64], path: &str, name: &str) -> Result<Numb
     const COUNT_MAX: f64 = 1e12;
     let values = sized(values, t_ms, path, name)?;
     match values.iter().flatten().find(|value| !(0.0..=COUNT_MAX).contains(*value)) {
-        Some(value) => Err(JudgeError::field(format!("{path}.{name}"), format!("counts from 0 to 1e12, not {value}"))),
+        Some(value) => {
+            Err(JudgeError::field(format!("{path}.{name}"), format!("counts from 0 to 1e12, not {value}")))
+        }
         None => Ok(values),
     }
 }
@@ -323,7 +337,9 @@ fn edges(le: Vec<EdgeJson>, path: &str) -> Result<Vec<f64>, JudgeError> {
     for edge in le {
         edges.push(match edge {
             EdgeJson::Number(number) => number,
-            EdgeJson::Text(text) => text.parse().map_err(|_| wrong(format!("{text:?} is no number and not \"+Inf\"")))?,
+            EdgeJson::Text(text) => {
+                text.parse().map_err(|_| wrong(format!("{text:?} is no number and not \"+Inf\"")))?
+            }
         });
     }
     if edges.iter().any(|edge| edge.is_nan()) || edges.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -344,15 +360,21 @@ impl From<&Data> for DataJson {
             Data::Values(series) => Self {
                 series: Some(
                     (series.iter())
-                        .map(|one| SeriesJson { instance: one.instance.clone(), t_ms: one.t_ms.clone(), v: one.v.clone() })
+                        .map(|one| SeriesJson {
+                            instance: one.instance.clone(),
+                            t_ms: one.t_ms.clone(),
+                            v: one.v.clone(),
+                        })
                         .collect(),
                 ),
                 ..Self::default()
             },
             Data::Histogram(histogram) => from_histogram(histogram),
-            Data::Raw(values) => {
-                Self { t_ms: Some(values.t_ms.clone()), values: Some(values.values.clone()), ..Self::default() }
-            }
+            Data::Raw(values) => Self {
+                t_ms: Some(values.t_ms.clone()),
+                values: Some(values.values.clone()),
+                ..Self::default()
+            },
             Data::Patterns(counts) => Self {
                 t_ms: Some(counts.t_ms.clone()),
                 records: Some(counts.records.clone()),
@@ -397,7 +419,9 @@ fn from_counts(counts: &Counts, is_ratio: bool) -> DataJson {
 }
 
 fn from_histogram(histogram: &Histogram) -> DataJson {
-    let edge = |edge: &f64| if edge.is_finite() { EdgeJson::Number(*edge) } else { EdgeJson::Text("+Inf".to_owned()) };
+    let edge = |edge: &f64| {
+        if edge.is_finite() { EdgeJson::Number(*edge) } else { EdgeJson::Text("+Inf".to_owned()) }
+    };
     let units: IndexMap<_, _> =
         histogram.units.iter().map(|(unit, one)| (unit.clone(), from_histogram(one))).collect();
     DataJson {

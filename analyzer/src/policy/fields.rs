@@ -56,9 +56,10 @@ impl<'a> Field<'a> {
 
     /// Takes a mapping that holds none but the known keys.
     pub(super) fn fields(&self, known: &[&str]) -> Result<Fields<'a>, PolicyError> {
-        let map = self.value.as_object().ok_or_else(|| {
-            self.wants(&format!("a mapping with {}", known.join(", ")))
-        })?;
+        let map = self
+            .value
+            .as_object()
+            .ok_or_else(|| self.wants(&format!("a mapping with {}", known.join(", "))))?;
         let fields = Fields { path: self.path.clone(), map };
         for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
             let field = fields.required(key)?;

@@ -60,15 +60,26 @@ pub fn document(text: &str) -> Result<Value, PolicyError> {
 /// [`PolicyError::Field`] with the field's path, its value and what is allowed.
 pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, PolicyError> {
     const KEYS: [&str; 12] = [
-        "name", "alpha", "alpha_go", "interval", "delay", "pre_period", "warm_up", "unit", "share_tolerance",
-        "valid_for", "phases", "checks",
+        "name",
+        "alpha",
+        "alpha_go",
+        "interval",
+        "delay",
+        "pre_period",
+        "warm_up",
+        "unit",
+        "share_tolerance",
+        "valid_for",
+        "phases",
+        "checks",
     ];
     let root = Field::root(document);
     let fields = root.fields(&KEYS)?;
     let alpha = |key: &str, default: f64| -> Result<Alpha, PolicyError> {
         let wanted = "a chance above 0 and below 1";
         let value = fields.get(key).map(|field| field.part(wanted, |part| 0.0 < part && part < 1.0));
-        Ok(Alpha::new(value.transpose()?.unwrap_or(default)).expect("the reader and the default are inside (0, 1)"))
+        Ok(Alpha::new(value.transpose()?.unwrap_or(default))
+            .expect("the reader and the default are inside (0, 1)"))
     };
     let span = |key: &str, least_ms: u64, default_ms: u64| match fields.get(key) {
         Some(field) => field.span(least_ms),
@@ -128,8 +139,14 @@ fn phases(
     Ok(phases)
 }
 
-fn phase(field: &Field<'_>, interval: &Span, shared: &[Check], queries: Queries) -> Result<Phase, PolicyError> {
-    const KEYS: [&str; 8] = ["name", "weight", "lasts", "scope", "starts", "traffic_share", "baseline", "checks"];
+fn phase(
+    field: &Field<'_>,
+    interval: &Span,
+    shared: &[Check],
+    queries: Queries,
+) -> Result<Phase, PolicyError> {
+    const KEYS: [&str; 8] =
+        ["name", "weight", "lasts", "scope", "starts", "traffic_share", "baseline", "checks"];
     let fields = field.fields(&KEYS)?;
     if let Some(baseline) = fields.get("baseline") {
         return Err(baseline.not_yet("`baseline: { when: before }`"));
@@ -164,7 +181,9 @@ fn phase(field: &Field<'_>, interval: &Span, shared: &[Check], queries: Queries)
 
 fn weight(fields: &Fields<'_>) -> Result<f64, PolicyError> {
     match fields.get("weight") {
-        Some(field) => field.number("a number above 0 and at most 1000000", |weight| 0.0 < weight && weight <= 1e6),
+        Some(field) => {
+            field.number("a number above 0 and at most 1000000", |weight| 0.0 < weight && weight <= 1e6)
+        }
         None => Ok(1.0),
     }
 }
@@ -174,7 +193,8 @@ fn lasts(field: &Field<'_>, interval: &Span) -> Result<(Span, Span), PolicyError
     let at_most = fields.required("at_most")?;
     let longest = at_most.span(interval.millis())?;
     if longest.millis() / interval.millis() > LOOKS_MAX {
-        return Err(at_most.conflict(format!("more than {LOOKS_MAX} intervals of {interval}: take a longer interval")));
+        return Err(at_most
+            .conflict(format!("more than {LOOKS_MAX} intervals of {interval}: take a longer interval")));
     }
     let at_least = match fields.get("at_least") {
         Some(field) => {
@@ -191,9 +211,10 @@ fn lasts(field: &Field<'_>, interval: &Span) -> Result<(Span, Span), PolicyError
 
 fn scope(field: &Field<'_>) -> Result<Scope, PolicyError> {
     // An unquoted `{zone="edge-1"}` is a YAML mapping, which must not pass for the two-sided form.
-    let is_sides = field.value().as_object().is_some_and(|map| {
-        map.keys().any(|key| key == "baseline" || key == "canary")
-    });
+    let is_sides = field
+        .value()
+        .as_object()
+        .is_some_and(|map| map.keys().any(|key| key == "baseline" || key == "canary"));
     if !is_sides {
         return Ok(Scope::Both(field.string()?));
     }
@@ -254,7 +275,9 @@ fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
         tolerated: tolerated(&fields, &kind)?,
         weight: weight(&fields)?,
         missing: match fields.get("missing") {
-            Some(field) => field.word(&[("inconclusive", Missing::Inconclusive), ("no_go", Missing::NoGo)])?,
+            Some(field) => {
+                field.word(&[("inconclusive", Missing::Inconclusive), ("no_go", Missing::NoGo)])?
+            }
             None => Missing::Inconclusive,
         },
         minimum: fields.get("minimum").map(|field| minimum(&field)).transpose()?.unwrap_or_default(),
@@ -263,7 +286,12 @@ fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
     })
 }
 
-fn vote(check: &Field<'_>, fields: &Fields<'_>, kind: &CheckKind, has_margin: bool) -> Result<Vote, PolicyError> {
+fn vote(
+    check: &Field<'_>,
+    fields: &Fields<'_>,
+    kind: &CheckKind,
+    has_margin: bool,
+) -> Result<Vote, PolicyError> {
     let is_patterns = matches!(kind, CheckKind::Patterns { .. });
     let Some(field) = fields.get("vote") else {
         return match (has_margin, is_patterns) {
@@ -290,7 +318,10 @@ fn kind(fields: &Fields<'_>, queries: Queries) -> Result<CheckKind, PolicyError>
     };
     let field = fields.required("kind")?;
     let word = field.word(&[
-        ("ratio", "ratio"), ("count", "count"), ("mean", "mean"), ("distribution", "distribution"),
+        ("ratio", "ratio"),
+        ("count", "count"),
+        ("mean", "mean"),
+        ("distribution", "distribution"),
         ("patterns", "patterns"),
     ])?;
     Ok(match word {
@@ -368,7 +399,11 @@ fn value_query(fields: &Fields<'_>, queries: Queries) -> Result<ValueQuery, Poli
     }
 }
 
-fn distribution(fields: &Fields<'_>, kind: &Field<'_>, queries: Queries) -> Result<Distribution, PolicyError> {
+fn distribution(
+    fields: &Fields<'_>,
+    kind: &Field<'_>,
+    queries: Queries,
+) -> Result<Distribution, PolicyError> {
     match (fields.get("histogram"), fields.get("values")) {
         (Some(histogram), None) => Ok(Distribution::Histogram(histogram.strings()?)),
         (None, Some(values)) => Ok(Distribution::Values(log_query(&values, true)?)),
@@ -378,7 +413,12 @@ fn distribution(fields: &Fields<'_>, kind: &Field<'_>, queries: Queries) -> Resu
     }
 }
 
-fn amount(field: &Field<'_>, keys: &[&str], allowed: impl Fn(f64) -> bool, wanted: &str) -> Result<Amount, PolicyError> {
+fn amount(
+    field: &Field<'_>,
+    keys: &[&str],
+    allowed: impl Fn(f64) -> bool,
+    wanted: &str,
+) -> Result<Amount, PolicyError> {
     let fields = field.fields(keys)?;
     match (fields.get("absolute"), fields.get("relative")) {
         (Some(field), None) => Ok(Amount::Absolute(field.number(wanted, allowed)?)),

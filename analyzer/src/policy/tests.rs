@@ -105,7 +105,11 @@ fn the_policy_of_the_contract_is_read() {
     assert_eq!(performance.checks[0].margin.as_ref().unwrap().amount, Amount::Relative(0.1));
     // A quarter of alpha for the first phase, a third of that for each of its checks.
     assert!((policy.budget(functional, &functional.checks[0]) - 0.01 / 4.0 / 3.0).abs() < 1e-15);
-    let spent: f64 = policy.phases.iter().flat_map(|phase| phase.checks.iter().map(|check| policy.budget(phase, check))).sum();
+    let spent: f64 = policy
+        .phases
+        .iter()
+        .flat_map(|phase| phase.checks.iter().map(|check| policy.budget(phase, check)))
+        .sum();
     assert!((spent - 0.01).abs() < 1e-15);
 }
 
@@ -127,16 +131,25 @@ fn defaults_fill_what_is_left_out() {
 
 #[test]
 fn checks_of_the_policy_level_run_in_every_phase() {
-    let text = MINIMAL.replace("    checks:\n      -", "  - name: two\n    lasts: { at_most: 2h }\nchecks:\n      -");
+    let text = MINIMAL
+        .replace("    checks:\n      -", "  - name: two\n    lasts: { at_most: 2h }\nchecks:\n      -");
     let policy = check(&text).unwrap();
     assert_eq!(policy.phases.iter().map(|phase| phase.checks.len()).collect::<Vec<_>>(), [1, 1]);
 }
 
 #[test]
 fn unknown_keys_are_refused_with_their_path() {
-    refused(&MINIMAL.replace("kind: ratio", "kind: ratio\n        marign: 1"), "phases[0].checks[0].marign", "unknown key");
+    refused(
+        &MINIMAL.replace("kind: ratio", "kind: ratio\n        marign: 1"),
+        "phases[0].checks[0].marign",
+        "unknown key",
+    );
     refused(&format!("{MINIMAL}alfa: 0.1\n"), "alfa", "alpha_go");
-    refused(&MINIMAL.replace("at_most: 1h", "at_most: 1h, longest: 2h"), "phases[0].lasts.longest", "unknown key");
+    refused(
+        &MINIMAL.replace("at_most: 1h", "at_most: 1h, longest: 2h"),
+        "phases[0].lasts.longest",
+        "unknown key",
+    );
 }
 
 #[test]
@@ -149,7 +162,11 @@ fn later_features_are_refused_by_name() {
     refused(&format!("{MINIMAL}births: {{ window: 30d, at_most: 100 }}\n"), "births", "new pods");
     let before = MINIMAL.replace("    checks:", "    baseline: { when: before }\n    checks:");
     refused(&before, "phases[0].baseline", "when: before");
-    refused(&MINIMAL.replace("    checks:", "    traffic_share: 1\n    checks:"), "phases[0].traffic_share", "baseline");
+    refused(
+        &MINIMAL.replace("    checks:", "    traffic_share: 1\n    checks:"),
+        "phases[0].traffic_share",
+        "baseline",
+    );
 }
 
 #[test]
@@ -157,7 +174,11 @@ fn what_yaml_reads_as_no_string_must_be_quoted() {
     refused(&MINIMAL.replace("name: cart", "name: 1.10"), "name", "quote it");
     let scope = MINIMAL.replace("    checks:", "    scope: {zone=\"edge-1\"}\n    checks:");
     refused(&scope, "phases[0].scope", "quote it");
-    refused(&MINIMAL.replace("events: e{$cohort}", "events: {$cohort}"), "phases[0].checks[0].events", "quote it");
+    refused(
+        &MINIMAL.replace("events: e{$cohort}", "events: {$cohort}"),
+        "phases[0].checks[0].events",
+        "quote it",
+    );
 }
 
 #[test]
@@ -165,12 +186,32 @@ fn values_out_of_range_are_refused() {
     refused(&format!("{MINIMAL}alpha: 1\n"), "alpha", "above 0 and below 1");
     refused(&format!("{MINIMAL}interval: 1 minute\n"), "interval", "duration");
     refused(&format!("{MINIMAL}interval: 0s\n"), "interval", "at least 1ms");
-    refused(&MINIMAL.replace("absolute: 0.002", "absolute: -1"), "phases[0].checks[0].margin.absolute", "above 0");
-    refused(&MINIMAL.replace("absolute: 0.002", "absolute: 0.1, relative: 10%"), "phases[0].checks[0].margin", "either");
-    refused(&MINIMAL.replace("at_most: 1h", "at_least: 2h, at_most: 1h"), "phases[0].lasts.at_least", "longer than at_most");
+    refused(
+        &MINIMAL.replace("absolute: 0.002", "absolute: -1"),
+        "phases[0].checks[0].margin.absolute",
+        "above 0",
+    );
+    refused(
+        &MINIMAL.replace("absolute: 0.002", "absolute: 0.1, relative: 10%"),
+        "phases[0].checks[0].margin",
+        "either",
+    );
+    refused(
+        &MINIMAL.replace("at_most: 1h", "at_least: 2h, at_most: 1h"),
+        "phases[0].lasts.at_least",
+        "longer than at_most",
+    );
     refused(&MINIMAL.replace("at_most: 1h", "at_most: 90d"), "phases[0].lasts.at_most", "20000 intervals");
-    refused(&MINIMAL.replace("kind: ratio", "kind: ratio\n        vote: perhaps"), "phases[0].checks[0].vote", "full | veto | none");
-    refused(&MINIMAL.replace("        margin: { absolute: 0.002 }\n", ""), "phases[0].checks[0]", "without a margin");
+    refused(
+        &MINIMAL.replace("kind: ratio", "kind: ratio\n        vote: perhaps"),
+        "phases[0].checks[0].vote",
+        "full | veto | none",
+    );
+    refused(
+        &MINIMAL.replace("        margin: { absolute: 0.002 }\n", ""),
+        "phases[0].checks[0]",
+        "without a margin",
+    );
     refused("name: x\nphases: []\n", "phases", "at least one phase");
     refused("phases: []\n", "name", "is required");
     assert!(matches!(check("{").unwrap_err(), PolicyError::Syntax { .. }));
@@ -189,12 +230,17 @@ fn queries_may_be_left_out_for_the_judge_alone() {
     let text = MINIMAL.replace("        events: e{$cohort}\n        trials: t{$cohort}\n", "");
     refused(&text, "phases[0].checks[0].events", "required");
     let policy = parse(&text, Queries::Optional).unwrap();
-    assert_eq!(policy.phases[0].checks[0].kind, CheckKind::Ratio { events: Source::Given, trials: Source::Given });
+    assert_eq!(
+        policy.phases[0].checks[0].kind,
+        CheckKind::Ratio { events: Source::Given, trials: Source::Given }
+    );
 }
 
 #[test]
 fn durations_read_and_write_as_prometheus_does() {
-    for (text, millis) in [("90s", 90_000), ("1h30m", 5_400_000), ("500ms", 500), ("0", 0), ("2w", 1_209_600_000)] {
+    for (text, millis) in
+        [("90s", 90_000), ("1h30m", 5_400_000), ("500ms", 500), ("0", 0), ("2w", 1_209_600_000)]
+    {
         assert_eq!(Span::parse(text).unwrap().millis(), millis);
     }
     for text in ["", "5", "m", "1.5h", "1m1h", "1h1h", "-1s", "1 h", "9999999999y", "1H"] {

@@ -112,7 +112,8 @@ fn nominal_levels(budget: f64, n_looks: usize) -> Vec<f64> {
         let increment = SPENDING.spent(budget, t, n_looks) - SPENDING.spent(budget, t - 1, n_looks);
         weigh(&mut values, crossing / step - (high - 1) as f64, step);
         let reach = 9.0 * (t as f64).sqrt() / step;
-        let (next_low, next_high) = ((low - radius).max(-reach as i64), (high + radius).min(reach as i64 + 1));
+        let (next_low, next_high) =
+            ((low - radius).max(-reach as i64), (high + radius).min(reach as i64 + 1));
         values = convolve(&values, low, &kernel, radius, next_low, next_high);
         let cell = crossing_cell(&values, step, increment);
         crossing = next_low as f64 * step + cell;
@@ -143,7 +144,14 @@ fn weigh(values: &mut [f64], part: f64, step: f64) {
     }
 }
 
-fn convolve(weights: &[f64], low: i64, kernel: &[f64], radius: i64, next_low: i64, next_high: i64) -> Vec<f64> {
+fn convolve(
+    weights: &[f64],
+    low: i64,
+    kernel: &[f64],
+    radius: i64,
+    next_low: i64,
+    next_high: i64,
+) -> Vec<f64> {
     let n = usize::try_from(next_high - next_low + 1).unwrap_or(0);
     let mut next = vec![0.0; n];
     for (idx, weight) in weights.iter().enumerate() {
@@ -172,7 +180,8 @@ fn crossing_cell(values: &[f64], step: f64, wanted: f64) -> f64 {
         let mass = if rate.abs() * step < 1e-6 { 0.5 * (left + right) * step } else { (left - right) / rate };
         if tail + mass >= wanted {
             let need = wanted - tail;
-            let back = if rate.abs() * step < 1e-6 { need / right } else { (need * rate / right).ln_1p() / rate };
+            let back =
+                if rate.abs() * step < 1e-6 { need / right } else { (need * rate / right).ln_1p() / rate };
             return (idx + 1) as f64 * step - back;
         }
         tail += mass;
@@ -196,22 +205,58 @@ mod tests {
     // Published table, three digits, T = 60; checked there with 400,000 simulated walks.
     #[test]
     fn levels_agree_with_the_published_table() {
-        check(0.0001, [
-            (1, 2.78e-8), (5, 3.12e-7), (10, 9.34e-7), (20, 3.13e-6), (30, 6.63e-6), (40, 1.15e-5),
-            (50, 1.78e-5), (60, 2.55e-5),
-        ]);
-        check(0.001, [
-            (1, 2.78e-7), (5, 3.28e-6), (10, 1.02e-5), (20, 3.56e-5), (30, 7.74e-5), (40, 1.37e-4),
-            (50, 2.14e-4), (60, 3.12e-4),
-        ]);
-        check(0.01, [
-            (1, 2.78e-6), (5, 3.51e-5), (10, 1.15e-4), (20, 4.22e-4), (30, 9.47e-4), (40, 1.71e-3),
-            (50, 2.75e-3), (60, 4.06e-3),
-        ]);
-        check(0.05, [
-            (1, 1.39e-5), (5, 1.86e-4), (10, 6.37e-4), (20, 2.45e-3), (30, 5.69e-3), (40, 1.06e-2),
-            (50, 1.73e-2), (60, 2.61e-2),
-        ]);
+        check(
+            0.0001,
+            [
+                (1, 2.78e-8),
+                (5, 3.12e-7),
+                (10, 9.34e-7),
+                (20, 3.13e-6),
+                (30, 6.63e-6),
+                (40, 1.15e-5),
+                (50, 1.78e-5),
+                (60, 2.55e-5),
+            ],
+        );
+        check(
+            0.001,
+            [
+                (1, 2.78e-7),
+                (5, 3.28e-6),
+                (10, 1.02e-5),
+                (20, 3.56e-5),
+                (30, 7.74e-5),
+                (40, 1.37e-4),
+                (50, 2.14e-4),
+                (60, 3.12e-4),
+            ],
+        );
+        check(
+            0.01,
+            [
+                (1, 2.78e-6),
+                (5, 3.51e-5),
+                (10, 1.15e-4),
+                (20, 4.22e-4),
+                (30, 9.47e-4),
+                (40, 1.71e-3),
+                (50, 2.75e-3),
+                (60, 4.06e-3),
+            ],
+        );
+        check(
+            0.05,
+            [
+                (1, 1.39e-5),
+                (5, 1.86e-4),
+                (10, 6.37e-4),
+                (20, 2.45e-3),
+                (30, 5.69e-3),
+                (40, 1.06e-2),
+                (50, 1.73e-2),
+                (60, 2.61e-2),
+            ],
+        );
     }
 
     #[test]

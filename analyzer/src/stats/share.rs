@@ -41,8 +41,11 @@ impl ShareCount {
         };
         const EDGE: f64 = 1e-12;
         let low = if excess(EDGE) <= 0.0 { 0.0 } else { find_root(EDGE, measured.max(EDGE), excess) };
-        let high =
-            if excess(1.0 - EDGE) <= 0.0 { 1.0 } else { find_root(1.0 - EDGE, measured.min(1.0 - EDGE), excess) };
+        let high = if excess(1.0 - EDGE) <= 0.0 {
+            1.0
+        } else {
+            find_root(1.0 - EDGE, measured.min(1.0 - EDGE), excess)
+        };
         (low, high)
     }
 }

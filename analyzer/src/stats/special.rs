@@ -143,6 +143,11 @@ impl StudentTail {
 ///
 /// Source: Dowell and Jarratt, "A modified regula falsi method", BIT 11, 1971.
 pub fn find_root(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
+    find_root_within(low, high, 0.0, f)
+}
+
+/// Finds a zero as [`find_root`] does, and is content with a bracket of width `tolerance`.
+pub fn find_root_within(low: f64, high: f64, tolerance: f64, f: impl Fn(f64) -> f64) -> f64 {
     let clamp = |value: f64| value.clamp(-1e300, 1e300);
     let (mut a, mut b) = (low, high);
     let (mut fa, mut fb) = (clamp(f(a)), clamp(f(b)));
@@ -154,7 +159,7 @@ pub fn find_root(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
     }
     for step in 0..200 {
         let width = b - a;
-        if width.abs() <= 1e-13 * (a.abs() + b.abs()) + 1e-300 {
+        if width.abs() <= tolerance.max(1e-13 * (a.abs() + b.abs()) + 1e-300) {
             break;
         }
         let falsi = b - fb * width / (fb - fa);
@@ -181,12 +186,24 @@ pub fn find_root(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
 
 /// Computes P(Poisson(mean) >= k) for real `k > 0`.
 pub fn poisson_sf(k: f64, mean: f64) -> f64 {
-    if mean <= 0.0 { 0.0 } else if mean.is_infinite() { 1.0 } else { gamma::gamma_lr(k, mean) }
+    if mean <= 0.0 {
+        0.0
+    } else if mean.is_infinite() {
+        1.0
+    } else {
+        gamma::gamma_lr(k, mean)
+    }
 }
 
 /// Computes P(Poisson(mean) <= k) for real `k >= 0`.
 pub fn poisson_cdf(k: f64, mean: f64) -> f64 {
-    if mean <= 0.0 { 1.0 } else if mean.is_infinite() { 0.0 } else { gamma::gamma_ur(k + 1.0, mean) }
+    if mean <= 0.0 {
+        1.0
+    } else if mean.is_infinite() {
+        0.0
+    } else {
+        gamma::gamma_ur(k + 1.0, mean)
+    }
 }
 
 /// Computes P(chi-square with `df` degrees of freedom >= x).

@@ -11,8 +11,8 @@ use crate::policy::{Harm, Vote};
 mod reason;
 pub mod wire;
 
-pub use reason::{Cause, Reason};
 pub(crate) use reason::percent;
+pub use reason::{Cause, Reason};
 
 /// What may be done with a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

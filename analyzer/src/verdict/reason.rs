@@ -175,14 +175,18 @@ impl Reason {
             ),
             Cause::ShareMismatch { declared, measured, low, high } => format!(
                 "the canary gets {} of the requests ({} to {}), and {} was declared",
-                percent(*measured), percent(*low), percent(*high), percent(*declared)
+                percent(*measured),
+                percent(*low),
+                percent(*high),
+                percent(*declared)
             ),
             Cause::WarmUp { left_ms } => format!("warming up for another {}", seconds(*left_ms)),
             Cause::TooEarly { left_ms } => format!("go may come in {} at the earliest", seconds(*left_ms)),
             Cause::TimeRanOut => "the phase's longest time ran out before anything was shown".to_owned(),
             Cause::NothingCanGo => "no check of this phase can say go: it can only refuse".to_owned(),
             Cause::Faded => {
-                "the difference of the first intervals has faded: a cold start may have outlasted the warm-up".to_owned()
+                "the difference of the first intervals has faded: a cold start may have outlasted the warm-up"
+                    .to_owned()
             }
             Cause::Override { by, why } => format!("decided by {by}: {why}"),
             Cause::Other { text, .. } => text.clone(),

@@ -32,7 +32,10 @@ impl Windows {
     /// Yields the means of all windows of `k` values, less the history's mean.
     fn centred_means(&self, k: usize) -> impl Iterator<Item = f64> {
         let mean = self.mean();
-        self.sums.iter().zip(&self.sums[k.min(self.sums.len())..]).map(move |(from, to)| (to - from) / k as f64 - mean)
+        self.sums
+            .iter()
+            .zip(&self.sums[k.min(self.sums.len())..])
+            .map(move |(from, to)| (to - from) / k as f64 - mean)
     }
 }
 
@@ -54,8 +57,9 @@ impl Guard {
     pub(super) fn new(windows: &Windows, mean: f64, t: usize, growth: f64, noise: f64) -> Self {
         let n = windows.len() as f64;
         let k = t.min(windows.len() / 10).max(1);
-        let (sum, count) =
-            windows.centred_means(k).fold((0.0, 0.0), |(sum, count), value| (sum + value * value, count + 1.0));
+        let (sum, count) = windows
+            .centred_means(k)
+            .fold((0.0, 0.0), |(sum, count), value| (sum + value * value, count + 1.0));
         let (k, t_real) = (k as f64, t as f64);
         let scale = (k / t_real) * (1.0 + t_real / n) / (1.0 - k / n);
         let largest = (t < windows.len())

@@ -21,7 +21,7 @@ mod structure;
 use guard::{Guard, Windows};
 use structure::{Segment, Structure, filter, structures};
 
-use super::special::{StudentTail, find_root, normal_isf, normal_sf};
+use super::special::{StudentTail, find_root_within, normal_isf, normal_sf};
 
 /// Which history the memory is learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub struct Means {
     limit: f64,
     clipped: History,
     raw: History,
+    is_clipped: bool,
 }
 
 /// One version, clipped or not, of the history.
@@ -77,14 +78,10 @@ impl Means {
         });
         let centred: Vec<f64> = history.iter().map(|value| value - centre).collect();
         let clipped: Vec<f64> = centred.iter().map(|value| clip(*value, limit)).collect();
-        Self {
-            learning: Learning::Both,
-            centre,
-            limit,
-            clipped: History::new(&clipped, &structures),
-            raw: History::new(&centred, &structures),
-            structures,
-        }
+        let is_clipped = differ(&clipped, &centred);
+        let clipped = History::new(&clipped, &structures);
+        let raw = if is_clipped { History::new(&centred, &structures) } else { clipped.clone() };
+        Self { learning: Learning::Both, centre, limit, clipped, raw, is_clipped, structures }
     }
 
     /// Prepares for no history at all.
@@ -98,6 +95,7 @@ impl Means {
             limit: f64::INFINITY,
             clipped: none.clone(),
             raw: none,
+            is_clipped: false,
         }
     }
 
@@ -119,6 +117,7 @@ impl Means {
             limit: f64::INFINITY,
             clipped: history.clone(),
             raw: history,
+            is_clipped: false,
         }
     }
 
@@ -144,7 +143,9 @@ impl Means {
         let clipped: Vec<f64> = centred.iter().map(|value| clip(*value, limit)).collect();
         let n = centred.iter().filter(|value| value.is_finite()).count();
         let clipped_mix = self.mixture(&self.clipped, &clipped, n, noise);
-        let raw_mix = if self.limit.is_finite() { Some(self.mixture(&self.raw, &centred, n, noise)) } else { None };
+        // Where nothing was clipped the plain series is the same.
+        let has_raw = self.is_clipped || differ(&clipped, &centred);
+        let raw_mix = has_raw.then(|| self.mixture(&self.raw, &centred, n, noise));
         MeansLook { clipped: clipped_mix, raw: raw_mix }
     }
 
@@ -214,7 +215,9 @@ impl Means {
             _ => noise.max(own / variance),
         };
         let (shift, error) = match self.learning {
-            Learning::Both => (since.mean() - before.mean(), variance / before.a + variance * growth / since.a),
+            Learning::Both => {
+                (since.mean() - before.mean(), variance / before.a + variance * growth / since.a)
+            }
             _ => (since.mean(), variance * growth / since.a),
         };
         Part { log_weight, shift, se: error.sqrt(), growth, information: since.a, is_sound: rss > 0.0 }
@@ -249,7 +252,9 @@ impl Sieve {
     /// Says whether `p_harm(x)` of this release may be at most `level`.
     pub fn may_cross(&self, release: &[f64], x: f64, level: f64) -> bool {
         let values = release.iter().map(|value| clip(value - self.centre, self.limit));
-        let (sum, n) = values.filter(|value| value.is_finite()).fold((0.0, 0_usize), |(sum, n), value| (sum + value, n + 1));
+        let (sum, n) = values
+            .filter(|value| value.is_finite())
+            .fold((0.0, 0_usize), |(sum, n), value| (sum + value, n + 1));
         if n == 0 || self.windows.len() < HISTORY_MIN {
             return n > 0;
         }
@@ -326,19 +331,26 @@ impl Mixture {
 
     /// Finds the x with `upper(x) = level`: between the limits of the single structures.
     fn low(&self, level: f64) -> f64 {
-        let Some(tail) = self.tail else { return f64::NEG_INFINITY };
-        let q = tail.isf(level.min(0.5));
-        let ends = self.parts.iter().map(|(_, shift, se)| shift - q * se);
-        let (a, b) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), end| (a.min(end), b.max(end)));
-        find_root(a, b, |x| (self.upper(x) / level).ln())
+        -self.solve(level, -1.0)
     }
 
+    /// Finds the x with `lower(x) = level`.
     fn high(&self, level: f64) -> f64 {
+        self.solve(level, 1.0)
+    }
+
+    /// Finds the upper limit of the shift times `sign`.
+    fn solve(&self, level: f64, sign: f64) -> f64 {
         let Some(tail) = self.tail else { return f64::INFINITY };
         let q = tail.isf(level.min(0.5));
-        let ends = self.parts.iter().map(|(_, shift, se)| shift + q * se);
+        // Structures that weigh less than this cannot move the limit by a thousandth of the level.
+        let kept: Vec<_> = self.parts.iter().filter(|(weight, ..)| *weight > 1e-5 * level).collect();
+        let ends = kept.iter().map(|(_, shift, se)| sign * shift + q * se);
         let (a, b) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), end| (a.min(end), b.max(end)));
-        find_root(a, b, |x| (level / self.lower(x)).ln())
+        let p = |x: f64| {
+            kept.iter().map(|(weight, shift, se)| weight * tail.sf((x - sign * shift) / se)).sum::<f64>()
+        };
+        find_root_within(a, b, 1e-6 * self.se(), |x| (level / p(x)).ln())
     }
 }
 
@@ -425,6 +437,11 @@ fn clipping(history: &[f64]) -> (f64, f64) {
         limit if limit > 0.0 => (centre, limit),
         _ => (centre, f64::INFINITY),
     }
+}
+
+/// Tells whether two series differ anywhere; NaN equals NaN.
+fn differ(a: &[f64], b: &[f64]) -> bool {
+    a.iter().zip(b).any(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
 
 fn clip(value: f64, limit: f64) -> f64 {

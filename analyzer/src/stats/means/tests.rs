@@ -24,7 +24,9 @@ fn release() -> Vec<f64> {
 #[track_caller]
 fn check(means: &Means, noise: f64, margin: f64, p_harm: f64, p_go: f64, shift: f64) {
     let look = means.look(&release(), noise);
-    for (got, want) in [(look.p_harm(0.0), p_harm), (look.p_go(margin), p_go), (look.estimate().unwrap(), shift)] {
+    for (got, want) in
+        [(look.p_harm(0.0), p_harm), (look.p_go(margin), p_go), (look.estimate().unwrap(), shift)]
+    {
         assert!((got / want - 1.0).abs() < 1e-6, "{got:e}, not {want:e}");
     }
 }
@@ -33,8 +35,22 @@ fn check(means: &Means, noise: f64, margin: f64, p_harm: f64, p_go: f64, shift: 
 fn agrees_with_dense_matrices() {
     check(&Means::new(&history()), 1.0, 2.5, 2.4870096537385353e-11, 0.13734554174541813, 1.5105641911824728);
     check(&Means::new(&history()), 2.2, 2.5, 1.1247418132907153e-08, 0.18611939628574603, 1.5954468278661023);
-    check(&Means::new(&data(90, 300)), 1.0, 4.0, 1.6125113028811378e-06, 0.0003846782982795332, 1.5068363746068807);
-    check(&Means::new(&data(700, 0)), 1.0, 2.5, 4.705139186662729e-13, 0.16876843501319685, 1.538668691641343);
+    check(
+        &Means::new(&data(90, 300)),
+        1.0,
+        4.0,
+        1.6125113028811378e-06,
+        0.0003846782982795332,
+        1.5068363746068807,
+    );
+    check(
+        &Means::new(&data(700, 0)),
+        1.0,
+        2.5,
+        4.705139186662729e-13,
+        0.16876843501319685,
+        1.538668691641343,
+    );
     check(&Means::without_history(), 1.0, 4.0, 0.03491724340601057, 0.023733709576524858, 1.9227702833467073);
 }
 

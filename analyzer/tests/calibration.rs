@@ -1,0 +1,81 @@
+//! The short form of the calibration: levels of procedures C and M, and the demo's decisions.
+//!
+//! The long form, with the figures of `docs/statistics.md`, is
+//! `cargo run --release -p greylight-harness -- calibrate`.
+
+use greylight_analyzer::verdict::Decision;
+
+use crate::simulate::{Chance, Errors, Fault, Means, Outcome, demo, errors, means, share};
+
+const SEED: u64 = 20_261_121;
+
+fn runs(n: u64, simulate: impl Fn(&mut Chance) -> Outcome) -> Vec<Outcome> {
+    (0..n).map(|run| simulate(&mut Chance::new(SEED, run))).collect()
+}
+
+/// Fails if good releases are refused more often than alpha, by more than three standard errors.
+#[track_caller]
+fn holds_level(name: &str, alpha: f64, runs: &[Outcome]) {
+    let refused = share(runs, |run| run.decision == Decision::NoGo);
+    let error = 100.0 * (alpha * (1.0 - alpha) / runs.len() as f64).sqrt();
+    println!(
+        "{name}: {:.1} % refused of {} (level {} %, seed {SEED})",
+        refused.percent,
+        runs.len(),
+        100.0 * alpha
+    );
+    assert!(refused.percent <= 100.0 * alpha + 3.0 * error, "{name}: {:.1} %", refused.percent);
+}
+
+#[test]
+fn counts_hold_their_level() {
+    for (name, clump, share) in [
+        ("equal shares", 1, 0.5),
+        ("a tenth", 1, 0.1),
+        ("clumps of five", 5, 0.5),
+        ("clumps, a tenth", 5, 0.1),
+    ] {
+        let setting =
+            Errors { rates: (5.0, 5.0), history: 1_440, clump, share, alpha: 0.05, held_to: "vote: veto" };
+        holds_level(name, 0.05, &runs(200, |chance| errors(setting, chance)));
+    }
+}
+
+#[test]
+fn means_hold_their_level() {
+    for (rho, history) in [(0.0, 0), (0.6, 180), (0.9, 180), (0.6, 720)] {
+        let setting = Means { checks: 2, rho, history, shift: 0.0, margin: 0.1, alpha: 0.05 };
+        holds_level(
+            &format!("AR({rho}), history {history}"),
+            0.05,
+            &runs(100, |chance| means(setting, chance)),
+        );
+    }
+}
+
+#[test]
+fn four_times_the_errors_are_found() {
+    let setting = Errors {
+        rates: (0.05, 0.2),
+        history: 1_440,
+        clump: 1,
+        share: 0.5,
+        alpha: 0.01,
+        held_to: "vote: veto",
+    };
+    let found = share(&runs(300, |chance| errors(setting, chance)), |run| run.decision == Decision::NoGo);
+    // Three quarters of what the most powerful test finds (51 %), less three standard errors.
+    assert!(found.percent >= 0.75 * 51.0 - 3.0 * 2.9, "{found:?}");
+}
+
+#[test]
+fn the_demo_tells_good_from_bad() {
+    for part in [0.1, 0.5] {
+        let same = runs(20, |chance| demo(400.0, part, Fault::None, chance));
+        assert!(same.iter().all(|run| run.decision == Decision::Go), "{same:?}");
+        for fault in [Fault::Bad, Fault::Slow, Fault::Errors] {
+            let bad = runs(5, |chance| demo(400.0, part, fault, chance));
+            assert!(bad.iter().all(|run| run.decision == Decision::NoGo), "{fault:?} {bad:?}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The analyzer from outside.
+
+mod simulate;
+mod judge;
+mod calibration;
