@@ -22,8 +22,8 @@ pub(crate) enum Plan {
     /// The same for all rows.
     Fixed(bool),
     Body(Test),
-    /// A word in one of the variables.
-    Word(String),
+    /// A single word in one of the variables.
+    Word(Test),
     Field(FieldAt, String, Test),
     And(Vec<Plan>),
     Or(Vec<Plan>),
@@ -201,7 +201,7 @@ fn body_plan(test: &Test, shape: &Shape, scratch: &mut Scratch) -> Plan {
     match test {
         // No word crosses the edge of a variable, so it is in the constant text or in one of them.
         Test::Words(list) if list.len() == 1 => {
-            if shape.has_word(&list[0]) { Plan::Fixed(true) } else { Plan::Word(list[0].clone()) }
+            if shape.has_word(&list[0]) { Plan::Fixed(true) } else { Plan::Word(test.clone()) }
         }
         test => Plan::Body(test.clone()),
     }
@@ -234,7 +234,7 @@ impl RowEval {
                 }
                 test.matches(&self.body, &mut self.scratch)
             }
-            Plan::Word(word) => self.has_word(word, block)?,
+            Plan::Word(test) => self.has_word(test, block)?,
             Plan::Field(at, name, test) => {
                 self.text.clear();
                 let found = field_text(block, self.row, at, name, &mut self.text)?;
@@ -260,13 +260,13 @@ impl RowEval {
         })
     }
 
-    fn has_word(&mut self, word: &str, block: &dyn Block) -> Result<bool, ReadError> {
+    fn has_word(&mut self, test: &Test, block: &dyn Block) -> Result<bool, ReadError> {
         let n = block.tables().shapes[block.shapes()?[self.row] as usize].n_variables;
-        let test = Test::Words(vec![word.to_owned()]);
+        let n_bytes = test.words().first().map_or(0, String::len);
         for slot in 0..n {
             self.text.clear();
             block.value(self.row, slot, &mut self.text)?;
-            if self.text.len() >= word.len() && test.matches(&self.text, &mut self.scratch) {
+            if self.text.len() >= n_bytes && test.matches(&self.text, &mut self.scratch) {
                 return Ok(true);
             }
         }

@@ -364,7 +364,7 @@ impl GroupIndex {
 
     fn blocks_of(&self, index: &Index, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
         match plan {
-            Plan::Word(word) => self.with_words(index, std::slice::from_ref(word)),
+            Plan::Word(test) => self.with_words(index, test.words()),
             Plan::Field(at, _, test) => match at {
                 FieldAt::Slot(_) | FieldAt::Escaped(_) | FieldAt::TraceId | FieldAt::SpanId => {
                     self.with_words(index, test.words())

@@ -20,6 +20,10 @@ mod eval;
 mod tenant;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod figures;
 
 pub use fields::derived_fields;
 pub use head::{Applied, FrozenHead, Head};

@@ -118,7 +118,6 @@ pub(super) fn write_file(
     layout.tables = finish();
     let value = format::write(&layout).map_err(io(&path))?;
     writer.append_key_value_metadata(KeyValue::new(format::KEY.to_owned(), value));
-    writer.finish().map_err(encoding(&path))?;
     let sink = writer.into_inner().map_err(encoding(&path))?;
     let rows = sink.finish().map_err(io(&path))?;
     let index_path = path.with_extension("index");
