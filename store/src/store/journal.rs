@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::status::Counters;
-use super::{Current, Frozen, FrozenTenant};
+use super::{Current, Frozen, FrozenTenant, Snapshot};
 use crate::append::{AppendError, Appended, Batch, Gate, Pending, Work};
 use crate::logs;
 use crate::metrics::wal_codec::{self, WalSeriesDict};
@@ -234,27 +234,8 @@ impl Shared {
     fn freeze(&self, position: u64) -> Frozen {
         self.counters.head_since_ms.store(u64::MAX, Ordering::Relaxed);
         self.current.change(|snapshot| {
-            let mut tenants = Vec::new();
             let names: Vec<TenantId> = snapshot.tenants.keys().cloned().collect();
-            for tenant in names {
-                let view = snapshot.tenant(&tenant);
-                let metadata = view.metadata.lock().take_changed();
-                let mut metrics = None;
-                if view.metrics.head.n_samples() > 0 {
-                    let frozen = view.metrics.head.freeze();
-                    view.metrics.head = Arc::new(view.metrics.head.successor());
-                    view.metrics.frozen.push(frozen.clone());
-                    metrics = Some(frozen);
-                }
-                let mut logs = None;
-                if view.logs.head.n_records() > 0 {
-                    let frozen = view.logs.head.freeze();
-                    view.logs.head = Arc::new(view.logs.head.successor());
-                    view.logs.frozen.push(frozen.clone());
-                    logs = Some(frozen);
-                }
-                tenants.push(FrozenTenant { tenant, metrics, logs, metadata });
-            }
+            let tenants = names.into_iter().filter_map(|tenant| freeze_tenant(snapshot, tenant)).collect();
             Frozen { position, tenants }
         })
     }
@@ -277,6 +258,31 @@ impl Shared {
             self.seal_wanted.notify_one();
         }
     }
+}
+
+/// Freezes one tenant's heads; `None` where they hold nothing.
+fn freeze_tenant(snapshot: &mut Snapshot, tenant: TenantId) -> Option<FrozenTenant> {
+    let view = snapshot.tenants.get(&tenant)?;
+    let metadata = view.metadata.lock().take_changed();
+    let (has_metrics, has_logs) = (view.metrics.head.n_samples() > 0, view.logs.head.n_records() > 0);
+    if !has_metrics && !has_logs && metadata.is_empty() {
+        return None;
+    }
+    let view = snapshot.tenant(&tenant);
+    let mut part = FrozenTenant { tenant, metrics: None, logs: None, metadata };
+    if has_metrics {
+        let frozen = view.metrics.head.freeze();
+        view.metrics.head = Arc::new(view.metrics.head.successor());
+        view.metrics.frozen.push(frozen.clone());
+        part.metrics = Some(frozen);
+    }
+    if has_logs {
+        let frozen = view.logs.head.freeze();
+        view.logs.head = Arc::new(view.logs.head.successor());
+        view.logs.frozen.push(frozen.clone());
+        part.logs = Some(frozen);
+    }
+    Some(part)
 }
 
 fn refuse(pending: Pending, why: AppendError) {

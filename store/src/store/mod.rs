@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::{Appender, Gate, MetricMetadata, Work};
@@ -42,7 +42,7 @@ use status::Counters;
 const INDEX_CACHE_BYTES: usize = 64 << 20;
 
 pub use error::{OpenError, StoreError};
-pub(crate) use snapshot::{AnySegment, Current, TenantView};
+pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
 pub use status::{Status, TableStatus, WalStatus};
 pub use verify::{VerifyReport, verify};
 
@@ -118,6 +118,8 @@ struct Inner {
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     stop: CancellationToken,
+    /// Rung when a sealing has made work for merging.
+    merge_wanted: Arc<Notify>,
 }
 
 impl fmt::Debug for Store {
@@ -265,6 +267,7 @@ impl Inner {
             threads: Mutex::default(),
             tasks: Mutex::default(),
             stop: CancellationToken::new(),
+            merge_wanted: Arc::default(),
             env,
             config,
             catalog,

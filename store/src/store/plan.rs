@@ -14,6 +14,9 @@ const DAY_MS: i64 = 24 * 3_600_000;
 /// is rewritten once per factor of this.
 const FAN_IN: usize = 8;
 
+/// So many segments of one level in one window mean that merging is far behind.
+const CROWD: usize = 8 * FAN_IN;
+
 /// After a window's end late data is likely for so long; merging before would be done twice.
 const HOURS_GRACE_MS: i64 = 15 * 60_000;
 const DAY_GRACE_MS: i64 = 3 * 3_600_000;
@@ -55,6 +58,15 @@ pub(super) fn next_merge<'a>(
         day.sort_by_key(|meta| (meta.sequence, meta.id));
         merge_in_day(day, now_ms, eagerness)
     })
+}
+
+/// Tells whether some window has so many unmerged segments that reads suffer.
+pub(super) fn is_crowded(segments: &[SegmentMeta]) -> bool {
+    let mut counts: BTreeMap<(&TenantId, Table, i64, u8), usize> = BTreeMap::new();
+    for meta in segments {
+        *counts.entry((&meta.tenant, meta.table, meta.window.start, meta.level)).or_default() += 1;
+    }
+    counts.into_values().any(|n| n >= CROWD)
 }
 
 fn merge_in_day(day: &[&SegmentMeta], now_ms: i64, eagerness: Eagerness) -> Option<Merge> {
@@ -188,6 +200,13 @@ mod tests {
         check(&all, 1.0, Eagerness::Background, &[]);
         all.push(segment(8, hours(0), 0, 5));
         check(&all, 1.0, Eagerness::Background, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_crowded_window_is_noticed_and_can_be_merged() {
+        let all: Vec<_> = (1..=64).map(|id| segment(id, hours(0), 0, 5)).collect();
+        assert!(is_crowded(&all) && !is_crowded(&all[1..]));
+        assert_eq!(next_merge(&all, HOUR, Eagerness::Background).unwrap().inputs.len(), 64);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::plan::{self, Eagerness};
 use super::{Frozen, FrozenTenant, Inner, StoreError};
 use crate::append::MetricMetadata;
 use crate::catalog::Seal;
@@ -17,6 +18,7 @@ impl Inner {
     /// Heads that a failed attempt left frozen are sealed first: their position comes first.
     pub(super) async fn seal(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut waiting = self.sealing.lock().await;
+        self.make_room_for_segments().await;
         let mut did = false;
         if let Some(frozen) = waiting.take() {
             let (result, frozen) = self.seal_frozen(frozen).await;
@@ -31,6 +33,18 @@ impl Inner {
         let (result, frozen) = self.seal_frozen(frozen).await;
         *waiting = result.is_err().then_some(frozen);
         result.map(|()| true)
+    }
+
+    /// Merges first where a window has far too many segments. The heads grow meanwhile, and at
+    /// their limit senders are refused: this is how ingest feels that merging is behind.
+    async fn make_room_for_segments(self: &Arc<Self>) {
+        while plan::is_crowded(&self.current.snapshot.load().metas()) {
+            match self.merge_once(Eagerness::Background).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.note_failure("merging", &error),
+            }
+        }
     }
 
     async fn seal_frozen(self: &Arc<Self>, frozen: Frozen) -> (Result<(), StoreError>, Frozen) {
@@ -100,6 +114,7 @@ impl Inner {
         self.counters.sealed_sequence.store(frozen.position, Ordering::Release);
         self.counters.n_seals.fetch_add(1, Ordering::Relaxed);
         self.shared.weigh();
+        self.merge_wanted.notify_one();
         tracing::info!(position = frozen.position, n_segments = seal.segments.len(), "sealed the heads");
         // The catalog covers these files, so one that stays for now is removed at the next start.
         let removed = self.closed_files.remove_covered(self.env.disk.as_ref(), frozen.position);

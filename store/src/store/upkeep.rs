@@ -53,10 +53,10 @@ async fn check_once(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: 
 }
 
 async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let Some(wanted) = inner.upgrade().map(|inner| Arc::clone(&inner.shared.seal_wanted)) else { return };
     let mut backoff = Duration::ZERO;
     let mut not_before = Duration::ZERO;
     loop {
-        let Some(wanted) = inner.upgrade().map(|inner| Arc::clone(&inner.shared.seal_wanted)) else { return };
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock.sleep(TICK) => {}
@@ -83,10 +83,12 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
 }
 
 async fn merge_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let Some(wanted) = inner.upgrade().map(|inner| Arc::clone(&inner.merge_wanted)) else { return };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock.sleep(MERGE_TICK) => {}
+            () = wanted.notified() => {}
         }
         loop {
             let Some(inner) = inner.upgrade() else { return };
