@@ -244,7 +244,9 @@ impl Tailer {
             Ok(Progress::Idle) => false,
             Ok(Progress::Read(n)) => {
                 parts.counters.tail_bytes.add(n as u64);
-                n == buf.len()
+                // Only now does its mark tell how it begins, by which it is found again under any name.
+                self.urgent |= follower.read_to() == n as u64;
+                n == self.buf.len()
             }
             Ok(Progress::Replaced) => {
                 self.replaced(id, now);

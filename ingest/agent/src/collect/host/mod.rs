@@ -22,6 +22,9 @@ use std::time::Duration;
 use regex::Regex;
 use serde::Deserialize;
 
+pub(super) use network::parse_dev;
+pub(super) use pressure::total as pressure_total;
+
 use super::read::{self, CollectError};
 use crate::clock::Clock;
 use crate::metric::Page;
