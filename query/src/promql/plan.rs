@@ -25,10 +25,6 @@ impl Grid {
     pub(super) fn time(&self, k: usize) -> i64 {
         self.start.saturating_add(self.step.saturating_mul(k as i64))
     }
-
-    pub(super) fn end(&self) -> i64 {
-        self.time(self.n.saturating_sub(1))
-    }
 }
 
 /// Where a selector or subquery looks, seen from a step.
@@ -81,7 +77,7 @@ pub(super) enum Node {
     Raw(Window),
     /// The times of the samples that a selector finds.
     Timestamps(SeriesNode),
-    Window { func: FunctionId, window: Window, params: Vec<Node> , param_span: Span },
+    Window { func: FunctionId, window: Window, params: Vec<Node>, param_span: Span },
     Call { func: FunctionId, args: Vec<Node>, spans: Vec<Span>, absent_labels: Labels },
     Aggregate { op: AggregateOp, param: Option<Box<Node>>, expr: Box<Node>, grouping: Grouping, span: Span },
     Binary { op: BinaryOp, lhs: Box<Node>, rhs: Box<Node>, matching: Matching, return_bool: bool },

@@ -46,9 +46,9 @@ impl Chain {
                 let leaf = Leaf::Latest { grid: *grid, shift: series.shift, times };
                 (leaf, series, eval.lookback_ms, Span::default())
             }
-            Node::Window { func, window, params, .. } => {
+            Node::Window { func, window, params, param_span } => {
                 let WindowSource::Series(series) = &window.source else { return Ok(None) };
-                let spec = eval.window_spec(*func, window, series.shift, params, grid)?;
+                let spec = eval.window_spec(*func, window, series.shift, (params, *param_span), grid)?;
                 (Leaf::Window(spec), series, window.range_ms, window.span)
             }
             _ => return Ok(None),

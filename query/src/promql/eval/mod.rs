@@ -352,12 +352,12 @@ impl Evaluator<'_> {
         func: FunctionId,
         window: &Window,
         shift: Shift,
-        params: &[Node],
+        (params, param_span): (&[Node], Span),
         grid: &Grid,
     ) -> Result<WindowSpec> {
         let params: Vec<Vec<f64>> = params.iter().map(|p| self.scalar(p, grid)).collect::<Result<_>>()?;
         if func == FunctionId::QuantileOverTime {
-            self.note_quantile(&params[0], window.span);
+            self.note_quantile(&params[0], param_span);
         }
         if func == FunctionId::DoubleExponentialSmoothing {
             for (what, value) in ["smoothing", "trend"].iter().zip(&params) {
@@ -373,13 +373,13 @@ impl Evaluator<'_> {
 
     /// Windows over what a subquery gives; and `absent_over_time`, which looks at all series at once.
     fn subquery_window(&self, node: &Node, grid: &Grid) -> Result<Block> {
-        let Node::Window { func, window, params, param_span: _ } = node else {
+        let Node::Window { func, window, params, param_span } = node else {
             return Err(EvalError::internal("window"));
         };
         let WindowSource::Subquery { node: inner, step_ms, shift } = &window.source else {
             return Err(EvalError::internal("window"));
         };
-        let spec = self.window_spec(*func, window, *shift, params, grid)?;
+        let spec = self.window_spec(*func, window, *shift, (params, *param_span), grid)?;
         let (t_ms, block) = self.subquery(inner, *step_ms, shift, window.range_ms, grid)?;
         let mut out = Block::new(grid.n);
         let mut scratch = Scratch::default();

@@ -18,6 +18,6 @@ pub use ast::{
 };
 pub use duration::{format_duration, parse_duration_ms};
 pub use function::{FunctionId, Function};
-pub use parse::{SyntaxError, SyntaxLimits, parse, parse_selector};
+pub use parse::{SyntaxError, SyntaxLimits, parse, parse_matchers, parse_selector};
 pub use print::pretty;
 pub(crate) use print::number as number_text;

@@ -74,6 +74,26 @@ pub fn parse_selector(text: &str, limits: &SyntaxLimits) -> Result<Vec<Matcher>>
     Ok(selector.matchers)
 }
 
+/// Parses label matchers in braces; unlike a selector they may match everything.
+///
+/// # Errors
+/// [`SyntaxError`] when the text is anything else.
+pub fn parse_matchers(text: &str, limits: &SyntaxLimits) -> Result<Vec<Matcher>> {
+    let mut parser = Parser::new(text, limits)?;
+    let mut matchers = Vec::new();
+    parser.expect(Tok::LeftBrace, "label matching")?;
+    while parser.peek() != Tok::RightBrace {
+        let mut name = None;
+        parser.matcher(&mut matchers, &mut name)?;
+        if name.is_some() || parser.peek() != Tok::Comma {
+            break;
+        }
+        parser.advance();
+    }
+    parser.expect(Tok::RightBrace, "label matching")?;
+    if parser.peek() == Tok::End { Ok(matchers) } else { Err(parser.unexpected("")) }
+}
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token>,
