@@ -5,7 +5,9 @@
 
 use greylight_analyzer::verdict::Decision;
 
-use crate::simulate::{Chance, Errors, Fault, Means, Outcome, demo, errors, means, share};
+use crate::simulate::{
+    Chance, Errors, Fault, Latency, Logs, Means, Outcome, Slow, demo, errors, latency, logs, means, share,
+};
 
 const SEED: u64 = 20_261_121;
 
@@ -66,6 +68,28 @@ fn four_times_the_errors_are_found() {
     let found = share(&runs(300, |chance| errors(setting, chance)), |run| run.decision == Decision::NoGo);
     // Three quarters of what the most powerful test finds (51 %), less three standard errors.
     assert!(found.percent >= 0.75 * 51.0 - 3.0 * 2.9, "{found:?}");
+}
+
+#[test]
+fn a_slow_tail_is_found() {
+    let setting = |part| Latency {
+        requests: 100,
+        history: 180,
+        slow: Slow { part, factor: 10.0 },
+        wander: (0.6, 0.05),
+        alpha: 0.01,
+    };
+    let slow = runs(10, |chance| latency(setting(0.1), chance));
+    assert!(slow.iter().all(|run| run.decision == Decision::NoGo && run.look <= Some(20)), "{slow:?}");
+    holds_level("latency", 0.01, &runs(40, |chance| latency(setting(0.0), chance)));
+}
+
+#[test]
+fn a_new_log_line_is_found() {
+    let setting = |new| Logs { baseline: 10.0, new, alpha: 0.01 };
+    let broken = runs(5, |chance| logs(setting(0.0005), chance));
+    assert!(broken.iter().all(|run| run.decision == Decision::NoGo), "{broken:?}");
+    holds_level("log patterns", 0.01, &runs(20, |chance| logs(setting(0.0), chance)));
 }
 
 #[test]

@@ -17,43 +17,39 @@ const START_MS: i64 = 1_795_255_200_000;
 
 /// What a simulated release came to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The decision.
-    pub decision: Decision,
+    pub(crate) decision: Decision,
     /// Looks after warm-up until it fell.
-    pub look: Option<usize>,
-    /// Checks that refused.
-    pub refused_by: Vec<String>,
+    pub(crate) look: Option<usize>,
     /// Checks that the placebo releases found too restless to vote.
-    pub restless: usize,
-    /// Whether each check had gone at the end, in the policy's order.
-    pub gone: Vec<bool>,
+    pub(crate) n_restless: usize,
 }
 
 /// A seeded source of draws.
 #[derive(Debug)]
-pub struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {
     /// Starts the sequence of a run of a scenario.
-    pub fn new(seed: u64, run: u64) -> Self {
+    pub(crate) fn new(seed: u64, run: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(run);
         Self(rng)
     }
 
     /// Draws from (0, 1).
-    pub fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         self.0.random::<f64>().max(1e-300)
     }
 
     /// Draws a standard normal.
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
     /// Draws how many of `n` trials succeed.
-    pub fn binomial(&mut self, n: usize, p: f64) -> usize {
+    pub(crate) fn binomial(&mut self, n: usize, p: f64) -> usize {
         // Gaps between successes are geometric: quick for the small chances used here.
         if p <= 0.0 {
             return 0;
@@ -72,7 +68,7 @@ impl Chance {
     }
 
     /// Draws a Poisson number.
-    pub fn poisson(&mut self, mean: f64) -> usize {
+    pub(crate) fn poisson(&mut self, mean: f64) -> usize {
         let (mut at, mut count) = (-self.uniform().ln(), 0);
         while at < mean {
             at -= self.uniform().ln();
@@ -82,7 +78,7 @@ impl Chance {
     }
 
     /// Draws a stationary AR(1) series with standard deviation 1.
-    pub fn ar1(&mut self, n: usize, rho: f64) -> Vec<f64> {
+    pub(crate) fn ar1(&mut self, n: usize, rho: f64) -> Vec<f64> {
         let mut state = self.normal();
         (0..n)
             .map(|_| {
@@ -99,7 +95,7 @@ fn times(from: i64, n: usize, interval_ms: i64) -> Vec<i64> {
 }
 
 /// Judges, and says what came of it.
-pub fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome {
+pub(crate) fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome {
     let policy = parse(policy, Queries::Optional).expect("the scenario's policy is right");
     let warm = (policy.warm_up.millis().div_ceil(policy.interval.millis())) as usize;
     let request = Request {
@@ -112,38 +108,32 @@ pub fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome {
     };
     let answer = run(&request).expect("the scenario's data fits its policy");
     let first = answer.looks.iter().position(|look| look.decision != Decision::Inconclusive);
-    let named = |code: &str| {
-        let reasons = answer.verdict.reasons.iter().filter(|reason| reason.cause.code() == code);
-        reasons.filter_map(|reason| reason.check.clone()).collect::<Vec<_>>()
-    };
     Outcome {
         decision: answer.verdict.decision,
         look: first.map(|idx| idx + 1 - warm.min(idx)),
-        refused_by: named("harm_shown"),
-        restless: named("restless").len(),
-        gone: answer.verdict.checks.iter().map(|check| check.decision == Decision::Go).collect(),
+        n_restless: answer.verdict.reasons.iter().filter(|reason| reason.cause.code() == "restless").count(),
     }
 }
 
 /// Settings of [`means`].
 #[derive(Clone, Copy, Debug)]
-pub struct Means {
+pub(crate) struct Means {
     /// Number of checks.
-    pub checks: usize,
+    pub(crate) checks: usize,
     /// Coefficient of the AR(1).
-    pub rho: f64,
+    pub(crate) rho: f64,
     /// Minutes of history.
-    pub history: usize,
+    pub(crate) history: usize,
     /// What is added to the first check's canary, in parts of the mean.
-    pub shift: f64,
+    pub(crate) shift: f64,
     /// The relative margin.
-    pub margin: f64,
+    pub(crate) margin: f64,
     /// Alpha of the release.
-    pub alpha: f64,
+    pub(crate) alpha: f64,
 }
 
 /// Ten (or other) mean checks of sides whose minutes have a standard deviation of 10 % of the mean.
-pub fn means(setting: Means, chance: &mut Chance) -> Outcome {
+pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
     let mut policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n",
         setting.alpha
@@ -187,23 +177,23 @@ pub fn means(setting: Means, chance: &mut Chance) -> Outcome {
 
 /// Settings of [`errors`].
 #[derive(Clone, Copy, Debug)]
-pub struct Errors {
+pub(crate) struct Errors {
     /// Events a minute of each side in the history and of the baseline since; for the canary since.
-    pub rates: (f64, f64),
+    pub(crate) rates: (f64, f64),
     /// Minutes of history.
-    pub history: usize,
+    pub(crate) history: usize,
     /// How many events come at once.
-    pub clump: usize,
+    pub(crate) clump: usize,
     /// The canary's share of the trials.
-    pub share: f64,
+    pub(crate) share: f64,
     /// Alpha of the release.
-    pub alpha: f64,
+    pub(crate) alpha: f64,
     /// What the check is held to, as the policy writes it, such as `vote: veto` or a margin.
-    pub held_to: &'static str,
+    pub(crate) held_to: &'static str,
 }
 
 /// One ratio check with 2,000 trials a minute.
-pub fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
+pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
     let policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
          - {{ name: errors, kind: ratio, {} }}\n",
@@ -236,13 +226,77 @@ pub fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
     judge(&policy, IndexMap::from([("errors".to_owned(), data)]))
 }
 
+/// Settings of [`logs`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Logs {
+    /// The baseline's traffic, in canaries.
+    pub(crate) baseline: f64,
+    /// Chance that a canary's request writes a line that was never seen.
+    pub(crate) new: f64,
+    /// Alpha of the release.
+    pub(crate) alpha: f64,
+}
+
+/// One pattern check: the canary has 1,000 requests a minute, 60 usual patterns come in bursts at Zipf
+/// rates, and harmless new patterns appear on either side, 0.02 a minute.
+pub(crate) fn logs(setting: Logs, chance: &mut Chance) -> Outcome {
+    const HISTORY: usize = 180;
+    const USUAL: usize = 60;
+    let policy = format!(
+        "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
+         - {{ name: logs, kind: patterns }}\n",
+        setting.alpha
+    );
+    let n = HISTORY + 60;
+    let sides = [1_000.0 * setting.baseline, 1_000.0];
+    let mut counts = [IndexMap::new(), IndexMap::new()];
+    let mut add = |side: usize, id: String, minute: usize, lines: usize| {
+        let row: &mut Vec<usize> = counts[side].entry(id).or_insert_with(|| vec![0; n]);
+        row[minute] += lines;
+    };
+    for minute in 0..n {
+        for (side, requests) in sides.iter().enumerate() {
+            for rank in 1..=USUAL {
+                // Bursts of five lines: the bets must bear clumps.
+                let bursts = chance.poisson(requests * 0.001 / rank as f64);
+                add(side, format!("usual-{rank}"), minute, 5 * bursts);
+            }
+            let is_broken = side == 1 && minute >= HISTORY;
+            let broken = if is_broken { chance.poisson(requests * setting.new) } else { 0 };
+            add(side, "broken".to_owned(), minute, broken);
+        }
+        if chance.uniform() < 0.02 {
+            let side = usize::from(chance.uniform() < 1.0 / (1.0 + setting.baseline));
+            add(side, format!("harmless-{minute}"), minute, 1);
+        }
+    }
+    let part = |side: usize, from: usize, to: usize| {
+        let one = |(id, row): (&String, &Vec<usize>)| {
+            let counts = row[from..to].iter().map(|count| Some(*count as f64)).collect();
+            (id.clone(), Pattern { text: id.clone(), severity: Some("error".to_owned()), counts })
+        };
+        let requests = vec![Some(sides[side]); to - from];
+        Some(Data::Patterns(PatternCounts {
+            t_ms: times(from as i64 - HISTORY as i64, to - from, 60_000),
+            records: requests.clone(),
+            trials: Some(requests),
+            patterns: counts[side].iter().map(one).collect(),
+        }))
+    };
+    let data = CheckData {
+        run: Sides { baseline: part(0, HISTORY, n), canary: part(1, HISTORY, n) },
+        pre: Sides { baseline: part(0, 0, HISTORY), canary: part(1, 0, HISTORY) },
+    };
+    judge(&policy, IndexMap::from([("logs".to_owned(), data)]))
+}
+
 /// How a canary's latencies differ.
 #[derive(Clone, Copy, Debug)]
-pub struct Slow {
+pub(crate) struct Slow {
     /// This part of the requests ...
-    pub part: f64,
+    pub(crate) part: f64,
     /// ... takes this many times as long.
-    pub factor: f64,
+    pub(crate) factor: f64,
 }
 
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, f64::INFINITY];
@@ -260,21 +314,21 @@ fn latencies(chance: &mut Chance, n_requests: usize, slow: Slow, shift: f64) -> 
 
 /// Settings of [`latency`].
 #[derive(Clone, Copy, Debug)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// Requests a minute of each side.
-    pub requests: usize,
+    pub(crate) requests: usize,
     /// Minutes of history.
-    pub history: usize,
+    pub(crate) history: usize,
     /// What is wrong with the canary.
-    pub slow: Slow,
+    pub(crate) slow: Slow,
     /// AR(1) coefficient and standard deviation of each minute's own level.
-    pub wander: (f64, f64),
+    pub(crate) wander: (f64, f64),
     /// Alpha of the release.
-    pub alpha: f64,
+    pub(crate) alpha: f64,
 }
 
 /// One distribution check on the default buckets of Prometheus, margin 10 %.
-pub fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
+pub(crate) fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
     let policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
          - {{ name: latency, kind: distribution, margin: {{ relative: 10% }} }}\n",
@@ -311,7 +365,7 @@ pub fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
 
 /// What is wrong with a release of [`demo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nothing.
     None,
     /// One request in ten takes ten times as long and one in fifty fails with a new log line.
@@ -324,7 +378,7 @@ pub enum Fault {
 
 /// The demo: 500 ms intervals, 220 of history, three instances of which one becomes the canary, error share
 /// (margin 2 points), latency (25 %) and log patterns, `tenth` or `half` of the requests.
-pub fn demo(requests_per_s: f64, share: f64, fault: Fault, chance: &mut Chance) -> Outcome {
+pub(crate) fn demo(requests_per_s: f64, share: f64, fault: Fault, chance: &mut Chance) -> Outcome {
     let policy = format!(
         "name: demo\ninterval: 500ms\nwarm_up: 2s\ndelay: 1s\nphases:\n\
          - name: tenth\n  traffic_share: {share}\n  lasts: {{ at_least: 5s, at_most: 30s }}\n  checks:\n  \
@@ -427,15 +481,15 @@ impl Side {
 
 /// A share of runs, in percent, with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share {
+pub(crate) struct Share {
     /// Percent.
-    pub percent: f64,
+    pub(crate) percent: f64,
     /// One standard error of it, taking at least one run for seen and one for unseen.
-    pub error: f64,
+    pub(crate) error: f64,
 }
 
 /// Computes the share of runs of which something holds.
-pub fn share(runs: &[Outcome], holds: impl Fn(&Outcome) -> bool) -> Share {
+pub(crate) fn share(runs: &[Outcome], holds: impl Fn(&Outcome) -> bool) -> Share {
     let n = runs.len() as f64;
     let seen = runs.iter().filter(|run| holds(run)).count() as f64;
     let part = ((seen + 1.0) / (n + 2.0)).clamp(0.0, 1.0);
