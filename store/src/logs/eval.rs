@@ -67,7 +67,8 @@ impl Compiled {
     /// Prepares a search for blocks that have these tables.
     pub(crate) fn new(select: &LogSelect, tables: &Arc<Tables>) -> Self {
         let mut scratch = Scratch::default();
-        let plans = tables.shapes.iter().map(|shape| plan(select.query.root(), shape, &mut scratch)).collect();
+        let plans =
+            tables.shapes.iter().map(|shape| plan(select.query.root(), shape, &mut scratch)).collect();
         let streams = (!select.matchers.is_empty())
             .then(|| tables.streams.iter().map(|labels| all_match(&select.matchers, labels)).collect());
         let range = (select.range.start().as_nanos(), select.range.end().as_nanos());
@@ -137,7 +138,11 @@ impl Compiled {
     }
 
     /// Asks the index once for each shape that occurs and is not decided.
-    fn candidates(&self, shapes: &[u32], index: &dyn Candidates) -> Result<Vec<Option<Vec<bool>>>, ReadError> {
+    fn candidates(
+        &self,
+        shapes: &[u32],
+        index: &dyn Candidates,
+    ) -> Result<Vec<Option<Vec<bool>>>, ReadError> {
         let mut out: Vec<Option<Vec<bool>>> = Vec::new();
         let mut asked = vec![false; self.plans.len()];
         for &shape in shapes {
@@ -201,7 +206,11 @@ fn body_plan(test: &Test, shape: &Shape, scratch: &mut Scratch) -> Plan {
     match test {
         // No word crosses the edge of a variable, so it is in the constant text or in one of them.
         Test::Words(list) if list.len() == 1 => {
-            if shape.has_word(&list[0]) { Plan::Fixed(true) } else { Plan::Word(test.clone()) }
+            if shape.has_word(&list[0]) {
+                Plan::Fixed(true)
+            } else {
+                Plan::Word(test.clone())
+            }
         }
         test => Plan::Body(test.clone()),
     }

@@ -12,7 +12,11 @@ pub(crate) enum FieldAt {
     /// In a slot, with JSON's escapes.
     Escaped(usize),
     /// The message inside the body: a part of the pattern with the variables from one on.
-    Message { start: usize, end: usize, first: usize },
+    Message {
+        start: usize,
+        end: usize,
+        first: usize,
+    },
     /// The body.
     Body,
     /// The severity: its word, its text or its number.
@@ -131,14 +135,17 @@ mod tests {
     fn a_json_body_has_typed_fields() {
         let body = r#"{"a":1,"msg":"got \"x\" 5 times","b":{"c":"d\n","e":[1,2]},"f":1.5,"g":null}"#;
         let got: Vec<String> = derived_fields(body).into_iter().map(|(n, v)| format!("{n}={v:?}")).collect();
-        assert_eq!(got, [
-            "a=Int(1)",
-            "msg=String(\"got \\\"x\\\" 5 times\")",
-            "b.c=String(\"d\\n\")",
-            "b.e=Json(\"[1,2]\")",
-            "f=Double(1.5)",
-            "g=Null"
-        ]);
+        assert_eq!(
+            got,
+            [
+                "a=Int(1)",
+                "msg=String(\"got \\\"x\\\" 5 times\")",
+                "b.c=String(\"d\\n\")",
+                "b.e=Json(\"[1,2]\")",
+                "f=Double(1.5)",
+                "g=Null"
+            ]
+        );
         assert!(derived_fields("no fields here = 5").is_empty());
     }
 

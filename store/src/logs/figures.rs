@@ -78,7 +78,8 @@ impl Lines {
                 ("info", format!("{verb} /api/v{v}/{what}/{n} {code} {ms}ms"))
             }
             55..=69 => {
-                let (how, what) = (self.pick(&["hit", "miss", "evict"]), self.pick(&["profile", "price", "stock"]));
+                let (how, what) =
+                    (self.pick(&["hit", "miss", "evict"]), self.pick(&["profile", "price", "stock"]));
                 ("debug", format!("cache {how} for key {service}:{what}:{user} in shard {}", self.below(64)))
             }
             70..=79 => (
@@ -92,8 +93,12 @@ impl Lines {
                 ),
             ),
             80..=87 => {
-                let agent =
-                    self.pick(&["Mozilla/5.0 (X11; Linux x86_64)", "okhttp/4.9.1", "curl/8.5.0", "Go-http-client/2.0"]);
+                let agent = self.pick(&[
+                    "Mozilla/5.0 (X11; Linux x86_64)",
+                    "okhttp/4.9.1",
+                    "curl/8.5.0",
+                    "Go-http-client/2.0",
+                ]);
                 let [a, b, c] = [self.below(255), self.below(255), self.below(255)];
                 ("info", format!("user {user} logged in from 10.{a}.{b}.{c} agent {agent}"))
             }
@@ -101,7 +106,10 @@ impl Lines {
                 let table = self.pick(&["orders", "invoices", "stock"]);
                 let (id, limit) = (1 + self.below(9_999_999), 1 + self.below(499));
                 let took = ms * 10.0;
-                ("warn", format!("slow query took {took}ms: SELECT * FROM {table} WHERE id = {id} LIMIT {limit}"))
+                (
+                    "warn",
+                    format!("slow query took {took}ms: SELECT * FROM {table} WHERE id = {id} LIMIT {limit}"),
+                )
             }
             94..=97 => {
                 let up = self.pick(&["inventory:8080", "billing:9000", "auth:7000"]);
@@ -124,14 +132,19 @@ impl Lines {
 
 #[test]
 fn figures_of_a_million_lines() {
-    let Some(n_lines) = std::env::var("GREYLIGHT_LOG_LINES").ok().and_then(|n| n.parse::<usize>().ok()) else {
+    let Some(n_lines) = std::env::var("GREYLIGHT_LOG_LINES").ok().and_then(|n| n.parse::<usize>().ok())
+    else {
         println!("skipped: GREYLIGHT_LOG_LINES says not how many lines to take");
         return;
     };
     let mut lines = Lines { random: SeededRandom::new(7), t: START_NS };
     let disk: Arc<dyn Disk> = Arc::new(MemDisk::default());
-    let target =
-        Target { disk: Arc::clone(&disk), tenant: TenantId::default(), ids: SegmentIds::after(0), sequence: 1 };
+    let target = Target {
+        disk: Arc::clone(&disk),
+        tenant: TenantId::default(),
+        ids: SegmentIds::after(0),
+        sequence: 1,
+    };
     let mut logs = TenantLogs {
         head: Arc::new(Head::new()),
         frozen: Vec::new(),
@@ -157,9 +170,17 @@ fn figures_of_a_million_lines() {
         }
     }
     let each = |s: f64| s * 1e6 / n_lines as f64;
-    println!("{:.1} bytes a line; us a line: log {:.2}, head {:.2}, seal {:.2}", raw as f64 / n_lines as f64, each(wal), each(append), each(seal));
+    println!(
+        "{:.1} bytes a line; us a line: log {:.2}, head {:.2}, seal {:.2}",
+        raw as f64 / n_lines as f64,
+        each(wal),
+        each(append),
+        each(seal)
+    );
     let shares = |segments: &[Arc<Segment>]| {
-        let of = |file: usize| segments.iter().map(|s| s.meta().files[file].bytes).sum::<u64>() as f64 / raw as f64;
+        let of = |file: usize| {
+            segments.iter().map(|s| s.meta().files[file].bytes).sum::<u64>() as f64 / raw as f64
+        };
         println!("{} segments: rows {:.4} of raw, index {:.4}", segments.len(), of(0), of(1));
     };
     shares(&logs.segments);
@@ -182,23 +203,42 @@ fn searches(logs: &TenantLogs) {
     };
     let one = Intervals { start: Timestamp::from_nanos(START_NS), step: Duration::from_secs(1 << 20), n: 1 };
     for round in ["first", "again"] {
-        for text in ["panic", "\"timed out after\"", "upstream", "u1", "1234", "duration_ms:>1900", "/deadline exceeded at s/"] {
+        for text in [
+            "panic",
+            "\"timed out after\"",
+            "upstream",
+            "u1",
+            "1234",
+            "duration_ms:>1900",
+            "/deadline exceeded at s/",
+        ] {
             let mut n = 0;
             let took = seconds(|| {
-                n = logs.count(&select(text), one, &[], &budget()).unwrap().groups.first().map_or(0, |g| g.total());
+                n = logs
+                    .count(&select(text), one, &[], &budget())
+                    .unwrap()
+                    .groups
+                    .first()
+                    .map_or(0, |g| g.total());
             });
             println!("{round}: count {text}: {n} in {:.1} ms", took * 1e3);
         }
         let hours = Intervals { start: one.start, step: Duration::from_secs(3600), n: 2 };
-        let took = seconds(|| drop(logs.count(&select("*"), hours, &[GroupBy::Field("level".into())], &budget()).unwrap()));
+        let took = seconds(|| {
+            drop(logs.count(&select("*"), hours, &[GroupBy::Field("level".into())], &budget()).unwrap())
+        });
         println!("{round}: count by hour and level in {:.1} ms", took * 1e3);
         let page = PageRequest { order: Order::NewestFirst, limit: 100, after: None };
         let mut last = None;
-        let took = seconds(|| last = logs.search(&select("level:error"), &page, &budget()).unwrap().records.pop());
+        let took =
+            seconds(|| last = logs.search(&select("level:error"), &page, &budget()).unwrap().records.pop());
         println!("{round}: newest 100 errors in {:.1} ms", took * 1e3);
-        let trace = last.map(|r| derived_fields(&r.record.body)).and_then(|f| f.into_iter().find(|f| f.0 == "trace_id"));
+        let trace = last
+            .map(|r| derived_fields(&r.record.body))
+            .and_then(|f| f.into_iter().find(|f| f.0 == "trace_id"));
         if let Some((_, crate::model::AttributeValue::String(id))) = trace {
-            let took = seconds(|| assert_eq!(logs.search(&select(&id), &page, &budget()).unwrap().records.len(), 1));
+            let took =
+                seconds(|| assert_eq!(logs.search(&select(&id), &page, &budget()).unwrap().records.len(), 1));
             println!("{round}: one trace id in {:.1} ms", took * 1e3);
         }
     }

@@ -124,7 +124,12 @@ impl Head {
     }
 
     /// Rows of a chunk that a segment holds already, found by `find` the first time.
-    pub(crate) fn held_rows(&self, segment: SegmentId, chunk: usize, find: impl FnOnce() -> Vec<u32>) -> Vec<u32> {
+    pub(crate) fn held_rows(
+        &self,
+        segment: SegmentId,
+        chunk: usize,
+        find: impl FnOnce() -> Vec<u32>,
+    ) -> Vec<u32> {
         let key = (segment, chunk);
         if let Some(rows) = self.held.lock().get(&key) {
             return rows.to_vec();
@@ -139,7 +144,11 @@ impl Head {
         let mut state = self.state.lock();
         state.close_chunk();
         let tables = &state.tables;
-        state.chunks.iter().map(|rows| MemoryBlock { rows: Arc::clone(rows), tables: Arc::clone(tables) }).collect()
+        state
+            .chunks
+            .iter()
+            .map(|rows| MemoryBlock { rows: Arc::clone(rows), tables: Arc::clone(tables) })
+            .collect()
     }
 }
 
@@ -224,7 +233,9 @@ impl State {
         let mut key = Shape::hash(pattern.as_bytes(), names, has_uid);
         loop {
             match self.shapes.get(&key) {
-                Some(&n) if self.tables.shapes[n as usize].is(pattern.as_bytes(), &record.attributes, has_uid) => {
+                Some(&n)
+                    if self.tables.shapes[n as usize].is(pattern.as_bytes(), &record.attributes, has_uid) =>
+                {
                     return n;
                 }
                 Some(_) => key = key.wrapping_add(1),
@@ -232,7 +243,8 @@ impl State {
             }
         }
         let attributes: Vec<_> = record.attributes.iter().map(|(n, v)| (n.clone(), Kind::of(v))).collect();
-        self.table_bytes += 2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
+        self.table_bytes +=
+            2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
         let tables = Arc::make_mut(&mut self.tables);
         tables.shapes.push(Arc::new(Shape::new(pattern, attributes, has_uid)));
         let n = number(tables.shapes.len());
@@ -288,7 +300,10 @@ mod tests {
         next.append_batch(&LogBatch { records: vec![records[1].clone(), record(3, "")] });
         let read = |head: &Head| -> Vec<LogRecord> {
             let blocks = head.blocks();
-            blocks.iter().flat_map(|b| (0..b.n_rows()).map(|r| b.record(r).unwrap().1).collect::<Vec<_>>()).collect()
+            blocks
+                .iter()
+                .flat_map(|b| (0..b.n_rows()).map(|r| b.record(r).unwrap().1).collect::<Vec<_>>())
+                .collect()
         };
         let shown = |records: &[LogRecord]| records.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
         assert_eq!(shown(&read(&head)), shown(&records[..2]));

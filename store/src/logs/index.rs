@@ -73,11 +73,12 @@ impl IndexBuilder {
             self.seen.clear();
             self.seen_block = block;
         }
-        if !self.seen.insert(xxh3_64(text.as_bytes())) {
+        let is_escaped = may_be_escaped && text.contains('\\');
+        if !self.seen.insert(xxh3_64(text.as_bytes()) ^ u64::from(is_escaped)) {
             return;
         }
         self.add_words(block, text);
-        if may_be_escaped && text.contains('\\') {
+        if is_escaped {
             let plain = super::fields::unescaped(text).into_owned();
             self.add_words(block, &plain);
         }
@@ -149,7 +150,8 @@ fn put_len(out: &mut Vec<u8>, n: usize) -> io::Result<()> {
 fn schema() -> (Schema, Field) {
     let mut builder = Schema::builder();
     let indexing = TextFieldIndexing::default().set_tokenizer("raw").set_fieldnorms(false);
-    let options = TextOptions::default().set_indexing_options(indexing.set_index_option(IndexRecordOption::Basic));
+    let options =
+        TextOptions::default().set_indexing_options(indexing.set_index_option(IndexRecordOption::Basic));
     let field = builder.add_text_field("word", options);
     (builder.build(), field)
 }
@@ -278,7 +280,8 @@ impl Index {
         let filter = &self.blooms[group];
         let n_bits = filter.len() as u64 * 64;
         n_bits > 0
-            && probes(xxh3_64(word.as_bytes()), n_bits).all(|bit| filter[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
+            && probes(xxh3_64(word.as_bytes()), n_bits)
+                .all(|bit| filter[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
     }
 }
 
@@ -298,7 +301,9 @@ impl Words {
         let failed = |e: io::Error| ReadError::Io { path: "a text index".into(), source: e };
         let term = Term::from_field_text(self.field, word);
         let mut list = Vec::new();
-        if let Some(mut postings) = self.reader.read_postings(&term, IndexRecordOption::Basic).map_err(failed)? {
+        if let Some(mut postings) =
+            self.reader.read_postings(&term, IndexRecordOption::Basic).map_err(failed)?
+        {
             let mut document = postings.doc();
             while document != TERMINATED {
                 list.push(document);

@@ -30,7 +30,7 @@ pub use head::{Applied, FrozenHead, Head};
 pub use query::{Query, QueryError};
 pub use segment::{Segment, merge};
 pub use source::{
-    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order,
-    PageRequest, PatternCount, Patterns, RecordId, RecordIdError,
+    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing,
+    Numbers, Order, PageRequest, PatternCount, Patterns, RecordId, RecordIdError,
 };
 pub use tenant::{SharedTemplates, TenantLogs};

@@ -333,6 +333,9 @@ mod tests {
     fn times_fall_into_their_interval() {
         let intervals = Intervals { start: Timestamp::from_millis(10), step: Duration::from_millis(5), n: 2 };
         let index = |ms| intervals.index(Timestamp::from_millis(ms));
-        assert_eq!((index(9), index(10), index(14), index(15), index(19), index(20)), (None, Some(0), Some(0), Some(1), Some(1), None));
+        assert_eq!(
+            (index(9), index(10), index(14), index(15), index(19), index(20)),
+            (None, Some(0), Some(0), Some(1), Some(1), None)
+        );
     }
 }

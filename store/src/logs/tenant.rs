@@ -13,8 +13,8 @@ use super::query::{Query, number};
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
 use super::source::{
-    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, Missing, Numbers, Order, PageRequest,
-    PatternCount, Patterns, RecordId,
+    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, Missing, Numbers, Order,
+    PageRequest, PatternCount, Patterns, RecordId,
 };
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::pattern::{PatternId, TemplateId, Templates};
@@ -145,7 +145,12 @@ impl TenantLogs {
     ///
     /// # Errors
     /// [`ReadError`] when a limit is passed or the work was cancelled.
-    pub fn search(&self, select: &LogSelect, page: &PageRequest, budget: &Budget) -> Result<LogPage, ReadError> {
+    pub fn search(
+        &self,
+        select: &LogSelect,
+        page: &PageRequest,
+        budget: &Budget,
+    ) -> Result<LogPage, ReadError> {
         let mut records = Vec::new();
         let mut next = None;
         let missing = self.sweep(select, page.order, page.after, budget, &mut |record| {
@@ -197,7 +202,8 @@ impl TenantLogs {
         for at in 0..sources.len() {
             if let Some(found) = selector.rows(&sources[at])? {
                 let times = found.block.times()?;
-                waiting.extend(found.rows.iter().map(|&r| (key(times[r as usize]), Rc::clone(&found.block), r)));
+                waiting
+                    .extend(found.rows.iter().map(|&r| (key(times[r as usize]), Rc::clone(&found.block), r)));
                 waiting.sort_by_key(|w| w.0);
             }
             let limit = sources.get(at + 1).map(start);
@@ -226,7 +232,8 @@ impl TenantLogs {
         }
         let mut groups = Groups::default();
         let missing = self.each(select, budget, &mut |found| {
-            let readers: Vec<KeyReader> = by.iter().map(|by| self.key_reader(by, found.block.tables())).collect();
+            let readers: Vec<KeyReader> =
+                by.iter().map(|by| self.key_reader(by, found.block.tables())).collect();
             let interval_of = interval_reader(&*found.block, intervals)?;
             for &row in &found.rows {
                 let Some(interval) = interval_of(row) else { continue };
@@ -587,7 +594,8 @@ fn interval_reader<'b>(
         return Ok(Box::new(move |_| Some(a)));
     }
     let times = block.times()?;
-    let (start, step) = (intervals.start.as_nanos(), i64::try_from(intervals.step.as_nanos()).unwrap_or(i64::MAX));
+    let (start, step) =
+        (intervals.start.as_nanos(), i64::try_from(intervals.step.as_nanos()).unwrap_or(i64::MAX));
     if step > 0 && first.checked_sub(start).is_some() && last.checked_sub(start).is_some() {
         let n = intervals.n;
         return Ok(Box::new(move |row| {
@@ -654,7 +662,8 @@ impl Groups {
 
     fn group(&mut self, n: usize) -> usize {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let parts: Vec<String> = starts.zip(&self.ends).map(|(from, &to)| self.key[from..to].to_owned()).collect();
+        let parts: Vec<String> =
+            starts.zip(&self.ends).map(|(from, &to)| self.key[from..to].to_owned()).collect();
         let at = *self.by_key.entry(parts).or_insert_with_key(|parts| {
             self.groups.push(CountGroup { key: parts.clone(), counts: vec![0; n] });
             self.groups.len() - 1

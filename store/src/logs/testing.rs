@@ -6,7 +6,15 @@ use crate::model::{AttributeValue, Labels, LogRecord, Timestamp};
 
 /// A line like those that programs write, of few words, so that searches find something.
 pub(super) fn line() -> impl Strategy<Value = String> {
-    let word = prop_oneof![Just("error"), Just("user"), Just("time"), Just("out"), Just("GET"), Just("登录失败"), Just("x_y")];
+    let word = prop_oneof![
+        Just("error"),
+        Just("user"),
+        Just("time"),
+        Just("out"),
+        Just("GET"),
+        Just("登录失败"),
+        Just("x_y")
+    ];
     let part = prop_oneof![
         word.prop_map(str::to_owned),
         "[0-9]{1,4}",
@@ -50,7 +58,8 @@ fn record() -> impl Strategy<Value = LogRecord> {
         proptest::option::of(any::<[u8; 8]>()),
         proptest::option::weighted(0.2, "[a-c]{1,2}-[0-9]{1,3}"),
     );
-    let attributes = proptest::collection::btree_map(prop_oneof!["[a-c]{1}", "level", "trace_id"], value(), 0..3);
+    let attributes =
+        proptest::collection::btree_map(prop_oneof!["[a-c]{1}", "level", "trace_id"], value(), 0..3);
     (times, 0..25u8, "(info|WARN|)", line(), labels, attributes, ids).prop_map(
         |(times, severity_number, severity_text, body, labels, attributes, (trace_id, span_id, uid))| {
             let time = times.0 * 1_000_000 + times.1;

@@ -171,7 +171,8 @@ pub fn message_field(pattern: &[u8]) -> Option<MessageField> {
         })?;
     } else if LineKind::of(pattern) == LineKind::Logfmt {
         for key in [b"msg=\"".as_slice(), b"message=\""] {
-            let at = memchr::memmem::find_iter(pattern, key).find(|&at| at == 0 || is(pattern[at - 1], BLANK));
+            let at =
+                memchr::memmem::find_iter(pattern, key).find(|&at| at == 0 || is(pattern[at - 1], BLANK));
             if let Some(from) = at.map(|at| at + key.len())
                 && let Some(close) = string_end(pattern, from)
             {

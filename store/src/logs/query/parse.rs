@@ -61,7 +61,10 @@ impl Parser {
             let node = self.either(field, depth + 1)?;
             self.skip_blanks();
             if self.peek() != Some(')') {
-                return Err(QueryError::Syntax { at: open, message: "this parenthesis is not closed".into() });
+                return Err(QueryError::Syntax {
+                    at: open,
+                    message: "this parenthesis is not closed".into(),
+                });
             }
             self.at += 1;
             return Ok(node);
@@ -271,7 +274,9 @@ mod tests {
         };
         let test = |test: &Test| match test {
             Test::Words(w) => w.join("+"),
-            Test::Prefix(w, last) => format!("{}{last}~", w.iter().map(|w| format!("{w}+")).collect::<String>()),
+            Test::Prefix(w, last) => {
+                format!("{}{last}~", w.iter().map(|w| format!("{w}+")).collect::<String>())
+            }
             Test::Regex(r) => format!("/{r}/"),
             Test::Contains(t) => format!("<{t}>"),
             Test::Exact(t) => format!("={t}"),
@@ -300,7 +305,10 @@ mod tests {
         check("Time out", "(time & out)");
         check(r#""time out" OR NOT error"#, "(time+out | !error)");
         check("a b OR c AND d", "((a & b) | (c & d))");
-        check("status:>=500 route:/api/v1 level:error*", "(status:GreaterOrEqual 500 & route:api+v1 & level:error~)");
+        check(
+            "status:>=500 route:/api/v1 level:error*",
+            "(status:GreaterOrEqual 500 & route:api+v1 & level:error~)",
+        );
         check("time:/[0-9]+ms$/", "time:/[0-9]+ms$/");
         check(r"/a\/b/", "/a/b/");
         check("http://x/y", "http+x+y");

@@ -123,7 +123,11 @@ pub(super) fn encode(values: &Values, times: &[i64]) -> Encoded {
     if let Some(ints) = ints {
         return Encoded::Int(ints);
     }
-    hex(values).or_else(|| uuid(values)).or_else(|| time(values, times)).or_else(|| parts(values)).unwrap_or_else(|| text(values))
+    hex(values)
+        .or_else(|| uuid(values))
+        .or_else(|| time(values, times))
+        .or_else(|| parts(values))
+        .unwrap_or_else(|| text(values))
 }
 
 fn text(values: &Values) -> Encoded {
@@ -146,7 +150,8 @@ fn whole_number(text: &str) -> Option<i64> {
 fn less_time(ints: &[i64], times: &[i64]) -> Option<Encoded> {
     let unit = [1_000_000, 1_000, 1_000_000_000, 1].into_iter().find(|unit| {
         let is_near = |(n, t): (&i64, &i64)| {
-            n.checked_sub(t.div_euclid(*unit)).is_some_and(|d| d.unsigned_abs() < 1 << 20) && n.unsigned_abs() > 1 << 28
+            n.checked_sub(t.div_euclid(*unit)).is_some_and(|d| d.unsigned_abs() < 1 << 20)
+                && n.unsigned_abs() > 1 << 28
         };
         ints.iter().zip(times).all(is_near)
     })?;
@@ -174,7 +179,8 @@ const UUID_PARTS: [usize; 5] = [4, 2, 2, 2, 6];
 
 fn uuid(values: &Values) -> Option<Encoded> {
     let one = |text: &str| {
-        let is_parted = text.len() == 36 && text.bytes().enumerate().all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23));
+        let is_parted = text.len() == 36
+            && text.bytes().enumerate().all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23));
         is_parted.then(|| from_hex(&text.replace('-', "")))?
     };
     values.iter().map(one).collect::<Option<_>>().map(Encoded::Uuid)
@@ -185,7 +191,10 @@ fn time(values: &Values, times: &[i64]) -> Option<Encoded> {
     let mut again = String::new();
     let mut offsets = Vec::with_capacity(times.len());
     for (text, &t) in values.iter().zip(times) {
-        let instant: jiff::Timestamp = format!("{}{}", text.replacen(form.separator, "T", 1), if form.has_z { "" } else { "Z" }).parse().ok()?;
+        let instant: jiff::Timestamp =
+            format!("{}{}", text.replacen(form.separator, "T", 1), if form.has_z { "" } else { "Z" })
+                .parse()
+                .ok()?;
         let nanos = i64::try_from(instant.as_nanosecond()).ok()?;
         again.clear();
         write_time(nanos, form, &mut again);
@@ -282,7 +291,8 @@ fn split_numbers(text: &str, form: &mut String, numbers: &mut Vec<i64>) -> Optio
         }
         let whole_end = at + n;
         let n_fraction = if bytes.get(whole_end) == Some(&b'.') { digits_at(whole_end + 1) } else { 0 };
-        let is_dotted = at > 0 && bytes[at - 1] == b'.' || bytes.get(whole_end + 1 + n_fraction) == Some(&b'.');
+        let is_dotted =
+            at > 0 && bytes[at - 1] == b'.' || bytes.get(whole_end + 1 + n_fraction) == Some(&b'.');
         let is_decimal = (1..=9).contains(&n_fraction) && !is_dotted && n + n_fraction <= 18;
         let is_canonical = n <= 18 && (bytes[at] != b'0' || n == 1);
         if !is_canonical || numbers.len() >= NUMBERS_MAX {
@@ -454,7 +464,8 @@ mod tests {
     #[track_caller]
     fn check(list: &[&str], want: &str) {
         let list: Vec<String> = list.iter().map(|s| (*s).to_owned()).collect();
-        let times: Vec<i64> = (0..list.len() as i64).map(|n| 1_700_000_000_000_000_000 + n * 7_000_001).collect();
+        let times: Vec<i64> =
+            (0..list.len() as i64).map(|n| 1_700_000_000_000_000_000 + n * 7_000_001).collect();
         let (codec, back) = through(&list, &times);
         assert_eq!(back, list);
         assert!(format!("{codec:?}").starts_with(want), "{codec:?}");

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array, StringArray, UInt8Array, UInt64Array};
+use arrow::array::{
+    ArrayRef, BinaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array, StringArray, UInt8Array,
+    UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -99,10 +102,13 @@ impl TableBuilder {
         *slot.get_or_insert_with(|| {
             let shape = &input.shapes[shape as usize];
             let names = shape.attributes.iter().map(|(n, k)| (n.as_str(), *k));
-            let alike = self.shapes.entry(Shape::hash(shape.pattern.as_bytes(), names, shape.has_uid)).or_default();
+            let alike =
+                self.shapes.entry(Shape::hash(shape.pattern.as_bytes(), names, shape.has_uid)).or_default();
             let same = |n: &&u32| {
                 let known = &self.tables.shapes[**n as usize];
-                known.pattern == shape.pattern && known.attributes == shape.attributes && known.has_uid == shape.has_uid
+                known.pattern == shape.pattern
+                    && known.attributes == shape.attributes
+                    && known.has_uid == shape.has_uid
             };
             if let Some(&known) = alike.iter().find(same) {
                 return known;
@@ -228,7 +234,14 @@ pub(super) fn encode_group(
 
 impl Slots {
     /// Puts what a slot has in a run into columns and says where it is.
-    fn put(&mut self, encoded: Encoded, values: &Values, start: usize, used: &mut Used, limit: Width) -> Codec {
+    fn put(
+        &mut self,
+        encoded: Encoded,
+        values: &Values,
+        start: usize,
+        used: &mut Used,
+        limit: Width,
+    ) -> Codec {
         let has_room = match &encoded {
             Encoded::Constant(_) | Encoded::Text(_) => true,
             Encoded::Int(_) | Encoded::IntTime(..) | Encoded::Time(..) => used.ints < limit.ints,
@@ -242,7 +255,9 @@ impl Slots {
             Encoded::Constant(text) => Codec::Constant(text),
             Encoded::Text(list) => Codec::Text(self.text(list.into_iter(), start, used)),
             Encoded::Int(list) => Codec::Int(self.int(list.into_iter().map(Some), start, used)),
-            Encoded::IntTime(list, unit) => Codec::IntTime(self.int(list.into_iter().map(Some), start, used), unit),
+            Encoded::IntTime(list, unit) => {
+                Codec::IntTime(self.int(list.into_iter().map(Some), start, used), unit)
+            }
             Encoded::Time(list, form) => Codec::Time(self.int(list.into_iter().map(Some), start, used), form),
             Encoded::Hex(list) => Codec::Hex(self.bytes(list, start, used)),
             Encoded::Uuid(list) => Codec::Uuid(self.bytes(list, start, used)),
@@ -252,7 +267,8 @@ impl Slots {
                 } else {
                     Form::Column(self.text(forms.into_iter(), start, used))
                 };
-                let numbers = numbers.into_iter().map(|list| self.int(list.into_iter(), start, used)).collect();
+                let numbers =
+                    numbers.into_iter().map(|list| self.int(list.into_iter(), start, used)).collect();
                 Codec::Parts(form, numbers)
             }
         }
@@ -286,7 +302,13 @@ impl Slots {
             c.resize(n_rows, None);
             Arc::new(BinaryArray::from_iter(c)) as ArrayRef
         });
-        Columns { fixed: Vec::new(), ints: ints.collect(), texts: texts.collect(), bytes: bytes.collect(), n_rows }
+        Columns {
+            fixed: Vec::new(),
+            ints: ints.collect(),
+            texts: texts.collect(),
+            bytes: bytes.collect(),
+            n_rows,
+        }
     }
 }
 

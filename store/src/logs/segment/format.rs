@@ -141,13 +141,16 @@ pub(super) fn read(value: &str) -> Result<Layout, String> {
             Ok(json)
         })
         .map_err(|e| format!("its layout is not compressed as it should be: {e}"))?;
-    let version: serde_json::Value = serde_json::from_slice(&json).map_err(|e| format!("its layout is no JSON: {e}"))?;
+    let version: serde_json::Value =
+        serde_json::from_slice(&json).map_err(|e| format!("its layout is no JSON: {e}"))?;
     if version["version"] != VERSION {
         return Err(format!("it has version {}, this release knows version {VERSION}", version["version"]));
     }
-    let doc: LayoutDoc = serde_json::from_value(version).map_err(|e| format!("its layout is incomplete: {e}"))?;
+    let doc: LayoutDoc =
+        serde_json::from_value(version).map_err(|e| format!("its layout is incomplete: {e}"))?;
     let streams = doc.streams.iter().map(|pairs| Labels::from_pairs(pairs.iter().map(|(n, v)| (n, v))));
-    let streams = streams.collect::<Result<Vec<_>, _>>().map_err(|e| format!("its streams are wrong: {e}"))?;
+    let streams =
+        streams.collect::<Result<Vec<_>, _>>().map_err(|e| format!("its streams are wrong: {e}"))?;
     let shapes = doc.shapes.into_iter().map(|s| read_shape(s).map(std::sync::Arc::new));
     let shapes = shapes.collect::<Option<Vec<_>>>().ok_or("it has an unknown type of attribute")?;
     let texts = doc.severity_texts.iter().map(|t| t.as_str().into()).collect();
@@ -166,12 +169,17 @@ fn shape_doc(shape: &Shape) -> ShapeDoc {
 }
 
 fn read_shape(doc: ShapeDoc) -> Option<Shape> {
-    let attributes = doc.attributes.into_iter().map(|(n, k)| Some((n, Kind::of_code(k)?))).collect::<Option<_>>()?;
+    let attributes =
+        doc.attributes.into_iter().map(|(n, k)| Some((n, Kind::of_code(k)?))).collect::<Option<_>>()?;
     Some(Shape::new(&doc.pattern, attributes, doc.uid))
 }
 
 fn group_doc(group: &Group) -> GroupDoc {
-    let run = |run: &Run| RunDoc { shape: run.shape, rows: run.n_rows, slots: run.slots.iter().map(codec_doc).collect() };
+    let run = |run: &Run| RunDoc {
+        shape: run.shape,
+        rows: run.n_rows,
+        slots: run.slots.iter().map(codec_doc).collect(),
+    };
     GroupDoc { first: group.first, last: group.last, runs: group.runs.iter().map(run).collect() }
 }
 
@@ -179,7 +187,11 @@ fn read_group(doc: GroupDoc, tables: &Tables) -> Option<Group> {
     let run = |run: RunDoc| {
         let n_slots = tables.shapes.get(run.shape as usize)?.n_slots();
         let is_whole = run.slots.len() == n_slots && run.rows <= ROWS_MAX;
-        is_whole.then(|| Run { shape: run.shape, n_rows: run.rows, slots: run.slots.into_iter().map(read_codec).collect() })
+        is_whole.then(|| Run {
+            shape: run.shape,
+            n_rows: run.rows,
+            slots: run.slots.into_iter().map(read_codec).collect(),
+        })
     };
     let runs: Vec<Run> = doc.runs.into_iter().map(run).collect::<Option<_>>()?;
     let group = Group { first: doc.first, last: doc.last, runs };

@@ -54,7 +54,8 @@ impl GroupBlock {
     }
 
     fn column(&self, at: usize) -> Result<&ArrayRef, ReadError> {
-        let cell = self.columns.get(at).ok_or_else(|| self.corrupt("a slot is in a column that is not there"))?;
+        let cell =
+            self.columns.get(at).ok_or_else(|| self.corrupt("a slot is in a column that is not there"))?;
         if let Some(column) = cell.get() {
             return Ok(column);
         }
@@ -66,7 +67,8 @@ impl GroupBlock {
         let n_rows = self.shapes.len();
         let failed = |e: &dyn std::fmt::Display| self.corrupt(&e.to_string());
         let chunks = Chunks(Arc::clone(&self.opened.file));
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.opened.metadata.clone());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.opened.metadata.clone());
         let mask = ProjectionMask::leaves(builder.parquet_schema(), [at]);
         let mut reader = builder
             .with_row_groups(vec![self.number])

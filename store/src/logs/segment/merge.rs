@@ -92,7 +92,8 @@ impl RowMerge {
     ) -> Result<Option<(Columns, Group)>, SegmentError> {
         loop {
             let horizon = self.ahead.last().map(|a| a.2);
-            let n_ready = horizon.map_or(self.pending.len(), |h| self.pending.partition_point(|r| r.time < h));
+            let n_ready =
+                horizon.map_or(self.pending.len(), |h| self.pending.partition_point(|r| r.time < h));
             if n_ready >= GROUP_ROWS || horizon.is_none() {
                 let n = n_ready.min(GROUP_ROWS);
                 if n == 0 {

@@ -188,19 +188,29 @@ impl Segment {
         let chunks = Chunks(Arc::clone(&self.file));
         // The embedded Arrow schema is not needed, and one fault less to think of without it.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&chunks, options).map_err(|e| self.corrupt(&e.to_string()))?;
+        let metadata =
+            ArrowReaderMetadata::load(&chunks, options).map_err(|e| self.corrupt(&e.to_string()))?;
         let footer = metadata.metadata().file_metadata();
         let value = footer.key_value_metadata().and_then(|list| list.iter().find(|kv| kv.key == format::KEY));
-        let value = value.and_then(|kv| kv.value.as_ref()).ok_or_else(|| self.corrupt("its footer has no layout"))?;
+        let value =
+            value.and_then(|kv| kv.value.as_ref()).ok_or_else(|| self.corrupt("its footer has no layout"))?;
         let layout = format::read(value).map_err(|e| self.corrupt(&e))?;
         let width = width_of(metadata.schema());
-        if metadata.schema().fields().iter().map(|f| f.data_type()).ne(schema(width).fields().iter().map(|f| f.data_type()))
+        if metadata
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.data_type())
+            .ne(schema(width).fields().iter().map(|f| f.data_type()))
         {
             return Err(self.corrupt("its columns are not those of a log segment"));
         }
         let groups = metadata.metadata().row_groups();
         let is_whole = groups.len() == layout.groups.len()
-            && groups.iter().zip(&layout.groups).all(|(a, b)| usize::try_from(a.num_rows()) == Ok(b.n_rows()));
+            && groups
+                .iter()
+                .zip(&layout.groups)
+                .all(|(a, b)| usize::try_from(a.num_rows()) == Ok(b.n_rows()));
         if !is_whole {
             return Err(self.corrupt("its layout and its row groups differ"));
         }
@@ -241,7 +251,8 @@ impl Segment {
 
 fn width_of(schema: &arrow::datatypes::Schema) -> Width {
     let n = |prefix: char| {
-        let named = |name: &str| name.strip_prefix(prefix).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let named =
+            |name: &str| name.strip_prefix(prefix).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         schema.fields().iter().skip(FIXED.len()).filter(|f| named(f.name())).count()
     };
     Width { ints: n('i'), texts: n('s'), bytes: n('x') }

@@ -107,10 +107,12 @@ pub(super) fn write_file(
     target.disk.create_dir_all(&folder).map_err(io(&folder))?;
     let sink = Sink::create(&target.disk, path.clone()).map_err(io(&path))?;
     let schema = schema(input.width);
-    let mut writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(input.width))).map_err(encoding(&path))?;
+    let mut writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(input.width)))
+        .map_err(encoding(&path))?;
     let mut layout = Layout { tables: Default::default(), groups: Vec::new() };
     while let Some((columns, group)) = next(&mut index)? {
-        let batch = columns.batch(&schema, input.width).map_err(|e| encoding(&path)(ParquetError::from(e)))?;
+        let batch =
+            columns.batch(&schema, input.width).map_err(|e| encoding(&path)(ParquetError::from(e)))?;
         writer.write(&batch).map_err(encoding(&path))?;
         writer.flush().map_err(encoding(&path))?;
         layout.groups.push(group);
@@ -121,12 +123,14 @@ pub(super) fn write_file(
     let sink = writer.into_inner().map_err(encoding(&path))?;
     let rows = sink.finish().map_err(io(&path))?;
     let index_path = path.with_extension("index");
-    let bytes = index.finish(rows.bytes).map_err(|e| SegmentError::Io { path: index_path.clone(), source: e })?;
+    let bytes =
+        index.finish(rows.bytes).map_err(|e| SegmentError::Io { path: index_path.clone(), source: e })?;
     let text = write_whole(target, &index_path, &bytes).map_err(io(&index_path))?;
     let nanos = |of: fn(i64, i64) -> i64, start: i64, pick: fn(&Group) -> i64| {
         Timestamp::from_nanos(layout.groups.iter().map(pick).fold(start, of)).as_millis()
     };
-    let span = SpanMs { start: nanos(i64::min, i64::MAX, |g| g.first), end: nanos(i64::max, i64::MIN, |g| g.last) };
+    let span =
+        SpanMs { start: nanos(i64::min, i64::MAX, |g| g.first), end: nanos(i64::max, i64::MIN, |g| g.last) };
     Ok(SegmentMeta {
         id,
         tenant: target.tenant.clone(),

@@ -51,6 +51,23 @@ impl fmt::Display for TemplateId {
     }
 }
 
+/// A text that is no template id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no template id: 16 hexadecimal digits")]
+pub struct TemplateIdError(String);
+
+impl std::str::FromStr for TemplateId {
+    type Err = TemplateIdError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateIdError> {
+        let refused = || TemplateIdError(text.chars().take(80).collect());
+        if text.len() != 16 {
+            return Err(refused());
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| refused())
+    }
+}
+
 type Key = Arc<[Token]>;
 
 #[derive(Debug)]
