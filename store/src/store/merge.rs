@@ -40,7 +40,7 @@ impl Inner {
         });
         let now_ms = self.env.clock.now().as_millis();
         let Some(merge) = next_merge(usable, now_ms, eagerness) else { return Ok(false) };
-        let result = self.merge(&merge).await;
+        let result = self.merge(&merge, &merging).await;
         if result.is_err() {
             for meta in metas.iter().filter(|meta| merge.inputs.contains(&meta.id)) {
                 let key = (meta.tenant.clone(), meta.table, meta.window.start);
@@ -50,7 +50,7 @@ impl Inner {
         result.map(|()| true)
     }
 
-    async fn merge(self: &Arc<Self>, merge: &Merge) -> Result<(), StoreError> {
+    async fn merge(self: &Arc<Self>, merge: &Merge, merging: &Merging) -> Result<(), StoreError> {
         let (inner, work) = (Arc::clone(self), merge.clone());
         let merged = tokio::task::spawn_blocking(move || inner.write_merged(&work)).await;
         let merged = merged.map_err(|_| StoreError::Died("merging"))?;
@@ -58,7 +58,7 @@ impl Inner {
             Ok(meta) => meta,
             Err(error) => {
                 // A damaged input would fail every merge of its window: take it out of the way.
-                self.quarantine_damaged(&merge.inputs).await?;
+                self.quarantine_damaged(&merge.inputs, merging).await?;
                 return Err(error);
             }
         };
@@ -121,8 +121,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Checks segments in full and takes those that are damaged out of answers.
-    pub(super) async fn quarantine_damaged(self: &Arc<Self>, ids: &[SegmentId]) -> Result<(), StoreError> {
+    /// Checks segments in full and takes those that are damaged out of answers. Whoever holds
+    /// `merging` keeps files from being merged away meanwhile, which would look like damage.
+    pub(super) async fn quarantine_damaged(
+        &self,
+        ids: &[SegmentId],
+        _merging: &Merging,
+    ) -> Result<(), StoreError> {
         let mut metas = self.current.snapshot.load().metas();
         metas.retain(|meta| ids.contains(&meta.id));
         for meta in metas {
@@ -141,7 +146,7 @@ impl Inner {
 
     /// Has the catalog remember what readers found damaged, so that it is known after a restart.
     /// A segment whose checksums hold is only out of answers until then: the fault may be ours.
-    pub(super) async fn note_suspects(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(super) async fn note_suspects(&self) -> Result<(), StoreError> {
         for (meta, found) in self.current.take_suspects() {
             match self.verify_segment(&meta).await? {
                 Err(error @ ReadError::Corrupt { .. }) => {

@@ -180,6 +180,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when checking could not be finished.
     pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        // Nothing is merged away while its files are read.
+        let merging = self.inner.merging.lock().await;
         let metas = self.inner.current.snapshot.load().metas();
         let disk = Arc::clone(&self.inner.env.disk);
         let ids: Vec<_> = metas.iter().map(|meta| meta.id).collect();
@@ -190,7 +192,7 @@ impl Store {
         });
         let mut report = checked.await.map_err(|_| StoreError::Died("checking the files"))?;
         if !report.is_clean() {
-            self.inner.quarantine_damaged(&ids).await?;
+            self.inner.quarantine_damaged(&ids, &merging).await?;
         }
         if let Err(error) = self.inner.catalog.check().await {
             report.problems.push(error.to_string());

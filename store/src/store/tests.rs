@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -153,7 +153,10 @@ async fn metadata_is_known_after_a_crash_and_after_a_seal() {
     store.appender().metrics(&TenantId::default(), batch).await.unwrap();
     for flush in [false, true, false] {
         let store = rig.open().await;
-        assert_eq!(store.reader().metadata(&TenantId::default(), Some("up")).unwrap(), std::slice::from_ref(&up));
+        assert_eq!(
+            store.reader().metadata(&TenantId::default(), Some("up")).unwrap(),
+            std::slice::from_ref(&up)
+        );
         if flush {
             store.flush().await.unwrap();
         }
@@ -447,33 +450,50 @@ async fn a_reader_that_meets_damage_makes_it_known() {
 }
 
 fn log_batch(bodies: &[&str]) -> LogBatch {
-    let record = |body: &&str| LogRecord {
-        time: Timestamp::from_millis(NOW_MS),
+    LogBatch { records: bodies.iter().map(|body| log_record(NOW_MS, body)).collect() }
+}
+
+fn log_record(t_ms: i64, body: &str) -> LogRecord {
+    LogRecord {
+        time: Timestamp::from_millis(t_ms),
         observed_time: Timestamp::from_millis(NOW_MS),
         severity_number: 9,
         severity_text: "INFO".into(),
-        body: (*body).into(),
+        body: body.into(),
         labels: Labels::from_pairs([("service_name", "cart")]).unwrap(),
         attributes: Vec::new(),
         trace_id: None,
         span_id: None,
         uid: None,
-    };
-    LogBatch { records: bodies.iter().map(record).collect() }
+    }
 }
 
-fn bodies(reader: &Reader, clock: &ManualClock) -> Vec<String> {
+/// Every record: its time and body, sorted; one that is stored twice is here twice.
+fn records(reader: &Reader, clock: &ManualClock) -> Vec<(i64, String)> {
     let budget = Budget::new(Limits::default(), Arc::new(clock.clone()));
     let select = LogSelect { query: Query::parse("*").unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
     let mut found = Vec::new();
     let mut sink = |record: FoundRecord| {
-        found.push(record.record.body.clone());
+        found.push((record.record.time.as_millis(), record.record.body.clone()));
         Flow::Continue
     };
     let missing = reader.scan(&TenantId::default(), &select, Order::OldestFirst, &budget, &mut sink).unwrap();
     assert_eq!(missing, [""; 0]);
     found.sort();
     found
+}
+
+fn bodies(reader: &Reader, clock: &ManualClock) -> Vec<String> {
+    let mut bodies: Vec<String> = records(reader, clock).into_iter().map(|(_, body)| body).collect();
+    bodies.sort();
+    bodies
+}
+
+/// Log records about the same moments as samples, so that they are as late and as repeated.
+fn records_of(samples: &[(String, i64, f64)]) -> LogBatch {
+    let record =
+        |(name, t_ms, value): &(String, i64, f64)| log_record(*t_ms, &format!("{name} took {value} ms"));
+    LogBatch { records: samples.iter().map(record).collect() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -539,9 +559,16 @@ async fn run_model(steps: &[Step]) {
     let rig = Rig::new();
     let mut store = rig.open().await;
     let mut model = Model::new();
+    let mut logs = BTreeSet::new();
     for step in steps {
         match step {
-            Step::Put(raw) => put(&store, &mut model, &samples_of(raw)).await,
+            Step::Put(raw) => {
+                let samples = samples_of(raw);
+                put(&store, &mut model, &samples).await;
+                let batch = records_of(&samples);
+                logs.extend(batch.records.iter().map(|r| (r.time.as_millis(), r.body.clone())));
+                store.appender().logs(&TenantId::default(), batch).await.unwrap();
+            }
             Step::Seal => drop(store.inner.seal().await.unwrap()),
             Step::Flush => store.flush().await.unwrap(),
             Step::Merge => drop(store.inner.merge_once(Eagerness::Background).await.unwrap()),
@@ -557,6 +584,7 @@ async fn run_model(steps: &[Step]) {
         }
         let (found, missing) = everything(&store.reader(), &rig.clock);
         assert_eq!(found, model, "after {step:?}");
+        assert_eq!(records(&store.reader(), &rig.clock), Vec::from_iter(logs.clone()), "after {step:?}");
         assert_eq!(missing, [""; 0]);
     }
     assert!(store.verify().await.unwrap().is_clean());
@@ -579,6 +607,7 @@ async fn run_until_death(n: u64) -> bool {
     let error = io::ErrorKind::Other;
     rig.faulty.inject(Fault { operation: Operation::Change, after: n, error, short: 3, for_ever: true });
     let (mut sent, mut kept) = (Model::new(), Model::new());
+    let (mut sent_logs, mut kept_logs) = (BTreeSet::new(), BTreeSet::new());
     if let Ok(store) = Store::open(rig.config.clone(), rig.env()).await {
         for i in 0..12i64 {
             let samples = [sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - i * 7_200_000, 0.5)];
@@ -586,6 +615,12 @@ async fn run_until_death(n: u64) -> bool {
             sent.extend(keys());
             if store.appender().metrics(&TenantId::default(), batch(&samples)).await.is_ok() {
                 kept.extend(keys());
+            }
+            let batch = records_of(&samples);
+            let keys: Vec<_> = batch.records.iter().map(|r| (r.time.as_millis(), r.body.clone())).collect();
+            sent_logs.extend(keys.clone());
+            if store.appender().logs(&TenantId::default(), batch).await.is_ok() {
+                kept_logs.extend(keys);
             }
             if i % 3 == 2 {
                 let _ = store.flush().await;
@@ -603,6 +638,10 @@ async fn run_until_death(n: u64) -> bool {
     for (key, value) in &found {
         assert_eq!(sent.get(key), Some(value), "invented {key:?} after death at change {n}");
     }
+    let found = records(&store.reader(), &rig.clock);
+    assert!(found.is_sorted_by(|a, b| a < b), "a record twice after death at change {n}");
+    assert!(kept_logs.iter().all(|key| found.contains(key)), "lost a record after death at change {n}");
+    assert!(found.iter().all(|key| sent_logs.contains(key)), "invented a record after death at change {n}");
     assert_eq!(missing, [""; 0]);
     store.flush().await.unwrap();
     assert!(store.verify().await.unwrap().is_clean());

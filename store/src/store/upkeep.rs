@@ -40,9 +40,11 @@ async fn check_once(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: 
     let Some(metas) = inner.upgrade().map(|inner| inner.current.snapshot.load().metas()) else { return };
     for meta in metas {
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.quarantine_damaged(&[meta.id]).await {
+        let merging = inner.merging.lock().await;
+        if let Err(error) = inner.quarantine_damaged(&[meta.id], &merging).await {
             inner.note_failure("checking a segment", &error);
         }
+        drop(merging);
         drop(inner);
         let pause = Duration::from_secs(meta.bytes()) / CHECK_BYTES_PER_SECOND;
         tokio::select! {
