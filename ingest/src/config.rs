@@ -153,7 +153,7 @@ impl IngestConfig {
             ("line_bytes_max", self.line_bytes_max),
             ("attribute_bytes_max", self.attribute_bytes_max),
         ] {
-            check(key, &limit, "from 16B to decoded_bytes_max", (16..=decoded.0).contains(&limit.0))?;
+            check(key, &limit, "from 16B to 64MiB", (16..=DECODED_BYTES_LIMIT).contains(&limit.0))?;
         }
         for (key, span) in [("body_time_max", self.body_time_max), ("retry_after", self.retry_after)] {
             check(key, &format!("{span:?}"), "from 1s to 1h", (1..=3600).contains(&span.as_secs()))?;
@@ -223,10 +223,7 @@ mod tests {
             "[ingest] in_flight_bytes_max = 1MiB is not from decoded_bytes_max to 1TiB",
         );
         refused(r#"{"labels_max":0}"#, "[ingest] labels_max = 0 is not at least 1");
-        refused(
-            r#"{"line_bytes_max":"1B"}"#,
-            "[ingest] line_bytes_max = 1B is not from 16B to decoded_bytes_max",
-        );
+        refused(r#"{"line_bytes_max":"1B"}"#, "[ingest] line_bytes_max = 1B is not from 16B to 64MiB");
         refused(r#"{"retry_after":"0s"}"#, "[ingest] retry_after = 0ns is not from 1s to 1h");
     }
 }

@@ -117,7 +117,7 @@ impl Ingest {
         let (batch, refusals) = self
             .decode(body.len(), move || {
                 let body = stats.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
-                let request = otlp::decode(format, &body)?;
+                let request = otlp::decode_metrics(format, &body)?;
                 Ok(metric_intake(&request, &options, limits))
             })
             .await?;

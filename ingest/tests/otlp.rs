@@ -106,9 +106,9 @@ async fn errors_are_a_status_in_the_request_s_encoding() {
         ("{", "malformed JSON: EOF"),
         (
             r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"soon"}]}}]}]}]}"#,
-            "malformed JSON",
+            "malformed JSON: invalid digit found in string at line 1 column",
         ),
-        ("[]", "malformed JSON"),
+        ("[]", "malformed JSON: expected an object"),
     ];
     for (body, text) in broken {
         let answer = fixture.post("/v1/metrics", &[JSON], body).await;

@@ -18,6 +18,7 @@ pub mod number;
 pub mod compress;
 pub mod exposition;
 mod proto;
+mod json;
 pub mod remote_write;
 pub mod logs;
 pub mod severity;

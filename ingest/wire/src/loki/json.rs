@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Entry {
 }
 
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Stream>, LokiError> {
-    let push: Push<'_> = serde_json::from_slice(body)?;
+    let push: Push<'_> = crate::json::from_object(body)?;
     push.streams.into_iter().map(stream).collect()
 }
 

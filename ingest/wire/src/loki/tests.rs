@@ -38,6 +38,7 @@ fn bad_json_is_refused_by_name() {
     refused(r#"{"streams":[{"stream":{"a":{}},"values":[]}]}"#, "expected a string");
     refused(r#"{"streams":[{"stream":{"a-b":"c"},"values":[]}]}"#, "invalid label name \"a-b\"");
     refused(r#"{"streams":"#, "EOF");
+    refused("[[]]", "expected an object");
     refused("{}", "missing field `streams`");
 }
 

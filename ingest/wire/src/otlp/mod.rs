@@ -4,6 +4,7 @@
 //! The messages are those of `opentelemetry-proto`; [`decode`] reads them from either encoding.
 
 mod names;
+mod strict;
 mod value;
 mod metrics;
 mod logs;
@@ -69,8 +70,27 @@ where
 {
     Ok(match encoding {
         Encoding::Protobuf => M::decode(body)?,
-        Encoding::Json => serde_json::from_slice(body)?,
+        Encoding::Json => crate::json::from_object(body)?,
     })
+}
+
+/// Decodes a metrics request. JSON whose numbers are none is refused here, with line and column, while
+/// [`decode`] would leave out the whole metric: its types are read as alternatives, and one that does not
+/// read counts as absent.
+///
+/// # Errors
+/// [`OtlpError`] with the decoder's position.
+pub fn decode_metrics(encoding: Encoding, body: &[u8]) -> Result<ExportMetricsServiceRequest, OtlpError> {
+    let request: ExportMetricsServiceRequest = decode(encoding, body)?;
+    let mut metrics = request
+        .resource_metrics
+        .iter()
+        .flat_map(|resource| &resource.scope_metrics)
+        .flat_map(|scope| &scope.metrics);
+    if encoding == Encoding::Json && metrics.any(|metric| metric.data.is_none()) {
+        strict::check(body)?;
+    }
+    Ok(request)
 }
 
 /// Clamps OTLP's unsigned times. What lies past the year 2262 becomes the last instant that can be named,

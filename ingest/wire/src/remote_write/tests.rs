@@ -24,6 +24,12 @@ impl<'a> Sink<'a> for Seen {
         self.n_histograms += series.n_histograms();
         self.n_exemplars += series.n_exemplars();
         let samples = series.samples().iter().map(|s| (s.t_ms, s.value.to_bits())).collect();
+        if let Some(mut walk) = series.walk() {
+            let walked: Vec<_> = walk.by_ref().filter(|(_, value)| !value.is_empty()).collect();
+            if walk.is_complete() && walked.is_sorted_by(|a, b| "" < a.0 && a.0 < b.0) {
+                assert_eq!(series.labels(), Ok(&walked[..]));
+            }
+        }
         match series.labels() {
             Ok(labels) => {
                 let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
