@@ -169,7 +169,8 @@ fn lock(data: &std::path::Path) -> Result<std::fs::File, StartError> {
     let failed = |source| QueueError::Disk { doing: "lock", dir: data.to_owned(), source };
     LocalDisk.create_dir(data).map_err(failed)?;
     let path = data.join("lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file =
+        std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => Err(StartError::InUse(data.to_owned())),
@@ -181,7 +182,8 @@ type SharedQueue = Arc<Mutex<Queue>>;
 fn open_queues(config: &AgentConfig, disk: &Arc<dyn Disk>) -> Result<(SharedQueue, SharedQueue), QueueError> {
     let open = |name: &str, bytes_max, when_full| {
         let options = QueueOptions { segment_bytes: config.queue.segment_bytes, bytes_max, when_full };
-        Queue::open(Arc::clone(disk), &config.data.join(name), options).map(|queue| Arc::new(Mutex::new(queue)))
+        Queue::open(Arc::clone(disk), &config.data.join(name), options)
+            .map(|queue| Arc::new(Mutex::new(queue)))
     };
     // Apart, so that a flood of logs cannot push out metrics. A log file is a buffer itself, a metric is gone.
     let metrics = open("metrics", config.queue.metrics_bytes_max, WhenFull::DropOldest)?;
@@ -301,7 +303,13 @@ impl Start {
         base
     }
 
-    fn every<F>(&self, interval: Duration, job: &str, collect: F, out: mpsc::Sender<Collected>) -> JoinHandle<()>
+    fn every<F>(
+        &self,
+        interval: Duration,
+        job: &str,
+        collect: F,
+        out: mpsc::Sender<Collected>,
+    ) -> JoinHandle<()>
     where
         F: FnMut() -> Page + Send + 'static,
     {
@@ -431,7 +439,12 @@ fn own_metrics(state: &State) -> Page {
         let help = "Bytes of the queue's files.";
         page.gauge("greylight_agent_queue_disk_bytes", help, &labels, stats.disk_bytes as f64);
         let help = "Samples or records that were dropped because the queue was full or damaged.";
-        page.counter("greylight_agent_queue_dropped_items_total", help, &labels, stats.n_items_dropped as f64);
+        page.counter(
+            "greylight_agent_queue_dropped_items_total",
+            help,
+            &labels,
+            stats.n_items_dropped as f64,
+        );
         let help = "Bytes of the queue's files that were found damaged.";
         page.counter("greylight_agent_queue_damaged_bytes_total", help, &labels, stats.damaged_bytes as f64);
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use greylight_wire::compress::Encoding;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    USER_AGENT,
 };
 
 /// What a page was answered with.
@@ -99,7 +100,12 @@ impl Client {
     }
 
     /// Reads a page of at most `bytes_max` bytes.
-    pub(crate) async fn fetch(&self, url: &str, timeout: Duration, bytes_max: usize) -> Result<Fetched, FetchError> {
+    pub(crate) async fn fetch(
+        &self,
+        url: &str,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<Fetched, FetchError> {
         let request = self.http.get(url).headers(self.headers.clone()).timeout(timeout);
         let mut response = request.send().await.map_err(FetchError::Transport)?;
         if !response.status().is_success() {
@@ -133,7 +139,8 @@ impl Client {
             Err(e) => return Answer::Later { why: chain(&e), after: None },
         };
         let status = response.status().as_u16();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         let mut answer = Vec::new();
         while answer.len() < ANSWER_BYTES_MAX {
             match response.chunk().await {
@@ -148,7 +155,8 @@ impl Client {
 }
 
 const AGENT: &str = concat!("greylight-agent/", env!("CARGO_PKG_VERSION"));
-const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+const ACCEPTED: &str =
+    "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
 
 fn builder() -> reqwest::ClientBuilder {
     // The first of several crates in a process to install it wins; all of them install this one.

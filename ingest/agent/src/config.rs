@@ -307,7 +307,12 @@ impl AgentConfig {
             ("queue.logs_bytes_max", self.queue.logs_bytes_max, 4 * mib),
             ("queue.segment_bytes", self.queue.segment_bytes, mib),
         ] {
-            check(bytes >= least, key, bytes.to_string(), "too small: 4 MiB for a queue, 1 MiB for a segment")?;
+            check(
+                bytes >= least,
+                key,
+                bytes.to_string(),
+                "too small: 4 MiB for a queue, 1 MiB for a segment",
+            )?;
         }
         check(self.queue.batch_samples > 0, "queue.batch_samples", "0".to_owned(), "must be above 0")?;
         for (key, span) in [
@@ -318,16 +323,41 @@ impl AgentConfig {
             let least = Duration::from_millis(250);
             check(span >= least, key, format!("{span:?}"), "must be 250ms or more")?;
         }
-        check(self.tail.poll >= Duration::from_millis(10), "tail.poll", format!("{:?}", self.tail.poll), "must be 10ms or more")?;
-        check(self.tail.batch_bytes >= 1024, "tail.batch_bytes", self.tail.batch_bytes.to_string(), "must be 1024 or more")?;
+        check(
+            self.tail.poll >= Duration::from_millis(10),
+            "tail.poll",
+            format!("{:?}", self.tail.poll),
+            "must be 10ms or more",
+        )?;
+        check(
+            self.tail.batch_bytes >= 1024,
+            "tail.batch_bytes",
+            self.tail.batch_bytes.to_string(),
+            "must be 1024 or more",
+        )?;
         for (i, job) in self.scrape.iter().enumerate() {
             let key = |name: &str| format!("scrape[{i}].{name}");
             check(!job.job.is_empty(), &key("job"), "empty".to_owned(), "must name the job")?;
             let shortest = Duration::from_millis(250);
-            check(job.interval >= shortest, &key("interval"), format!("{:?}", job.interval), "must be 250ms or more")?;
-            check(job.refresh >= Duration::from_millis(100), &key("refresh"), format!("{:?}", job.refresh), "must be 100ms or more")?;
+            check(
+                job.interval >= shortest,
+                &key("interval"),
+                format!("{:?}", job.interval),
+                "must be 250ms or more",
+            )?;
+            check(
+                job.refresh >= Duration::from_millis(100),
+                &key("refresh"),
+                format!("{:?}", job.refresh),
+                "must be 100ms or more",
+            )?;
             let scheme = job.scheme.as_str();
-            check(matches!(scheme, "http" | "https"), &key("scheme"), format!("{scheme:?}"), "must be http or https")?;
+            check(
+                matches!(scheme, "http" | "https"),
+                &key("scheme"),
+                format!("{scheme:?}"),
+                "must be http or https",
+            )?;
         }
         Ok(self)
     }
@@ -343,7 +373,8 @@ fn put(table: &mut toml::Table, name: &str, value: &str) {
         let Some(inner) = at.as_table_mut() else { return };
         at = inner.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     }
-    let read = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut read| read.remove("v"));
+    let read =
+        toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut read| read.remove("v"));
     let value = read.unwrap_or_else(|| toml::Value::String(value.to_owned()));
     if let Some(inner) = at.as_table_mut() {
         inner.insert(last, value);

@@ -55,7 +55,12 @@ impl MetricIntake {
         }
     }
 
-    fn encode(&self, encoder: &mut Encoder, collected: Collected, told: &mut HashMap<Cow<'static, str>, (FamilyInfo, Duration)>) {
+    fn encode(
+        &self,
+        encoder: &mut Encoder,
+        collected: Collected,
+        told: &mut HashMap<Cow<'static, str>, (FamilyInfo, Duration)>,
+    ) {
         let now = self.clock.elapsed();
         for OwnedSample { labels, t_ms, value } in &collected.samples {
             let pairs = labels.iter().map(|(name, value)| (name.as_ref(), value.as_str()));
@@ -81,7 +86,8 @@ impl MetricIntake {
         let payload: Arc<[u8]> = encoder.finish().into();
         loop {
             let (queue, payload) = (Arc::clone(&self.queue), Arc::clone(&payload));
-            let stored = tokio::task::spawn_blocking(move || queue.lock().append(&payload, items, Vec::new())).await;
+            let stored =
+                tokio::task::spawn_blocking(move || queue.lock().append(&payload, items, Vec::new())).await;
             match stored {
                 Ok(Ok(_)) => break,
                 Ok(Err(e)) => {

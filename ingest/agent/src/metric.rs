@@ -144,8 +144,10 @@ impl std::fmt::Display for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for family in &self.families {
             for (labels, value) in &family.samples {
-                let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-                let braces = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+                let labels: Vec<String> =
+                    labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+                let braces =
+                    if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
                 writeln!(f, "{}{braces} {value}", family.info.name)?;
             }
         }

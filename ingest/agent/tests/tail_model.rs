@@ -71,7 +71,8 @@ impl Bench {
 
     pub(crate) fn start(&mut self) {
         let options = QueueOptions { segment_bytes: 4096, bytes_max: 1 << 30, when_full: WhenFull::Refuse };
-        let queue = Queue::open(Arc::new(self.disk.clone()), Path::new("/q"), options).expect("the queue opens");
+        let queue =
+            Queue::open(Arc::new(self.disk.clone()), Path::new("/q"), options).expect("the queue opens");
         let ledger = Arc::new(Mutex::new(queue));
         let parts = TailParts {
             agent: "host-1".to_owned(),
@@ -82,7 +83,9 @@ impl Bench {
             counters: Arc::clone(&self.counters),
         };
         let config = TailConfig { batch_bytes: 2000, ..TailConfig::default() };
-        self.tailer = Some(Tailer::new(config, std::slice::from_ref(&self.source), parts).expect("the source is right"));
+        self.tailer = Some(
+            Tailer::new(config, std::slice::from_ref(&self.source), parts).expect("the source is right"),
+        );
         self.ledger = Some(ledger);
     }
 
@@ -123,7 +126,8 @@ impl Bench {
     pub(crate) fn deliver(&mut self) {
         let mut ledger = self.ledger.as_ref().expect("it runs").lock();
         while let Some(batch) = ledger.take(Order::OldestFirst) {
-            let request = ExportLogsServiceRequest::decode(batch.payload.as_slice()).expect("a batch is OTLP");
+            let request =
+                ExportLogsServiceRequest::decode(batch.payload.as_slice()).expect("a batch is OTLP");
             ledger.ack(batch.seq);
             let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
             self.delivered.extend(scopes.flat_map(|scope| scope.log_records));
@@ -215,7 +219,8 @@ impl Bench {
             let count = all.matches(&format!("#{n}#")).count();
             assert_eq!(count, 1, "line {n} of {n_lines} came {count} times\n{all}");
         }
-        let mut uids: Vec<String> = self.delivered.iter().map(|record| attribute(record, "log.record.uid")).collect();
+        let mut uids: Vec<String> =
+            self.delivered.iter().map(|record| attribute(record, "log.record.uid")).collect();
         let n_records = uids.len();
         uids.sort();
         uids.dedup();

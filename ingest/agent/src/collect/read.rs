@@ -51,7 +51,8 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, f64)> {
 /// Returns the names in a folder, sorted; none if it cannot be read.
 pub(super) fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     names
 }

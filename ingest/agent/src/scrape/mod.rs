@@ -136,7 +136,8 @@ impl Job {
     async fn refresh(&mut self) {
         let mut wanted = targets::of_groups(&self.config, &self.config.targets);
         wanted.extend(self.files.targets(&self.config));
-        let gone: Vec<Target> = self.running.keys().filter(|target| !wanted.contains(target)).cloned().collect();
+        let gone: Vec<Target> =
+            self.running.keys().filter(|target| !wanted.contains(target)).cloned().collect();
         for target in gone {
             if let Some((stop, task)) = self.running.remove(&target) {
                 stop.cancel();
@@ -231,7 +232,12 @@ impl Scraper {
         collected
     }
 
-    fn read(&self, page: &crate::client::Fetched, t_ms: i64, collected: &mut Collected) -> Result<(), String> {
+    fn read(
+        &self,
+        page: &crate::client::Fetched,
+        t_ms: i64,
+        collected: &mut Collected,
+    ) -> Result<(), String> {
         let mut reader = PageReader::new(&self.target.labels, &self.config, t_ms, collected);
         reader.read(page).map_err(|e| e.to_string())?;
         match self.config.samples_max {
@@ -253,7 +259,11 @@ impl Scraper {
             now.insert(hash, old.unwrap_or_else(|| sample.labels.clone()));
         }
         let gone = std::mem::replace(&mut self.last, now);
-        collected.samples.extend(gone.into_values().map(|labels| OwnedSample { labels, t_ms, value: stale_nan() }));
+        collected.samples.extend(gone.into_values().map(|labels| OwnedSample {
+            labels,
+            t_ms,
+            value: stale_nan(),
+        }));
         n_new
     }
 

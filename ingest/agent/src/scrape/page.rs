@@ -18,7 +18,12 @@ pub(super) struct PageReader<'a> {
 }
 
 impl<'a> PageReader<'a> {
-    pub(super) fn new(target: &'a Labels, config: &'a ScrapeConfig, t_ms: i64, out: &'a mut Collected) -> Self {
+    pub(super) fn new(
+        target: &'a Labels,
+        config: &'a ScrapeConfig,
+        t_ms: i64,
+        out: &'a mut Collected,
+    ) -> Self {
         Self { target, config, t_ms, out }
     }
 

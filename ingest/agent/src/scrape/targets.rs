@@ -96,7 +96,8 @@ pub(super) fn of_groups(config: &ScrapeConfig, groups: &[TargetGroup]) -> Vec<Ta
 }
 
 fn target(config: &ScrapeConfig, group: &TargetGroup, address: &str) -> Target {
-    let of = |name: &str, default: &str| group.labels.get(name).cloned().unwrap_or_else(|| default.to_owned());
+    let of =
+        |name: &str, default: &str| group.labels.get(name).cloned().unwrap_or_else(|| default.to_owned());
     let scheme = of("__scheme__", &config.scheme);
     let path = of("__metrics_path__", &config.path);
     let mut labels: Labels = group

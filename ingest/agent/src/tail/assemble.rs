@@ -144,7 +144,8 @@ impl Assembler {
     /// Adds a line to what waits in `slot` if it belongs there.
     fn extend(&mut self, slot: usize, start: u64, line: &Unwrapped<'_>, now: Duration) -> bool {
         let waiting = &mut self.waiting[slot];
-        if waiting.lines.len() >= RECORD_LINES_MAX || waiting.text.len() + line.text.len() > RECORD_BYTES_MAX {
+        if waiting.lines.len() >= RECORD_LINES_MAX || waiting.text.len() + line.text.len() > RECORD_BYTES_MAX
+        {
             return false;
         }
         if !waiting.unfinished {

@@ -109,7 +109,9 @@ impl Tailer {
         let inode = candidate.stat.inode;
         // Of several the one that is not finished, else the last: inodes are used again.
         let own = self.known.values().filter(|mark| mark.inode == inode);
-        let Some(mark) = own.max_by_key(|mark| (mark.ended.is_none(), mark.ended)).cloned() else { return false };
+        let Some(mark) = own.max_by_key(|mark| (mark.ended.is_none(), mark.ended)).cloned() else {
+            return false;
+        };
         let Ok(file) = File::open(&candidate.path) else { return false };
         if mark.compare(&file, candidate.stat.size) != Likeness::Whole {
             return false;
@@ -124,7 +126,8 @@ impl Tailer {
     /// Rule 2: for each file of an earlier run that was not found (or of which a read failed), looks beside where
     /// it was.
     fn resume_moved(&mut self, now: Duration) {
-        let unfound: Vec<FileMark> = self.known.values().filter(|mark| mark.ended.is_none()).cloned().collect();
+        let unfound: Vec<FileMark> =
+            self.known.values().filter(|mark| mark.ended.is_none()).cloned().collect();
         for mark in unfound {
             let resumed = match self.source_of(&mark.path) {
                 Some(source) => self.continue_elsewhere(&mark, &source, now),
@@ -242,7 +245,14 @@ impl Tailer {
         self.follow(fresh, &source, follower.file, now);
     }
 
-    fn resume(&mut self, mut mark: FileMark, at: &Path, source: &Arc<Source>, file: File, now: Duration) -> bool {
+    fn resume(
+        &mut self,
+        mut mark: FileMark,
+        at: &Path,
+        source: &Arc<Source>,
+        file: File,
+        now: Duration,
+    ) -> bool {
         mark.ended = None;
         mark.at = at.to_owned();
         let (id, inode) = (mark.id, mark.inode);
@@ -327,9 +337,11 @@ impl Tailer {
             self.known.remove(&id);
             self.marks.insert(id, Mark { key: id, value: Vec::new() });
         }
-        debug_assert!(self.marks.values().all(|mark| {
-            mark.value.is_empty() || format::read(mark.key, &mark.value).is_some()
-        }));
+        debug_assert!(
+            self.marks
+                .values()
+                .all(|mark| { mark.value.is_empty() || format::read(mark.key, &mark.value).is_some() })
+        );
     }
 }
 
@@ -354,7 +366,9 @@ fn relation(mark: &FileMark, path: &Path) -> Relation {
 
 /// Returns the files in the folder of `mark`, those with its own inode first.
 fn siblings(mark: &FileMark) -> Vec<(PathBuf, Stat)> {
-    let Some(entries) = mark.at.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else { return Vec::new() };
+    let Some(entries) = mark.at.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else {
+        return Vec::new();
+    };
     let mut found: Vec<(PathBuf, Stat)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();

@@ -240,7 +240,9 @@ fn take_line(
     };
     // A byte order mark before the first line of a file is no part of its text.
     let text = match text {
-        Cow::Borrowed(text) if line.start == 0 => Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Cow::Borrowed(text) if line.start == 0 => {
+            Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text))
+        }
         other => other,
     };
     let Line { start, end, cut, partial, .. } = line;

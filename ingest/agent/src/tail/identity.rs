@@ -135,7 +135,8 @@ pub(super) enum Relation {
 impl Relation {
     /// Compares paths; copies are looked for in the original's folder alone.
     pub(super) fn of(original: &Path, copy: &Path) -> Self {
-        let names = (original.file_name().and_then(|n| n.to_str()), copy.file_name().and_then(|n| n.to_str()));
+        let names =
+            (original.file_name().and_then(|n| n.to_str()), copy.file_name().and_then(|n| n.to_str()));
         let (Some(original_name), Some(copy_name)) = names else { return Self::None };
         if original.parent() != copy.parent() {
             return Self::None;

@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_once_and_its_rest_is_skipped() {
         let found = cut_up(b"abcdefghij\nxy\r\nz", &[3, 3, 1], 4);
-        let show: Vec<_> = found.iter().map(|(_, _, b, cut)| (std::str::from_utf8(b).unwrap(), *cut)).collect();
+        let show: Vec<_> =
+            found.iter().map(|(_, _, b, cut)| (std::str::from_utf8(b).unwrap(), *cut)).collect();
         assert_eq!(show, [("abcd", true), ("xy", false), ("z", false)]);
         assert_eq!(found[1].0, 11);
     }

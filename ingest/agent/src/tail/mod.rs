@@ -164,12 +164,20 @@ impl Tailer {
     ///
     /// # Errors
     /// [`SourceError`] if a source's settings make no sense.
-    pub fn new(config: TailConfig, sources: &[LogSourceConfig], parts: TailParts) -> Result<Self, SourceError> {
+    pub fn new(
+        config: TailConfig,
+        sources: &[LogSourceConfig],
+        parts: TailParts,
+    ) -> Result<Self, SourceError> {
         let sources =
             sources.iter().enumerate().map(|(index, config)| Ok(Arc::new(Source::new(index, config)?)));
         let sources = sources.collect::<Result<Vec<_>, SourceError>>()?;
-        let known: BTreeMap<u64, FileMark> =
-            parts.ledger.lock().marks().filter_map(|(id, bytes)| Some((id, format::read(id, bytes)?))).collect();
+        let known: BTreeMap<u64, FileMark> = parts
+            .ledger
+            .lock()
+            .marks()
+            .filter_map(|(id, bytes)| Some((id, format::read(id, bytes)?)))
+            .collect();
         let intake = Intake { agent: parts.agent.clone(), batch: LogBatch::default(), since: None, given: 0 };
         Ok(Self {
             config,
@@ -282,8 +290,12 @@ impl Tailer {
             let rested = now.saturating_sub(gone.max(follower.last_growth)) >= rotate_wait;
             (rested && follower.lag() == 0) || now.saturating_sub(gone) >= rotate_wait_max
         };
-        let over: Vec<u64> =
-            self.followers.values().filter(|follower| is_over(follower)).map(|follower| follower.id).collect();
+        let over: Vec<u64> = self
+            .followers
+            .values()
+            .filter(|follower| is_over(follower))
+            .map(|follower| follower.id)
+            .collect();
         for id in over {
             let Some(mut follower) = self.followers.remove(&id) else { continue };
             if follower.lag() > 0 {

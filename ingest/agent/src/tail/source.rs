@@ -162,8 +162,7 @@ impl Source {
             .filter(|encoding| encoding.is_ascii_compatible())
             .ok_or_else(|| SourceError::Encoding { index, encoding: config.encoding.clone() })?;
         let path_labels = config.path_labels.as_deref().map(Regex::new).transpose();
-        let path_labels =
-            path_labels.map_err(|e| SourceError::PathLabels { index, source: Box::new(e) })?;
+        let path_labels = path_labels.map_err(|e| SourceError::PathLabels { index, source: Box::new(e) })?;
         Ok(Self { config: config.clone(), encoding, path_labels })
     }
 
@@ -227,7 +226,9 @@ fn of_path(path: &str) -> BTreeMap<String, String> {
     if let Some((_, rest)) = path.split_once("/pods/") {
         let mut parts = rest.split('/');
         let pod: Vec<&str> = parts.next().unwrap_or_default().split('_').collect();
-        if let ([namespace, name, uid], Some(container), Some(_)) = (pod.as_slice(), parts.next(), parts.next()) {
+        if let ([namespace, name, uid], Some(container), Some(_)) =
+            (pod.as_slice(), parts.next(), parts.next())
+        {
             put("k8s.namespace.name", namespace);
             put("k8s.pod.name", name);
             put("k8s.pod.uid", uid);
@@ -268,7 +269,10 @@ mod tests {
             "instance=b log.file.path=/l/b-v2.log service.name=cart service.version=2 zone=edge-1"
         );
         let pod = show(&config, "/var/log/pods/shop_cart-7f_11-22/app/0.log");
-        assert!(pod.starts_with("k8s.container.name=app k8s.namespace.name=shop k8s.pod.name=cart-7f"), "{pod}");
+        assert!(
+            pod.starts_with("k8s.container.name=app k8s.namespace.name=shop k8s.pod.name=cart-7f"),
+            "{pod}"
+        );
         let docker = show(&config, "/var/lib/docker/containers/ab12/ab12-json.log");
         assert!(docker.starts_with("container.id=ab12 "), "{docker}");
     }

@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn docker_and_cri_lines_are_told_apart_from_bare_ones() {
         let docker = check(r#"{"log":"a \"b\"\n","stream":"stderr","time":"2026-11-21T10:00:00.5Z"}"#);
-        assert_eq!((docker.text.as_ref(), docker.stream, docker.unfinished), ("a \"b\"", Stream::Stderr, false));
+        assert_eq!(
+            (docker.text.as_ref(), docker.stream, docker.unfinished),
+            ("a \"b\"", Stream::Stderr, false)
+        );
         assert_eq!(docker.time, Some(Timestamp::from_millis(1_795_255_200_500)));
         let part = check(r#"{"log":"half","stream":"stdout","time":"2026-11-21T10:00:00Z"}"#);
         assert_eq!((part.text.as_ref(), part.unfinished), ("half", true));

@@ -58,7 +58,9 @@ impl Hierarchy {
     /// Returns when a cgroup was made, in seconds since the epoch: when its container started.
     pub(super) fn created(&self, path: &str) -> Option<f64> {
         let folder = match self {
-            Self::V1(root) => below(&v1::folder(root, "memory").or_else(|| v1::folder(root, "cpuacct"))?, path),
+            Self::V1(root) => {
+                below(&v1::folder(root, "memory").or_else(|| v1::folder(root, "cpuacct"))?, path)
+            }
             Self::V2(root) => below(root, path),
         };
         let modified = std::fs::metadata(folder).ok()?.modified().ok()?;

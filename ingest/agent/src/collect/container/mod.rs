@@ -41,7 +41,12 @@ pub struct ContainerConfig {
 
 impl Default for ContainerConfig {
     fn default() -> Self {
-        Self { enabled: true, interval: Duration::from_secs(15), job: "cadvisor".to_owned(), all_cgroups: false }
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(15),
+            job: "cadvisor".to_owned(),
+            all_cgroups: false,
+        }
     }
 }
 
@@ -124,7 +129,11 @@ impl Containers {
             let stats = hierarchy.read(&path);
             let network = self.network(&path, &stats);
             let created = hierarchy.created(&path);
-            show::container(&show::Shown { path: &path, identity: &identity, stats: &stats, network, now, created }, &devices, &mut page);
+            show::container(
+                &show::Shown { path: &path, identity: &identity, stats: &stats, network, now, created },
+                &devices,
+                &mut page,
+            );
             seen.push(path);
         }
         self.names.keep_only(&seen);

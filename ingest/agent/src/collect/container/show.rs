@@ -61,7 +61,11 @@ pub(super) fn container(shown: &Shown<'_>, devices: &BTreeMap<String, String>, p
         ("container", container.as_str()),
     ];
     let mut out = Out { page, labels: labels.to_vec() };
-    out.gauge("container_last_seen", "Last time a container was seen by the exporter", Some(shown.now.as_seconds()));
+    out.gauge(
+        "container_last_seen",
+        "Last time a container was seen by the exporter",
+        Some(shown.now.as_seconds()),
+    );
     let help = "Start time of the container since unix epoch in seconds.";
     out.gauge("container_start_time_seconds", help, shown.created);
     cpu(shown.stats, &mut out);
@@ -96,7 +100,13 @@ impl Out<'_, '_> {
     }
 
     /// Shows a counter with more labels.
-    fn with(&mut self, name: &'static str, help: &'static str, more: &[(&'static str, &str)], value: Option<f64>) {
+    fn with(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        more: &[(&'static str, &str)],
+        value: Option<f64>,
+    ) {
         if let Some(value) = value {
             let labels: Vec<(&'static str, &str)> = self.labels.iter().chain(more).copied().collect();
             self.page.counter(name, help, &labels, value);
@@ -118,24 +128,33 @@ fn cpu(stats: &Stats, out: &mut Out<'_, '_>) {
     let help = "Total time duration the container has been throttled.";
     out.counter("container_cpu_cfs_throttled_seconds_total", help, stats.cfs_throttled_seconds);
     const PRESSURE: [(&str, [&str; 4]); 3] = [
-        ("cpu", [
-            "container_pressure_cpu_waiting_seconds_total",
-            "Total time duration tasks in the container have waited due to CPU congestion.",
-            "container_pressure_cpu_stalled_seconds_total",
-            "Total time duration no tasks in the container could make progress due to CPU congestion.",
-        ]),
-        ("memory", [
-            "container_pressure_memory_waiting_seconds_total",
-            "Total time duration tasks in the container have waited due to memory congestion.",
-            "container_pressure_memory_stalled_seconds_total",
-            "Total time duration no tasks in the container could make progress due to memory congestion.",
-        ]),
-        ("io", [
-            "container_pressure_io_waiting_seconds_total",
-            "Total time duration tasks in the container have waited due to IO congestion.",
-            "container_pressure_io_stalled_seconds_total",
-            "Total time duration no tasks in the container could make progress due to IO congestion.",
-        ]),
+        (
+            "cpu",
+            [
+                "container_pressure_cpu_waiting_seconds_total",
+                "Total time duration tasks in the container have waited due to CPU congestion.",
+                "container_pressure_cpu_stalled_seconds_total",
+                "Total time duration no tasks in the container could make progress due to CPU congestion.",
+            ],
+        ),
+        (
+            "memory",
+            [
+                "container_pressure_memory_waiting_seconds_total",
+                "Total time duration tasks in the container have waited due to memory congestion.",
+                "container_pressure_memory_stalled_seconds_total",
+                "Total time duration no tasks in the container could make progress due to memory congestion.",
+            ],
+        ),
+        (
+            "io",
+            [
+                "container_pressure_io_waiting_seconds_total",
+                "Total time duration tasks in the container have waited due to IO congestion.",
+                "container_pressure_io_stalled_seconds_total",
+                "Total time duration no tasks in the container could make progress due to IO congestion.",
+            ],
+        ),
     ];
     for (resource, [waiting, waiting_help, stalled, stalled_help]) in PRESSURE {
         let (some, full) = stats.pressure.get(resource).copied().unwrap_or_default();
@@ -147,11 +166,23 @@ fn cpu(stats: &Stats, out: &mut Out<'_, '_>) {
 fn memory(stats: &Stats, out: &mut Out<'_, '_>) {
     let help = "Current memory usage in bytes, including all memory regardless of when it was accessed";
     out.gauge("container_memory_usage_bytes", help, stats.memory_usage);
-    out.gauge("container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes", stats.memory_max_usage);
-    out.gauge("container_memory_working_set_bytes", "Current working set in bytes.", stats.memory_working_set);
+    out.gauge(
+        "container_memory_max_usage_bytes",
+        "Maximum memory usage recorded in bytes",
+        stats.memory_max_usage,
+    );
+    out.gauge(
+        "container_memory_working_set_bytes",
+        "Current working set in bytes.",
+        stats.memory_working_set,
+    );
     out.gauge("container_memory_rss", "Size of RSS in bytes.", stats.memory_rss);
     out.gauge("container_memory_cache", "Number of bytes of page cache memory.", stats.memory_cache);
-    out.gauge("container_memory_mapped_file", "Size of memory mapped files in bytes.", stats.memory_mapped_file);
+    out.gauge(
+        "container_memory_mapped_file",
+        "Size of memory mapped files in bytes.",
+        stats.memory_mapped_file,
+    );
     out.gauge("container_memory_swap", "Container swap usage in bytes.", stats.memory_swap);
     out.counter("container_memory_failcnt", "Number of memory usage hits limits", stats.memory_failcnt);
     let help = "Cumulative count of memory allocation failures.";
@@ -197,7 +228,11 @@ fn network(text: &str, out: &mut Out<'_, '_>) {
     const COLUMNS: [(usize, &str, &str); 8] = [
         (0, "container_network_receive_bytes_total", "Cumulative count of bytes received"),
         (1, "container_network_receive_packets_total", "Cumulative count of packets received"),
-        (2, "container_network_receive_errors_total", "Cumulative count of errors encountered while receiving"),
+        (
+            2,
+            "container_network_receive_errors_total",
+            "Cumulative count of errors encountered while receiving",
+        ),
         (
             3,
             "container_network_receive_packets_dropped_total",
@@ -205,7 +240,11 @@ fn network(text: &str, out: &mut Out<'_, '_>) {
         ),
         (8, "container_network_transmit_bytes_total", "Cumulative count of bytes transmitted"),
         (9, "container_network_transmit_packets_total", "Cumulative count of packets transmitted"),
-        (10, "container_network_transmit_errors_total", "Cumulative count of errors encountered while transmitting"),
+        (
+            10,
+            "container_network_transmit_errors_total",
+            "Cumulative count of errors encountered while transmitting",
+        ),
         (
             11,
             "container_network_transmit_packets_dropped_total",

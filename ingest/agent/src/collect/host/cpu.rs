@@ -27,7 +27,12 @@ impl Cpus {
             advance(last, &seconds);
             for (mode, value) in MODES.into_iter().zip(*last) {
                 let labels = [("cpu", cpu), ("mode", mode)];
-                page.counter("node_cpu_seconds_total", "Seconds the CPUs spent in each mode.", &labels, value);
+                page.counter(
+                    "node_cpu_seconds_total",
+                    "Seconds the CPUs spent in each mode.",
+                    &labels,
+                    value,
+                );
             }
             for (mode, value) in [("user", last[8]), ("nice", last[9])] {
                 let help = "Seconds the CPUs spent in guests (VMs) for each mode.";

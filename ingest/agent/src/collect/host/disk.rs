@@ -26,7 +26,11 @@ const COLUMNS: [(&str, &str, f64); 17] = [
     ("discarded_sectors_total", "The total number of sectors discarded successfully.", 1.0),
     ("discard_time_seconds_total", "This is the total number of seconds spent by all discards.", 0.001),
     ("flush_requests_total", "The total number of flush requests completed successfully", 1.0),
-    ("flush_requests_time_seconds_total", "This is the total number of seconds spent by all flush requests.", 0.001),
+    (
+        "flush_requests_time_seconds_total",
+        "This is the total number of seconds spent by all flush requests.",
+        0.001,
+    ),
 ];
 
 /// Shows `/proc/diskstats`.

@@ -75,7 +75,9 @@ impl Filesystems {
             })
             .filter(|mount| !self.mount_points_exclude.is_match(&mount.mount_point))
             .filter(|mount| !self.fs_types_exclude.is_match(&mount.fs_type))
-            .filter(|mount| seen.insert((mount.device.clone(), mount.mount_point.clone(), mount.fs_type.clone())))
+            .filter(|mount| {
+                seen.insert((mount.device.clone(), mount.mount_point.clone(), mount.fs_type.clone()))
+            })
             .collect()
     }
 
@@ -203,9 +205,17 @@ mod tests {
         let first = shown();
         let errors = |text: &str| text.matches("device_error{").count();
         assert_eq!(errors(&first), 3, "{first}");
-        assert!(first.contains("mountpoint=\"/mnt/gone\",fstype=\"nfs4\",device_error=\"mountpoint timeout\"} 1"));
-        assert!(first.contains("node_filesystem_readonly{device=\"tmpfs\",mountpoint=\"/mnt/my disk\""), "{first}");
-        assert!(first.contains("node_filesystem_size_bytes{device=\"/dev/vda\",mountpoint=\"/\",fstype=\"ext4\"}"));
+        assert!(
+            first.contains("mountpoint=\"/mnt/gone\",fstype=\"nfs4\",device_error=\"mountpoint timeout\"} 1")
+        );
+        assert!(
+            first.contains("node_filesystem_readonly{device=\"tmpfs\",mountpoint=\"/mnt/my disk\""),
+            "{first}"
+        );
+        assert!(
+            first
+                .contains("node_filesystem_size_bytes{device=\"/dev/vda\",mountpoint=\"/\",fstype=\"ext4\"}")
+        );
         // It stays marked while it hangs, and is asked again once it has answered.
         assert!(shown().contains("mountpoint timeout"));
         drop(release);

@@ -10,7 +10,9 @@ use crate::metric::Page;
 pub(super) fn stat(text: &str, page: &mut Page) {
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(name), Some(value)) = (words.next(), words.next().and_then(|word| word.parse::<f64>().ok())) else {
+        let (Some(name), Some(value)) =
+            (words.next(), words.next().and_then(|word| word.parse::<f64>().ok()))
+        else {
             continue;
         };
         match name {

@@ -246,7 +246,11 @@ impl Host {
             let result = self.run(collector, &mut page);
             let took = self.clock.elapsed().saturating_sub(before).as_secs_f64();
             if let Err(e) = &result {
-                tracing::debug!(collector = collector.name(), error = e as &dyn std::error::Error, "collector failed");
+                tracing::debug!(
+                    collector = collector.name(),
+                    error = e as &dyn std::error::Error,
+                    "collector failed"
+                );
             }
             let labels = [("collector", collector.name())];
             page.gauge(
@@ -272,7 +276,9 @@ impl Host {
                 let text = read::text(&path)?;
                 self.cpu.collect(&text, page).ok_or(CollectError::Malformed { path })?;
             }
-            Collector::Diskstats => disk::collect(&read::text(&proc("diskstats"))?, &self.disks_exclude, page),
+            Collector::Diskstats => {
+                disk::collect(&read::text(&proc("diskstats"))?, &self.disks_exclude, page)
+            }
             Collector::Entropy => kernel::entropy(&proc("sys/kernel/random"), page),
             Collector::Filefd => {
                 let path = proc("sys/fs/file-nr");

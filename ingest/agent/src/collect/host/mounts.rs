@@ -20,7 +20,8 @@ pub(super) fn parse(text: &str) -> impl Iterator<Item = Mount> {
         let left: Vec<&str> = left.split(' ').collect();
         let [_, _, numbers, _, mount_point, options, ..] = left.as_slice() else { return None };
         let mut right = right.split(' ');
-        let (fs_type, device, super_options) = (right.next()?, right.next()?, right.next().unwrap_or_default());
+        let (fs_type, device, super_options) =
+            (right.next()?, right.next()?, right.next().unwrap_or_default());
         let (major, minor) = numbers.split_once(':')?;
         let read_only = |options: &str| options.split(',').any(|option| option == "ro");
         Some(Mount {
@@ -39,7 +40,9 @@ fn unescape(word: &str) -> String {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let octal = after
+            .get(..3)
+            .filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         match octal {
             Some(digits) => {
                 let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));

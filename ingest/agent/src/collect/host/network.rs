@@ -26,10 +26,16 @@ pub(in crate::collect) fn parse_dev(text: &str) -> impl Iterator<Item = (&str, [
 /// Shows `/proc/net/dev`.
 pub(super) fn netdev(text: &str, excluded: impl Fn(&str) -> bool, page: &mut Page) {
     for (device, numbers) in parse_dev(text).filter(|(device, _)| !excluded(device)) {
-        let names = RECEIVE.map(|name| ("receive", name)).into_iter().chain(TRANSMIT.map(|name| ("transmit", name)));
+        let names =
+            RECEIVE.map(|name| ("receive", name)).into_iter().chain(TRANSMIT.map(|name| ("transmit", name)));
         for ((direction, name), value) in names.zip(numbers) {
             let help = format!("Network device statistic {direction}_{name}.");
-            page.counter(format!("node_network_{direction}_{name}_total"), help, &[("device", device)], value);
+            page.counter(
+                format!("node_network_{direction}_{name}_total"),
+                help,
+                &[("device", device)],
+                value,
+            );
         }
     }
 }
@@ -38,7 +44,9 @@ pub(super) fn netdev(text: &str, excluded: impl Fn(&str) -> bool, page: &mut Pag
 pub(super) fn netclass(dir: &Path, excluded: impl Fn(&str) -> bool, page: &mut Page) {
     for device in read::names(dir).iter().filter(|device| !excluded(device)) {
         let dir = dir.join(device);
-        let word = |file: &str| read::optional(&dir.join(file)).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let word = |file: &str| {
+            read::optional(&dir.join(file)).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
         let operstate = word("operstate");
         // Files such as `bonding_masters` are no devices.
         if operstate.is_empty() {
@@ -65,7 +73,8 @@ pub(super) fn netclass(dir: &Path, excluded: impl Fn(&str) -> bool, page: &mut P
         let help = "Non-numeric data from /sys/class/net/<iface>, value is always 1.";
         page.gauge("node_network_info", help, &info, 1.0);
         let flags = flags.map(|flags| flags as f64);
-        let speed = read::number(&dir.join("speed")).filter(|mbits| *mbits >= 0.0).map(|mbits| mbits * 125_000.0);
+        let speed =
+            read::number(&dir.join("speed")).filter(|mbits| *mbits >= 0.0).map(|mbits| mbits * 125_000.0);
         show(page, "node_network_flags", "Network device property: flags", &labels, flags);
         show(page, "node_network_speed_bytes", "Network device property: speed_bytes", &labels, speed);
         show_numbers(page, &dir, &labels);
@@ -74,7 +83,11 @@ pub(super) fn netclass(dir: &Path, excluded: impl Fn(&str) -> bool, page: &mut P
 
 fn show_numbers(page: &mut Page, dir: &Path, labels: &[(&'static str, &str)]) {
     const GAUGES: [(&str, &str, &str); 11] = [
-        ("addr_assign_type", "node_network_address_assign_type", "Network device property: address_assign_type"),
+        (
+            "addr_assign_type",
+            "node_network_address_assign_type",
+            "Network device property: address_assign_type",
+        ),
         ("carrier", "node_network_carrier", "Network device property: carrier"),
         ("dev_id", "node_network_device_id", "Network device property: device_id"),
         ("dormant", "node_network_dormant", "Network device property: dormant"),
@@ -84,7 +97,11 @@ fn show_numbers(page: &mut Page, dir: &Path, labels: &[(&'static str, &str)]) {
         ("mtu", "node_network_mtu_bytes", "Network device property: mtu_bytes"),
         ("name_assign_type", "node_network_name_assign_type", "Network device property: name_assign_type"),
         ("netdev_group", "node_network_net_dev_group", "Network device property: net_dev_group"),
-        ("tx_queue_len", "node_network_transmit_queue_length", "Network device property: transmit_queue_length"),
+        (
+            "tx_queue_len",
+            "node_network_transmit_queue_length",
+            "Network device property: transmit_queue_length",
+        ),
     ];
     const COUNTERS: [(&str, &str); 3] = [
         ("carrier_changes", "node_network_carrier_changes_total"),
@@ -106,7 +123,13 @@ fn show_numbers(page: &mut Page, dir: &Path, labels: &[(&'static str, &str)]) {
     }
 }
 
-fn show(page: &mut Page, name: &'static str, help: &'static str, labels: &[(&'static str, &str)], value: Option<f64>) {
+fn show(
+    page: &mut Page,
+    name: &'static str,
+    help: &'static str,
+    labels: &[(&'static str, &str)],
+    value: Option<f64>,
+) {
     if let Some(value) = value {
         page.gauge(name, help, labels, value);
     }

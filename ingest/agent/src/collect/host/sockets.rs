@@ -10,22 +10,16 @@ fn is_kept(protocol: &str, field: &str) -> bool {
     let octets = matches!(field, "InOctets" | "OutOctets");
     let datagrams =
         matches!(field, "InDatagrams" | "OutDatagrams" | "NoPorts" | "RcvbufErrors" | "SndbufErrors");
-    let tcp = [
-        "ActiveOpens",
-        "InSegs",
-        "OutSegs",
-        "OutRsts",
-        "PassiveOpens",
-        "RetransSegs",
-        "CurrEstab",
-    ];
+    let tcp = ["ActiveOpens", "InSegs", "OutSegs", "OutRsts", "PassiveOpens", "RetransSegs", "CurrEstab"];
     let tcp_ext = ["TCPSynRetrans", "TCPTimeouts", "TCPOFOQueue", "TCPRcvQDrop"];
     matches!(field, "InErrors" | "InErrs")
         || match protocol {
             "Ip" => field == "Forwarding",
             "IpExt" | "Ip6" => octets,
             "Icmp" | "Icmp6" => matches!(field, "InMsgs" | "OutMsgs"),
-            "TcpExt" => field.starts_with("Listen") || field.starts_with("Syncookies") || tcp_ext.contains(&field),
+            "TcpExt" => {
+                field.starts_with("Listen") || field.starts_with("Syncookies") || tcp_ext.contains(&field)
+            }
             "Tcp" => tcp.contains(&field),
             "Udp" | "Udp6" => datagrams,
             _ => false,
@@ -43,7 +37,8 @@ fn show(page: &mut Page, protocol: &str, field: &str, value: f64) {
 pub(super) fn netstat(text: &str, page: &mut Page) {
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-        let (Some((protocol, names)), Some((same, values))) = (names.split_once(':'), values.split_once(':')) else {
+        let (Some((protocol, names)), Some((same, values))) = (names.split_once(':'), values.split_once(':'))
+        else {
             return;
         };
         if protocol != same {

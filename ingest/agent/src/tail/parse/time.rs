@@ -157,7 +157,8 @@ impl Prefix {
             return None;
         }
         let (clock, len) = Clock::read(bytes, start + 7)?;
-        if has_weekday && bytes.get(len) == Some(&b' ')
+        if has_weekday
+            && bytes.get(len) == Some(&b' ')
             && let Some(year) = number(bytes, len + 1, 4)
         {
             return Some(Self::new(Some(year), month, day, clock, None, len + 5));
@@ -192,8 +193,7 @@ impl Prefix {
     fn in_year(&self, year: i16, context: &Context<'_>) -> Option<Timestamp> {
         // A leap second is the last moment of its minute.
         let (second, nanos) = if self.second == 60 { (59, 999_999_999) } else { (self.second, self.nanos) };
-        let civil =
-            DateTime::new(year, self.month, self.day, self.hour, self.minute, second, nanos).ok()?;
+        let civil = DateTime::new(year, self.month, self.day, self.hour, self.minute, second, nanos).ok()?;
         let time = match self.offset {
             Some(seconds) => Offset::from_seconds(seconds).ok()?.to_timestamp(civil).ok()?,
             None => context.zone.0.to_ambiguous_timestamp(civil).compatible().ok()?,
@@ -213,7 +213,8 @@ struct Clock {
 impl Clock {
     /// Reads `10:00:00`, perhaps with `.` or `,` and up to nine digits.
     fn read(bytes: &[u8], at: usize) -> Option<(Self, usize)> {
-        let (hour, minute, second) = (number(bytes, at, 2)?, number(bytes, at + 3, 2)?, number(bytes, at + 6, 2)?);
+        let (hour, minute, second) =
+            (number(bytes, at, 2)?, number(bytes, at + 3, 2)?, number(bytes, at + 6, 2)?);
         if bytes[at + 2] != b':' || bytes[at + 5] != b':' {
             return None;
         }
