@@ -48,7 +48,7 @@ function App() {
   const [question, setQuestion] = useState<{ wrong: boolean; answer: (token: string | null) => void } | null>(null);
   const name = found?.name ?? null;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the name stands for the whole place
+  // The name stands for the whole place.
   useEffect(() => {
     let current = true;
     void found?.load().then((module) => {

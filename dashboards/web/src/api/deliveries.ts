@@ -1,4 +1,4 @@
-// GET /api/v1/releases/{id}/deliveries, POST .../deliveries/{d}/resend
+// GET /api/v1/releases/{id}/deliveries
 
 import type { Attempt, Delivery } from "../model/release.ts";
 import { type Answer, call } from "./client.ts";
@@ -7,12 +7,6 @@ import { decision } from "./verdict_shape.ts";
 
 export function fetchDeliveries(id: string, signal?: AbortSignal): Promise<Answer<Delivery[]>> {
   return call(`releases/${encodeURIComponent(id)}/deliveries`, readDeliveries, { signal });
-}
-
-export function resendDelivery(id: string, delivery: string): Promise<Answer<null>> {
-  return call(`releases/${encodeURIComponent(id)}/deliveries/${encodeURIComponent(delivery)}/resend`, () => null, {
-    method: "POST",
-  });
 }
 
 export function readDeliveries(body: Json): Delivery[] {
@@ -26,16 +20,19 @@ export function readDeliveries(body: Json): Delivery[] {
     to: json.any("to", "url", "name").textOr(""),
     state: json.get("state").textOr(""),
     nextAt: json.get("next_at").timeOrNull(),
-    attempts: json.get("attempts").isList ? json.get("attempts").list(attempt) : [],
+    attempts: json.get("attempts").list(attempt),
+    nAttempts: json.get("n_attempts").numberOrNull() ?? json.get("attempts").list((one) => one).length,
     body: json.get("body").raw ?? null,
   }));
 }
 
 function attempt(json: Json): Attempt {
+  const status = json.get("status").numberOrNull();
   return {
     at: json.any("at", "time").timeOrNull(),
-    status: json.get("status").numberOrNull(),
+    status,
     tookMs: json.get("took_ms").numberOrNull(),
     error: json.get("error").textOr(""),
+    taken: status === null ? json.get("error").missing : status >= 200 && status < 300,
   };
 }

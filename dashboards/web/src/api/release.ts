@@ -4,7 +4,7 @@ import type { Outcome, Release } from "../model/release.ts";
 import { type Answer, call } from "./client.ts";
 import type { Json } from "./json.ts";
 import { releaseSummary } from "./releases.ts";
-import { durationOf } from "./verdict_shape.ts";
+import { durationOf, override } from "./verdict_shape.ts";
 
 export function fetchRelease(id: string, signal?: AbortSignal): Promise<Answer<Release>> {
   return call(`releases/${encodeURIComponent(id)}`, readRelease, { signal });
@@ -21,6 +21,7 @@ export function readRelease(json: Json): Release {
     match: { canary: match("canary"), baseline: match("baseline") },
     intervalMs:
       durationOf(json, "interval") ?? (json.get("policy").isText ? null : durationOf(json.get("policy"), "interval")),
+    override: json.get("override").maybe(override),
     outcomes: json.get("outcomes").list(outcome),
   };
 }

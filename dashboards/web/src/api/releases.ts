@@ -74,7 +74,7 @@ export function releaseSummary(json: Json): ReleaseSummary {
     reasons: pick("reasons").list(reason),
     decidingCheck: json.get("deciding_check").isText ? null : json.get("deciding_check").maybe(check),
     evidence: json.get("evidence").isList ? json.get("evidence").list(evidencePoint) : [],
-    outcome: json.get("outcome").isText ? json.get("outcome").text() : json.get("outcome").get("action").textOr(""),
+    outcome: json.get("last_outcome").get("action").textOr(""),
     newPatterns: json
       .get("new_patterns")
       .maybe((counts) =>

@@ -23,6 +23,7 @@ import type {
   UnitValue,
   Values,
 } from "../model/release.ts";
+import { unitOf } from "../model/series.ts";
 import type { Json } from "./json.ts";
 
 export const DECISIONS = ["go", "no_go", "inconclusive"] as const;
@@ -143,21 +144,26 @@ export function checkReading(json: Json, inPhase: string): CheckReading {
       effective: n.get("effective").numberOrNull(),
     },
     spent: json.get("spent").numberOrNull(),
+    vote: json.get("vote").word(["full", "veto", "none"], "full"),
   };
 }
 
 export function check(json: Json): Check {
+  const reading = checkReading(json, "");
+  const asked = queries(json.get("queries"));
+  // Where the judge calls its unit just "value", the queries' names tell it.
+  const unit = reading.values.unit === "value" ? unitOf(asked.map((one) => one.text).join(" ")) : reading.values.unit;
   return {
-    ...checkReading(json, ""),
+    ...reading,
+    values: { ...reading.values, unit },
     kind: json.get("kind").textOr(""),
-    vote: json.get("vote").word(["full", "veto", "none"], "full"),
     harm: json.get("harm").word(["up", "down", "either"], "up"),
     budget: json.get("budget").numberOrNull(),
     method: json.get("method").textOr(""),
     decidedAt: json.get("decided_at").timeOrNull(),
     since: json.get("since").timeOrNull(),
     timeLeft: timeLeft(json.get("time_left")),
-    queries: queries(json.get("queries")),
+    queries: asked,
     units: json.get("units").list(unitValue),
     history: json.get("history").maybe(history),
     patterns: json.get("patterns").list(pattern),
@@ -184,7 +190,7 @@ function unitValue(json: Json): UnitValue {
   if (json.isText) return { unit: json.text(), side: null, value: null, n: null };
   return {
     unit: json.any("unit", "name").textOr(""),
-    side: json.get("side").maybe((side) => side.word(SIDES)),
+    side: json.any("cohort", "side").maybe((side) => side.word(SIDES)),
     value: json.get("value").numberOrNull(),
     n: json.get("n").numberOrNull(),
   };
@@ -213,10 +219,18 @@ function pattern(json: Json): Pattern {
     unitsTotal: json.get("units_total").numberOrNull(),
     accepted: json.get("accepted").bool(),
     counts: counts.isList
-      ? { canary: numbers(counts), baseline: [] }
+      ? countPairs(counts)
       : { canary: numbers(counts.get("canary")), baseline: numbers(counts.get("baseline")) },
     examples: json.get("examples").list(example),
   };
+}
+
+/** `[baseline, canary]` for each interval, or the canary's count alone. */
+function countPairs(list: Json): Pattern["counts"] {
+  const pairs = list.list((one): [number, number] =>
+    one.isList ? [one.at(0).numberOrNull() ?? 0, one.at(1).numberOrNull() ?? 0] : [0, one.numberOrNull() ?? 0],
+  );
+  return { baseline: pairs.map(([baseline]) => baseline), canary: pairs.map(([, canary]) => canary) };
 }
 
 function example(json: Json): PatternExample {

@@ -65,7 +65,7 @@ export function followLinks(): void {
     )
       return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
-    if (!link || link.target !== "" || link.hasAttribute("download") || link.origin !== location.origin) return;
+    if (link === null || link.target !== "" || link.hasAttribute("download") || link.origin !== location.origin) return;
     if (!link.pathname.startsWith(root) || link.getAttribute("href")?.startsWith("#")) return;
     event.preventDefault();
     go(link.pathname.slice(root.length) + link.search);

@@ -51,7 +51,7 @@ export function TimeChart(props: Props) {
       sized.disconnect();
       built.destroy();
     };
-    // biome-ignore lint/correctness/useExhaustiveDependencies: colours and shape stand for what must rebuild the chart
+    // Colours and shape stand for what must rebuild the chart.
   }, [turns, shownZone, shape, unit, height, times, rows, marks, name]);
 
   useEffect(() => {

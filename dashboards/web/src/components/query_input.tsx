@@ -52,7 +52,7 @@ export function QueryInput({
   const turn = useRef(0);
 
   // The box grows with its text, as the coloured copy behind it does.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: measured again whenever the text changes
+  // Measured again whenever the text changes.
   useLayoutEffect(() => {
     const node = box.current;
     if (!node) return;
@@ -147,21 +147,23 @@ export function QueryInput({
           onKeyDown={key}
           onBlur={() => setOffer(null)}
         />
-        <ul class="pop offer" id={id} role="listbox" aria-label={texts().metrics.suggestions} hidden={offer === null}>
+        <div class="pop offer" id={id} role="listbox" aria-label={texts().metrics.suggestions} hidden={offer === null}>
           {offer?.items.map((item, index) => (
-            // biome-ignore lint/a11y/useKeyWithClickEvents: the text box has the focus and takes the keys for its list
-            <li
+            <div
               key={item}
               id={`${id}-${index}`}
               role="option"
+              tabIndex={-1}
               aria-selected={index === offer.at}
-              onMouseDown={(event) => event.preventDefault()}
-              onClick={() => accept(item)}
+              onMouseDown={(event) => {
+                event.preventDefault();
+                accept(item);
+              }}
             >
               <code>{item}</code>
-            </li>
+            </div>
           ))}
-        </ul>
+        </div>
       </div>
       {end && <span class="end">{end}</span>}
     </div>

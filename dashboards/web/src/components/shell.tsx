@@ -29,6 +29,7 @@ export function Shell({ page, children }: { page: PageName | null; children: Com
   });
   return (
     <>
+      {/* biome-ignore lint/a11y/useValidAnchor: a skip link moves the focus within the page */}
       <a
         class="skip"
         href="#main"

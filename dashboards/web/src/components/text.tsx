@@ -1,26 +1,22 @@
 // Text with structure: marked sentences, log templates, severities.
 
-import { runs } from "../i18n/mark.ts";
+import { type Run, runs } from "../i18n/mark.ts";
 import type { Piece } from "../model/log.ts";
 import { pieces } from "../model/log.ts";
 import type { Severity } from "../model/release.ts";
 
 /** A sentence of the dictionary, with what it marks. */
 export function Rich({ text }: { text: string }) {
-  return (
-    <>
-      {runs(text).map((run, index) => {
-        switch (run.kind) {
-          case "plain":
-            return run.text;
-          case "bold":
-            return <b key={index}>{run.text}</b>;
-          case "template":
-            return <Template key={index} text={run.text} />;
-        }
-      })}
-    </>
-  );
+  return <>{runs(text).map((run, index) => marked(run, index))}</>;
+}
+
+function marked(run: Run, key: number) {
+  switch (run.kind) {
+    case "plain":
+      return run.text;
+    case "bold":
+      return <b key={key}>{run.text}</b>;
+  }
 }
 
 /** A log template with its variables marked. */

@@ -1,4 +1,4 @@
-import { bold, template } from "./mark.ts";
+import { bold } from "./mark.ts";
 
 const many = (n: number, one: string, other: string): string => `${n} ${n === 1 ? one : other}`;
 
@@ -201,6 +201,12 @@ export const en = {
       not_enough_data: (check: string) => `${bold(check)}: not enough data yet`,
       no_data: (check: string) => `${bold(check)}: no data`,
       stale_data: (check: string) => `${bold(check)}: the data has stopped`,
+      missing: (check: string) => `${bold(check)}: data is missing, and the policy refuses for that`,
+      warm_up: () => `${bold("Warm-up")}: canary data counts for nothing yet`,
+      too_early: () => `${bold("Too early")}: the shortest duration has not passed`,
+      time_ran_out: () => `${bold("Time")}: the longest duration ran out`,
+      nothing_can_go: () => `${bold("No go here")}: no check of this phase can say go`,
+      faded: (check: string) => `${bold(check)}: the difference of the first intervals has faded`,
       restless: (check: string) => `${bold(check)}: alarmed on past hours without a release, so it does not vote`,
       no_history: (check: string) => `${bold(check)}: too little history to show go`,
       no_births: (check: string) => `${bold(check)}: too few earlier starts of pods to show go`,
@@ -365,14 +371,11 @@ export const en = {
       ratio: (ratio: string) => `×${ratio}`,
       tooEarly: (n: string) => `${n} expected: too early to say`,
       records: "Records",
-      accept: "Accept…",
       accepted: "accepted",
       hosts: (n: number, all: number | null) => (all ? `${n} of ${all}` : String(n)),
       empty: "No log pattern differs",
       none: "No pattern has this change.",
       sparkLabel: "canary above, baseline below",
-      acceptTitle: "Accept this pattern",
-      acceptText: (service: string) => `This pattern will refuse no release of ${service} again.`,
     },
     deliveries: {
       title: "Deliveries",
@@ -388,8 +391,8 @@ export const en = {
         actions: "Actions",
       },
       body: "Body",
-      again: "Send again",
-      sent: "Queued to be sent again.",
+      taken: "delivered",
+      refused: "refused",
       next: (at: string) => `next try ${at}`,
       empty: "No webhook is set",
       emptyText: "A release names its receivers in webhooks; each revision of the verdict is sent to all of them.",
@@ -663,7 +666,6 @@ export const en = {
     hidden: "hidden",
     legend: "Series",
   },
-  patternExample: template("<*>"),
 };
 
 export type Dictionary = typeof en;

@@ -1,31 +1,26 @@
-// Marks inside a sentence: what is bold and what is a log template. `Rich` in components turns them into elements,
+// A mark inside a sentence: what is bold. `Rich` in components turns it into elements,
 // so a name from outside can never become markup.
 
 const BOLD = ["\u0001", "\u0002"] as const;
-const TEMPLATE = ["\u0003", "\u0004"] as const;
 
 export function bold(text: string): string {
   return BOLD[0] + text + BOLD[1];
 }
 
-export function template(text: string): string {
-  return TEMPLATE[0] + text + TEMPLATE[1];
-}
-
 export interface Run {
-  readonly kind: "plain" | "bold" | "template";
+  readonly kind: "plain" | "bold";
   readonly text: string;
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters cannot occur in what the marks surround
-const MARKED = /\u0001([^\u0002]*)\u0002|\u0003([^\u0004]*)\u0004/g;
+const MARKED = /\u0001([^\u0002]*)\u0002/g;
 
 export function runs(sentence: string): Run[] {
   const found: Run[] = [];
   let at = 0;
   for (const match of sentence.matchAll(MARKED)) {
     if (match.index > at) found.push({ kind: "plain", text: sentence.slice(at, match.index) });
-    found.push(match[1] !== undefined ? { kind: "bold", text: match[1] } : { kind: "template", text: match[2] ?? "" });
+    found.push({ kind: "bold", text: match[1] ?? "" });
     at = match.index + match[0].length;
   }
   if (at < sentence.length) found.push({ kind: "plain", text: sentence.slice(at) });

@@ -1,5 +1,5 @@
 import type { Dictionary } from "./en.ts";
-import { bold, template } from "./mark.ts";
+import { bold } from "./mark.ts";
 
 export const zh: Dictionary = {
   name: "中文",
@@ -180,6 +180,12 @@ export const zh: Dictionary = {
       not_enough_data: (check) => `${bold(check)}：数据尚不足`,
       no_data: (check) => `${bold(check)}：无数据`,
       stale_data: (check) => `${bold(check)}：数据已中断`,
+      missing: (check) => `${bold(check)}：数据缺失，按策略阻断`,
+      warm_up: () => `${bold("预热")}：灰度数据暂不计入`,
+      too_early: () => `${bold("为时尚早")}：最短时长未到`,
+      time_ran_out: () => `${bold("时限")}：最长时长已到`,
+      nothing_can_go: () => `${bold("无法放行")}：本阶段没有可放行的检查项`,
+      faded: (check) => `${bold(check)}：最初时段的差异已消退`,
       restless: (check) => `${bold(check)}：在无发布的过往时段也会误报，因此不投票`,
       no_history: (check) => `${bold(check)}：历史数据不足以放行`,
       no_births: (check) => `${bold(check)}：过往启动次数不足以放行`,
@@ -339,14 +345,11 @@ export const zh: Dictionary = {
       ratio: (ratio) => `×${ratio}`,
       tooEarly: (n) => `预期 ${n}：尚难判断`,
       records: "记录",
-      accept: "接受…",
       accepted: "已接受",
       hosts: (n, all) => (all ? `${n} / ${all}` : String(n)),
       empty: "没有日志模式不同",
       none: "没有此变化的模式。",
       sparkLabel: "上为灰度，下为基线",
-      acceptTitle: "接受该模式",
-      acceptText: (service) => `此后该模式不再阻断 ${service} 的任何发布。`,
     },
     deliveries: {
       title: "投递",
@@ -362,8 +365,8 @@ export const zh: Dictionary = {
         actions: "操作",
       },
       body: "内容",
-      again: "重发",
-      sent: "已排队重发。",
+      taken: "已送达",
+      refused: "被拒",
       next: (at) => `下次 ${at}`,
       empty: "未设置 webhook",
       emptyText: "发布在 webhooks 中写明接收方；结论的每个版本都会发给它们。",
@@ -616,5 +619,4 @@ export const zh: Dictionary = {
     move: "切换检查项",
   },
   chart: { noData: "无数据", cursorAt: (time, values) => `${time}：${values}`, hidden: "已隐藏", legend: "序列" },
-  patternExample: template("<*>"),
 };

@@ -1,6 +1,6 @@
 // Evidence over looks: p of harm upward, p of go downward, each with the level it must reach, on a log axis.
 
-import type { Decision, Look } from "./release.ts";
+import type { CheckReading, Decision, EvidencePoint, Look } from "./release.ts";
 
 export interface EvidenceLook {
   readonly number: number;
@@ -69,4 +69,27 @@ export function crossing(looks: readonly EvidenceLook[]): EvidenceLook | null {
 export function looksAllowed(atMostMs: number | null, intervalMs: number | null): number | null {
   if (atMostMs === null || intervalMs === null || intervalMs <= 0) return null;
   return Math.floor(atMostMs / intervalMs);
+}
+
+/** How far p has come to its level, as a share of the way on the log axis: 1 where it has reached it. */
+function reached(p: number | null, level: number | null): number | null {
+  if (p === null || level === null || level >= 1) return null;
+  if (p <= 0) return 1;
+  return Math.max(0, Math.min(1, Math.log(p) / Math.log(level)));
+}
+
+/** The small line of a release: at each look the strongest evidence of harm, and the weakest for go among full votes. */
+export function evidenceLine(looks: readonly Look[], most: number): EvidencePoint[] {
+  const each = Math.max(1, Math.ceil(looks.length / most));
+  const taken = looks.filter((_look, index) => index % each === 0 || index === looks.length - 1);
+  return taken.map((look) => {
+    const harm = look.checks.map((check) => reached(check.pHarm, check.level) ?? 0);
+    const go = look.checks.filter((check) => check.vote === "full").map(goOf);
+    return { phase: look.phase, harm: Math.max(0, ...harm), go: go.length === 0 ? 0 : Math.min(...go) };
+  });
+}
+
+/** A check that went stays gone: first of two decides. */
+function goOf(check: CheckReading): number {
+  return check.decision === "go" ? 1 : (reached(check.pGo, check.levelGo) ?? 0);
 }

@@ -119,6 +119,8 @@ export function scaleFor(size: number, unit: string): Scale {
     return { factor: 1024 ** -step, unit: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][step] ?? "B" };
   }
   if (unit === "min") return { factor: 1, unit: "min" };
+  // Words of the judge for a number whose unit it does not know.
+  if (unit === "value" || unit === "per exposure") return { factor: 1, unit: "" };
   return { factor: 1, unit: rate(unit) };
 }
 

@@ -74,11 +74,11 @@ export interface CheckReading {
   readonly levelGo: number | null;
   readonly n: Sizes;
   readonly spent: number | null;
+  readonly vote: Vote;
 }
 
 export interface Check extends CheckReading {
   readonly kind: string;
-  readonly vote: Vote;
   readonly harm: Harm;
   readonly budget: number | null;
   readonly method: string;
@@ -246,6 +246,7 @@ export interface Outcome {
 export interface Release extends ReleaseSummary {
   readonly match: { readonly canary: string; readonly baseline: string };
   readonly intervalMs: number | null;
+  readonly override: Override | null;
   readonly outcomes: readonly Outcome[];
 }
 
@@ -254,6 +255,8 @@ export interface Attempt {
   readonly status: number | null;
   readonly tookMs: number | null;
   readonly error: string;
+  /** The receiver took it. */
+  readonly taken: boolean;
 }
 
 export interface Delivery {
@@ -266,7 +269,9 @@ export interface Delivery {
   readonly to: string;
   readonly state: string;
   readonly nextAt: number | null;
+  /** The attempts that are kept; the server may keep only the last. */
   readonly attempts: readonly Attempt[];
+  readonly nAttempts: number;
   readonly body: unknown;
 }
 

@@ -104,13 +104,9 @@ export function columns(
 /** Guesses a unit from a metric's name in the query, as Prometheus names carry it. */
 export function unitOf(query: string): string {
   const perSecond = /\b(?:rate|irate)\s*\(/.test(query);
-  const counting = /\bcount(?:_over_time)?\s*(?:by|without|\()/.test(query);
-  if (counting) return "";
-  if (
-    /_seconds(?:_bucket|_sum)?\b/.test(query) &&
-    /histogram_quantile|histogram_avg|_duration_seconds\b(?!_)/.test(query)
-  )
-    return "s";
+  if (/\bcount(?:_over_time)?\s*(?:by|without|\()/.test(query)) return "";
+  if (/_duration_seconds\b/.test(query) && !perSecond) return "s";
+  if (/_seconds(?:_bucket|_sum)?\b/.test(query) && /histogram_quantile|histogram_avg/.test(query)) return "s";
   if (/_bytes(?:_total)?\b/.test(query)) return perSecond ? "B/s" : "B";
   if (/_seconds_total\b/.test(query) && perSecond) return "";
   if (/_seconds\b/.test(query) && !perSecond) return "s";

@@ -208,7 +208,7 @@ function searchedText(stats: LogsPage["stats"]): string {
 /** The range as times; "now" moves only when something is asked anew. */
 function useResolved(range: Range, turn: string) {
   const last = useRef({ start: Date.now() - 3_600_000, end: Date.now() });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new search moves "now"
+  // A new search moves "now".
   return useMemo(() => {
     const found = resolve(range, Date.now(), zone.value === "utc") ?? resolve(DEFAULT_RANGE, Date.now(), true);
     if (found) last.current = found;

@@ -33,7 +33,7 @@ export function RecordsPart({ records, total, filters, ever, onFilter, onDrop, o
   const table = useRef<HTMLTableElement>(null);
   const move = (step: 1 | -1) => {
     const buttons = [...(table.current?.querySelectorAll<HTMLElement>("button.tw") ?? [])];
-    const at = buttons.findIndex((one) => one === document.activeElement);
+    const at = buttons.indexOf(document.activeElement as HTMLElement);
     buttons[Math.max(0, Math.min(buttons.length - 1, at + step))]?.focus();
   };
   useShortcuts({ j: () => move(1), k: () => move(-1) });

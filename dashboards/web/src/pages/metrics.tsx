@@ -34,7 +34,7 @@ export default function Metrics() {
   const [turn, setTurn] = useState(0);
   const [view, setView] = useState<"graph" | "table">(search.get("view") === "table" ? "table" : "graph");
   const written = asked.lines.map((line) => line.text).join("\n");
-  // biome-ignore lint/correctness/useExhaustiveDependencies: going back brings the earlier queries into the boxes
+  // Going back brings the earlier queries into the boxes.
   useEffect(() => setDrafts(asked.lines), [written]);
 
   const resolved = useResolved(asked.range, turn);
@@ -208,7 +208,7 @@ function readState(search: URLSearchParams): { lines: Line[]; range: Range } {
 /** The range as times, fixed until it changes or is refreshed, so that all charts of the page agree. */
 function useResolved(range: Range, turn: number) {
   const last = useRef({ start: Date.now() - 3_600_000, end: Date.now() });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a refresh moves "now"
+  // A refresh moves "now".
   return useMemo(() => {
     const found = resolve(range, Date.now(), zone.value === "utc") ?? resolve(DEFAULT_RANGE, Date.now(), true);
     if (found) last.current = found;

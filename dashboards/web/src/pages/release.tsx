@@ -51,10 +51,15 @@ export default function Release({ id }: { id: string }) {
   }, [state]);
   useTitle(release.value ? `${release.value.service} ${release.value.canary}` : "");
 
-  const rows = useMemo(() => order(verdict.value?.checks ?? []), [verdict.value]);
+  // An override is the release's; the band shows it with the verdict that it replaced or went ahead of.
+  const judged = useMemo(
+    () => verdict.value && { ...verdict.value, override: verdict.value.override ?? release.value?.override ?? null },
+    [verdict.value, release.value],
+  );
+  const rows = useMemo(() => order(judged?.checks ?? []), [judged]);
   const selected = select(rows, route.value.search.get("check"));
   const step = (by: 1 | -1) => {
-    const at = rows.findIndex((one) => one === selected);
+    const at = selected === null ? -1 : rows.indexOf(selected);
     const next = rows[Math.max(0, Math.min(rows.length - 1, at + by))];
     if (next) setParams({ check: checkId(next) }, "replace");
   };
@@ -67,54 +72,54 @@ export default function Release({ id }: { id: string }) {
       <ReleaseBar
         id={id}
         release={one}
-        verdict={verdict.value}
+        verdict={judged}
         now={now}
-        onChanged={() => [release, verdict, deliveries].forEach((part) => part.reload())}
+        onChanged={() => {
+          for (const part of [release, verdict, deliveries]) part.reload();
+        }}
       />
       {(release.error !== null || verdict.error !== null) && (
         <div class="in">
           <Stale of={release.error !== null ? release : verdict} />
         </div>
       )}
-      {one && verdict.value ? (
-        <VerdictBand release={one} verdict={verdict.value} looks={kept ?? []} deliveries={deliveries.value} now={now} />
+      {one && judged ? (
+        <VerdictBand release={one} verdict={judged} looks={kept ?? []} deliveries={deliveries.value} now={now} />
       ) : (
         release.error === null && verdict.error === null && <GhostBand />
       )}
       <div class="in">
-        {one && verdict.value && (
+        {one && judged && (
           <>
-            <Silent verdict={verdict.value} />
-            <ValidityStrip verdict={verdict.value} />
-            <PhaseSteps release={one} verdict={verdict.value} now={now} />
+            <Silent verdict={judged} />
+            <ValidityStrip verdict={judged} />
+            <PhaseSteps release={one} verdict={judged} now={now} />
           </>
         )}
         <Checks
-          verdict={verdict.value}
+          verdict={judged}
           rows={rows}
           selected={selected}
           onSelect={(check) => setParams({ check: checkId(check) }, "replace")}
           now={now}
           failed={verdict.error !== null}
         />
-        {one && verdict.value && selected && (
+        {one && judged && selected && (
           <OneCheck
             release={one}
-            verdict={verdict.value}
+            verdict={judged}
             check={selected}
             looks={looks.value === null && kept !== null ? { ...looks, value: kept, loading: false } : looks}
             onStep={step}
           />
         )}
-        {one && verdict.value && (
-          <LogPatterns release={one} verdict={verdict.value} now={now} onChanged={verdict.reload} />
-        )}
+        {one && judged && <LogPatterns release={one} verdict={judged} now={now} />}
         <div class="cols">
-          <Deliveries id={id} deliveries={deliveries} now={now} />
+          <Deliveries deliveries={deliveries} now={now} />
           {one && <History release={one} history={history} />}
         </div>
         <Foot>
-          {verdict.value && <EvidenceFoot verdict={verdict.value} now={now} />}
+          {judged && <EvidenceFoot verdict={judged} now={now} />}
           <span>{t.allTimes(zoneName())}</span>
           <span>
             <Keys of="j k" /> {t.keys.move}

@@ -279,8 +279,7 @@ function Facts({
   const started = verdict.startedAt ?? release.start;
   const at = (time: number | null, detail: "minute" | "second" = "second") =>
     moment(time, now, zone.value, language.value, detail);
-  const answered =
-    deliveries?.filter((one) => one.attempts.some((attempt) => attempt.status !== null && attempt.status < 300)) ?? [];
+  const answered = deliveries?.filter((one) => one.attempts.some((attempt) => attempt.taken)) ?? [];
   return (
     <dl class="facts">
       {verdict.decidedAt !== null && verdict.final ? (

@@ -60,6 +60,7 @@ export function Checks({ verdict, rows, selected, onSelect, now, failed }: Props
             <input
               type="checkbox"
               role="switch"
+              aria-checked={details}
               checked={details}
               onChange={(event) => {
                 setDetails(event.currentTarget.checked);

@@ -1,11 +1,10 @@
 // Every attempt to tell a receiver, with what it answered.
 
 import { useState } from "preact/hooks";
-import { resendDelivery } from "../api/deliveries.ts";
 import { language, texts, zone } from "../app/locale.ts";
 import { Dialog } from "../components/controls.tsx";
 import { Icon, SIGN_ICON, SIGN_TONE } from "../components/icon.tsx";
-import { GhostRows, State, type Trouble, TroubleNote } from "../components/states.tsx";
+import { GhostRows, State, TroubleNote } from "../components/states.tsx";
 import { clock, moment, span } from "../model/format.ts";
 import type { Attempt, Delivery } from "../model/release.ts";
 import { type Resource, troubleOf } from "./resource.ts";
@@ -16,25 +15,24 @@ interface Row {
   readonly number: number;
 }
 
-export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Resource<Delivery[]>; now: number }) {
+export function Deliveries({ deliveries, now }: { deliveries: Resource<Delivery[]>; now: number }) {
   const t = texts();
   const words = t.release.deliveries;
   const [body, setBody] = useState<Delivery | null>(null);
-  const [note, setNote] = useState<Trouble | "sent" | null>(null);
   const list = deliveries.value ?? [];
   const rows = list
     .flatMap((delivery): Row[] =>
       delivery.attempts.length === 0
         ? [{ delivery, attempt: null, number: 0 }]
-        : delivery.attempts.map((attempt, index) => ({ delivery, attempt, number: index + 1 })),
+        : delivery.attempts.map((attempt, index) => ({
+            delivery,
+            attempt,
+            // Where only the last attempts are kept, their numbers still count from the first.
+            number: index + 1 + Math.max(0, delivery.nAttempts - delivery.attempts.length),
+          })),
     )
     .sort((a, b) => (b.attempt?.at ?? Number.POSITIVE_INFINITY) - (a.attempt?.at ?? Number.POSITIVE_INFINITY));
-  const waiting = list.filter((one) => !one.attempts.some(answered)).length;
-  const again = async (delivery: Delivery) => {
-    const answer = await resendDelivery(id, delivery.id);
-    setNote(answer.ok ? "sent" : troubleOf(answer.error));
-    if (answer.ok) deliveries.reload();
-  };
+  const waiting = list.filter((one) => !one.attempts.some((attempt) => attempt.taken)).length;
   return (
     <section class="sec c7" aria-labelledby="h-del">
       <div class="sec-head">
@@ -46,12 +44,6 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
       {deliveries.error !== null && deliveries.value === null && deliveries.error.kind !== "aborted" && (
         <TroubleNote trouble={troubleOf(deliveries.error)} onRetry={deliveries.reload} />
       )}
-      {note === "sent" && (
-        <p class="dim" role="status">
-          {words.sent}
-        </p>
-      )}
-      {note !== null && note !== "sent" && <TroubleNote trouble={note} />}
       {deliveries.value !== null && list.length === 0 ? (
         <State head={words.empty} text={words.emptyText} height={80} />
       ) : deliveries.value === null && deliveries.error !== null ? null : (
@@ -78,7 +70,6 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
                   row={row}
                   now={now}
                   onBody={() => setBody(row.delivery)}
-                  onAgain={() => void again(row.delivery)}
                 />
               ))}
             </tbody>
@@ -103,20 +94,14 @@ export function Deliveries({ id, deliveries, now }: { id: string; deliveries: Re
   );
 }
 
-function answered(attempt: Attempt): boolean {
-  return attempt.status !== null && attempt.status >= 200 && attempt.status < 300;
-}
-
 function DeliveryRow({
   row: { delivery, attempt, number },
   now,
   onBody,
-  onAgain,
 }: {
   row: Row;
   now: number;
   onBody: () => void;
-  onAgain: () => void;
 }) {
   const t = texts();
   const words = t.release.deliveries;
@@ -126,7 +111,7 @@ function DeliveryRow({
       ? delivery.type
       : `${delivery.phase && !delivery.final ? `${delivery.phase}: ` : ""}${t.decision[decision].toLowerCase()}${delivery.final ? `, ${t.release.final}` : ""}`;
   return (
-    <tr>
+    <tr title={attempt?.error || undefined}>
       <td class="nw">
         {attempt
           ? clock(attempt.at, zone.value, "milli").slice(0, -1)
@@ -145,28 +130,22 @@ function DeliveryRow({
         {delivery.revision !== null && <span class="dim-2">{t.release.facts.revision(delivery.revision)}</span>}
       </td>
       <td class="num">{number === 0 ? t.none : number}</td>
-      <td class="num" title={attempt?.error}>
+      <td class="num nw">
         {attempt === null ? (
           t.none
-        ) : answered(attempt) ? (
-          attempt.status
+        ) : attempt.taken ? (
+          (attempt.status ?? words.taken)
         ) : (
-          <span class="no-go">{attempt.status ?? (attempt.error || t.none)}</span>
+          <span class="no-go">{attempt.status ?? words.refused}</span>
         )}
       </td>
       <td class="num">{span(attempt?.tookMs ?? null, language.value)}</td>
       <td class="num nw">
         {delivery.body !== null && (
-          <>
-            <button class="link" type="button" onClick={onBody}>
-              {words.body}
-            </button>{" "}
-            <span class="dim-2">·</span>{" "}
-          </>
+          <button class="link" type="button" onClick={onBody}>
+            {words.body}
+          </button>
         )}
-        <button class="link" type="button" onClick={onAgain}>
-          {words.again}
-        </button>
       </td>
     </tr>
   );

@@ -1,16 +1,14 @@
 // Log patterns that differ between the sides, with what was expected and lines to read.
 
 import { useState } from "preact/hooks";
-import { acceptPattern } from "../api/accept_pattern.ts";
-import { language, store, stored, texts, zone } from "../app/locale.ts";
+import { language, texts, zone } from "../app/locale.ts";
 import { MirrorBars } from "../charts/spark.tsx";
-import { Dialog, Segments } from "../components/controls.tsx";
-import { State, type Trouble, TroubleNote } from "../components/states.tsx";
-import { Pieces, SeverityWord, Template } from "../components/text.tsx";
+import { Segments } from "../components/controls.tsx";
+import { State } from "../components/states.tsx";
+import { SeverityWord, Template } from "../components/text.tsx";
 import { clock, count, moment, ratio } from "../model/format.ts";
 import { bySeverity, pieces, quoteValue, variables } from "../model/log.ts";
 import { type Check, checkId, type Pattern, type PatternChange, type Release, type Verdict } from "../model/release.ts";
-import { troubleOf } from "./resource.ts";
 
 type Filter = "changed" | PatternChange;
 
@@ -21,21 +19,10 @@ interface Found {
   readonly check: Check;
 }
 
-export function LogPatterns({
-  release,
-  verdict,
-  now,
-  onChanged,
-}: {
-  release: Release;
-  verdict: Verdict;
-  now: number;
-  onChanged: () => void;
-}) {
+export function LogPatterns({ release, verdict, now }: { release: Release; verdict: Verdict; now: number }) {
   const t = texts();
   const words = t.release.patterns;
   const [filter, setFilter] = useState<Filter>("changed");
-  const [accepting, setAccepting] = useState<Pattern | null>(null);
   const checks = verdict.checks.filter((check) => check.kind === "patterns" || check.patterns.length > 0);
   if (checks.length === 0) return null;
   const all = gather(checks);
@@ -78,19 +65,10 @@ export function LogPatterns({
                 release={release}
                 verdict={verdict}
                 now={now}
-                onAccept={() => setAccepting(pattern)}
               />
             ))}
           </tbody>
         </table>
-      )}
-      {accepting && (
-        <AcceptDialog
-          pattern={accepting}
-          service={release.service}
-          onClose={() => setAccepting(null)}
-          onDone={onChanged}
-        />
       )}
     </section>
   );
@@ -159,10 +137,9 @@ interface RowProps {
   readonly release: Release;
   readonly verdict: Verdict;
   readonly now: number;
-  readonly onAccept: () => void;
 }
 
-function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowProps) {
+function PatternRows({ pattern, check, release, verdict, now }: RowProps) {
   const t = texts();
   const words = t.release.patterns;
   const fresh = pattern.change === "new";
@@ -214,15 +191,6 @@ function PatternRows({ pattern, check, release, verdict, now, onAccept }: RowPro
           <a class="link" href={logsLink(pattern, release, verdict)}>
             {words.records}
           </a>
-          {(fresh || pattern.change === "more") && !pattern.accepted && (
-            <>
-              {" "}
-              <span class="dim-2">·</span>{" "}
-              <button class="link" type="button" onClick={onAccept}>
-                {words.accept}
-              </button>
-            </>
-          )}
         </td>
       </tr>
       {open && (
@@ -290,72 +258,4 @@ function logsLink(pattern: Pattern, release: Release, verdict: Verdict): string 
   if (start !== null) search.set("from", String(start - 60_000));
   if (end !== null) search.set("to", String(end + 60_000));
   return `logs?${search}`;
-}
-
-function AcceptDialog({
-  pattern,
-  service,
-  onClose,
-  onDone,
-}: {
-  pattern: Pattern;
-  service: string;
-  onClose: () => void;
-  onDone: () => void;
-}) {
-  const t = texts();
-  const words = t.release;
-  const [by, setBy] = useState(stored("name") ?? "");
-  const [why, setWhy] = useState("");
-  const [trouble, setTrouble] = useState<Trouble | null>(null);
-  const submit = async (event: Event) => {
-    event.preventDefault();
-    store("name", by);
-    const answer = await acceptPattern({ service, pattern: pattern.id, by: by.trim(), why: why.trim() });
-    if (!answer.ok) {
-      setTrouble(troubleOf(answer.error));
-      return;
-    }
-    onDone();
-    onClose();
-  };
-  return (
-    <Dialog title={words.patterns.acceptTitle} onClose={onClose}>
-      <form onSubmit={(event) => void submit(event)}>
-        <p class="pat">
-          <Pieces pieces={pieces(pattern.text)} />
-        </p>
-        <p class="dim">{words.patterns.acceptText(service)}</p>
-        {trouble && <TroubleNote trouble={trouble} />}
-        <label class="field">
-          <span class="label">{words.overrideBy}</span>
-          <input
-            class="input"
-            required
-            value={by}
-            autocomplete="username"
-            onInput={(event) => setBy(event.currentTarget.value)}
-          />
-        </label>
-        <label class="field">
-          <span class="label">{words.overrideWhy}</span>
-          <textarea
-            class="input"
-            rows={2}
-            required
-            value={why}
-            onInput={(event) => setWhy(event.currentTarget.value)}
-          />
-        </label>
-        <div class="row">
-          <button class="btn quiet" type="button" onClick={onClose}>
-            {t.cancel}
-          </button>
-          <button class="btn" type="submit">
-            {words.patterns.acceptTitle}
-          </button>
-        </div>
-      </form>
-    </Dialog>
-  );
 }

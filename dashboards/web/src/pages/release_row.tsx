@@ -8,6 +8,7 @@ import { type Check, type Phase, type ReleaseSummary, type Sign, signOf } from "
 import { leading } from "../model/sentence.ts";
 import { timeToDecide } from "../model/summary.ts";
 import { checkTitle } from "./check_words.ts";
+import { useRowEvidence } from "./row_evidence.ts";
 
 interface Props {
   readonly release: ReleaseSummary;
@@ -129,14 +130,16 @@ function phaseText(release: ReleaseSummary): string {
 
 function EvidenceCell({ release, sign }: { release: ReleaseSummary; sign: Sign }) {
   const t = texts();
-  if (release.evidence.length === 0) return <span class="dim-2">{sign === "no_data" ? t.chart.noData : t.none}</span>;
+  const { ref, points } = useRowEvidence(release);
   const end = sign === "running" || sign === "pending" ? "open" : release.decision;
   return (
-    <EvidenceRow
-      points={release.evidence}
-      end={end}
-      label={t.releases.evidenceSay[end === "inconclusive" ? "open" : end]}
-    />
+    <div class="ev-cell" ref={ref}>
+      {points.length === 0 ? (
+        <span class="dim-2">{sign === "no_data" ? t.chart.noData : t.none}</span>
+      ) : (
+        <EvidenceRow points={points} end={end} label={t.releases.evidenceSay[end === "inconclusive" ? "open" : end]} />
+      )}
+    </div>
   );
 }
 

@@ -44,7 +44,7 @@ export function useResource<T>(
   latest.current = ask;
   const every = options.everyMs ?? null;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `turn` asks again
+  // `turn` asks again.
   useEffect(() => {
     if (key === null) return;
     const stop = new AbortController();
