@@ -3,3 +3,7 @@
 mod memory;
 mod script;
 mod conformance;
+mod server;
+mod prometheus_api;
+mod sql;
+mod logs_api;

@@ -1,11 +1,16 @@
-//! A source of metrics in memory.
+//! Sources of metrics and logs in memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use greylight_store::append::MetricMetadata;
-use greylight_store::model::{Labels, Matcher, TenantId};
-use greylight_store::read::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs};
+use greylight_store::logs::{Counts, Numbers, Patterns};
+use greylight_store::model::{AttributeValue, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp};
+use greylight_store::pattern::{PatternId, TemplateId};
+use greylight_store::read::{
+    Budget, CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogOrder, LogPage, LogSelect, LogSource, MetricSource,
+    PageRequest, ReadError, RecordId, Samples, Select, Selection, SpanMs,
+};
 
 /// Series with their samples; every tenant sees the same.
 #[derive(Clone, Debug, Default)]
@@ -113,5 +118,136 @@ impl MetricSource for Memory {
 
     fn metadata(&self, _: &TenantId, name: Option<&str>) -> Result<Vec<MetricMetadata>, ReadError> {
         Ok(self.metadata.iter().filter(|m| name.is_none_or(|n| n == m.name)).cloned().collect())
+    }
+}
+
+/// Three log records; a search looks at labels and times alone.
+#[derive(Debug)]
+pub(crate) struct MemoryLogs {
+    records: Vec<FoundRecord>,
+}
+
+impl Default for MemoryLogs {
+    fn default() -> Self {
+        let record = |i: u64, service: &str, severity_number, body: &str| {
+            let time = Timestamp::from_millis(1000 * (crate::server::NOW_S - 15 + 5 * i as i64));
+            let record = LogRecord {
+                time,
+                observed_time: time,
+                severity_number,
+                severity_text: String::new(),
+                body: body.into(),
+                labels: Labels::from_pairs([("service_name", service)]).unwrap(),
+                attributes: vec![("code".into(), AttributeValue::Int(if severity_number > 16 { 503 } else { 200 }))],
+                trace_id: Some([1; 16]),
+                span_id: None,
+                uid: None,
+            };
+            FoundRecord { id: RecordId { time, hash: i }, pattern: PatternId(i), template: TemplateId(i), record }
+        };
+        let records = vec![
+            record(0, "cart", 9, "started"),
+            record(1, "web", 9, "started"),
+            record(2, "cart", 17, "connection refused"),
+        ];
+        Self { records }
+    }
+}
+
+impl MemoryLogs {
+    fn matching(&self, select: &LogSelect) -> Vec<FoundRecord> {
+        let hit = |r: &&FoundRecord| {
+            select.range.contains(r.record.time) && select.matchers.iter().all(|m| m.matches_labels(&r.record.labels))
+        };
+        self.records.iter().filter(hit).cloned().collect()
+    }
+}
+
+impl LogSource for MemoryLogs {
+    fn search(&self, _: &TenantId, select: &LogSelect, page: &PageRequest, _: &Budget) -> Result<LogPage, ReadError> {
+        let mut found = self.matching(select);
+        if page.order == LogOrder::NewestFirst {
+            found.reverse();
+        }
+        let from = page.after.and_then(|id| found.iter().position(|r| r.id == id)).map_or(0, |i| i + 1);
+        let to = found.len().min(from + page.limit);
+        let next = (to < found.len()).then(|| found[to - 1].id);
+        Ok(LogPage { records: found[from..to].to_vec(), next, missing: Vec::new() })
+    }
+
+    fn scan(
+        &self,
+        _: &TenantId,
+        select: &LogSelect,
+        _: LogOrder,
+        _: &Budget,
+        sink: &mut dyn FnMut(FoundRecord) -> Flow,
+    ) -> Result<Vec<String>, ReadError> {
+        for record in self.matching(select) {
+            if sink(record) == Flow::Stop {
+                break;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn count(
+        &self,
+        _: &TenantId,
+        select: &LogSelect,
+        intervals: Intervals,
+        by: &[GroupBy],
+        _: &Budget,
+    ) -> Result<Counts, ReadError> {
+        let mut counts = vec![0; intervals.n];
+        for record in self.matching(select) {
+            if let Some(i) = intervals.index(record.record.time) {
+                counts[i] += 1;
+            }
+        }
+        let groups = vec![CountGroup { key: vec![String::new(); by.len()], counts }];
+        Ok(Counts { groups, missing: Vec::new() })
+    }
+
+    fn numbers(
+        &self,
+        _: &TenantId,
+        _: &LogSelect,
+        intervals: Intervals,
+        _: &str,
+        _: &Budget,
+    ) -> Result<Numbers, ReadError> {
+        Ok(Numbers { values: vec![Vec::new(); intervals.n], missing: Vec::new() })
+    }
+
+    fn patterns(&self, _: &TenantId, _: &LogSelect, _: usize, _: &Budget) -> Result<Patterns, ReadError> {
+        Ok(Patterns::default())
+    }
+
+    fn context(
+        &self,
+        _: &TenantId,
+        id: RecordId,
+        before: usize,
+        after: usize,
+        _: &Budget,
+    ) -> Result<LogPage, ReadError> {
+        let Some(at) = self.records.iter().position(|r| r.id == id) else { return Ok(LogPage::default()) };
+        let range = at.saturating_sub(before)..self.records.len().min(at + after + 1);
+        Ok(LogPage { records: self.records[range].to_vec(), next: None, missing: Vec::new() })
+    }
+
+    fn streams(
+        &self,
+        _: &TenantId,
+        _: &[Vec<Matcher>],
+        _: TimeRange,
+        _: &Budget,
+    ) -> Result<Vec<Labels>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    fn template_text(&self, _: &TenantId, _: TemplateId) -> Option<String> {
+        None
     }
 }

@@ -1,30 +1,15 @@
 //! Aggregations over series. Those that need one number or three of each group are folded while
 //! the series stream by; the others take all values of a group.
 
-use std::collections::HashMap;
-
-use greylight_store::model::{Labels, METRIC_NAME};
+use greylight_store::model::Labels;
 
 use super::super::plan::{Grid, Node};
 use super::super::syntax::{AggregateOp, Grouping, Span};
 use super::super::{EvalError, syntax};
 use super::block::{ABSENT, Block, Row, is_absent};
 use super::numeric::{self, Mean, kahan_add};
+use super::subset::{Numbered, Subset};
 use super::{Evaluator, Result, Val};
-
-/// Returns the labels of a series' group.
-pub(super) fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
-    if grouping.without {
-        let drop = |name: &str| name == METRIC_NAME || grouping.labels.iter().any(|l| l == name);
-        return labels.to_builder().retain(|name| !drop(name)).build();
-    }
-    if grouping.labels.is_empty() {
-        return Labels::default();
-    }
-    // Both are sorted and without duplicates, so this cannot fail.
-    Labels::from_pairs(labels.iter().filter(|(name, _)| grouping.labels.iter().any(|l| l == name)))
-        .unwrap_or_default()
-}
 
 /// What is known of one group at one step.
 #[derive(Clone, Copy, Debug)]
@@ -118,26 +103,34 @@ impl Cell {
 #[derive(Debug, Default)]
 struct Groups {
     n_steps: usize,
-    by_labels: HashMap<Labels, usize>,
+    numbered: Numbered,
     rows: Vec<Row>,
     cells: Vec<Cell>,
 }
 
 impl Groups {
-    fn find(&mut self, labels: Labels, drop_name: bool) -> usize {
-        if let Some(at) = self.by_labels.get(&labels) {
-            return *at;
+    fn grow(&mut self, row: Row) {
+        self.rows.push(row);
+        self.cells.resize(self.rows.len() * self.n_steps, Cell::None);
+    }
+
+    fn find(&mut self, labels: &Labels, drop_name: bool) -> usize {
+        let (at, is_new) = self.numbered.find_whole(labels);
+        if is_new {
+            self.grow(Row { labels: labels.clone(), drop_name });
         }
-        let at = self.rows.len();
-        self.by_labels.insert(labels.clone(), at);
-        self.rows.push(Row { labels, drop_name });
-        self.cells.resize((at + 1) * self.n_steps, Cell::None);
         at
     }
 
     fn add(&mut self, op: AggregateOp, grouping: &Grouping, block: &Block) {
         for (row, values) in block.iter() {
-            let at = self.find(group_labels(&row.labels, grouping), row.drop_name);
+            let at = match self.numbered.find(&row.labels, Subset::of_group(grouping)) {
+                Ok(at) => at,
+                Err((at, labels)) => {
+                    self.grow(Row { labels, drop_name: row.drop_name });
+                    at
+                }
+            };
             let cells = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
             for (cell, v) in cells.iter_mut().zip(values) {
                 if !is_absent(*v) {
@@ -148,8 +141,8 @@ impl Groups {
     }
 
     fn merge(&mut self, op: AggregateOp, other: Self) {
-        for (i, row) in other.rows.into_iter().enumerate() {
-            let at = self.find(row.labels, row.drop_name);
+        for (i, row) in other.rows.iter().enumerate() {
+            let at = self.find(&row.labels, row.drop_name);
             let theirs = &other.cells[i * self.n_steps..(i + 1) * self.n_steps];
             let mine = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
             mine.iter_mut().zip(theirs).for_each(|(a, b)| a.merge(op, b));
@@ -203,15 +196,13 @@ pub(super) fn eval(eval: &Evaluator<'_>, node: &Node, grid: &Grid) -> Result<Blo
 
 /// Returns the rows of each group, groups in the order of their first row.
 fn members(block: &Block, grouping: &Grouping) -> Vec<(Labels, Vec<usize>)> {
-    let mut at: HashMap<Labels, usize> = HashMap::new();
+    let mut numbered = Numbered::default();
     let mut groups: Vec<(Labels, Vec<usize>)> = Vec::new();
     for (i, row) in block.rows.iter().enumerate() {
-        let labels = group_labels(&row.labels, grouping);
-        let group = *at.entry(labels).or_insert_with_key(|labels| {
-            groups.push((labels.clone(), Vec::new()));
-            groups.len() - 1
-        });
-        groups[group].1.push(i);
+        match numbered.find(&row.labels, Subset::of_group(grouping)) {
+            Ok(at) => groups[at].1.push(i),
+            Err((_, labels)) => groups.push((labels, vec![i])),
+        }
     }
     groups
 }
@@ -237,15 +228,16 @@ fn count_values(eval: &Evaluator<'_>, block: &Block, grouping: &Grouping, label:
         return Err(EvalError::Execution(format!("invalid label name {label:?}")));
     }
     let mut groups = Groups { n_steps: block.n_steps, ..Groups::default() };
-    for (row, values) in block.iter() {
-        eval.check()?;
-        let labels = group_labels(&row.labels, grouping);
-        for (k, v) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
-            let labels = labels.to_builder().set(label, &syntax::number_text(*v)).build();
-            let at = groups.find(labels, row.drop_name);
-            groups.cells[at * block.n_steps + k].add(AggregateOp::Count, *v);
+    for (labels, rows) in members(block, grouping) {
+        for i in rows {
+            eval.check()?;
+            for (k, v) in block.row(i).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                let labels = labels.to_builder().set(label, &syntax::number_text(*v)).build();
+                let at = groups.find(&labels, block.rows[i].drop_name);
+                groups.cells[at * block.n_steps + k].add(AggregateOp::Count, *v);
+            }
+            eval.check_size(groups.cells.len())?;
         }
-        eval.check_size(groups.cells.len())?;
     }
     Ok(groups.into_block(AggregateOp::Count))
 }

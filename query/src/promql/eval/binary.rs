@@ -2,22 +2,14 @@
 
 use std::collections::HashMap;
 
-use greylight_store::model::{Labels, METRIC_NAME};
+use greylight_store::model::Labels;
 
 use super::super::EvalError;
 use super::super::syntax::{BinaryOp, Card, Matching};
 use super::block::{Block, Row, is_absent, without_name};
 use super::elementwise::{arithmetic, compare};
+use super::subset::{Numbered, Subset};
 use super::{Evaluator, Result};
-
-/// Returns the part of the labels by which series match.
-fn signature(labels: &Labels, matching: &Matching) -> Labels {
-    let listed = |name: &str| matching.labels.iter().any(|l| l == name);
-    if matching.on {
-        return Labels::from_pairs(labels.iter().filter(|(name, _)| listed(name))).unwrap_or_default();
-    }
-    labels.to_builder().retain(|name| name != METRIC_NAME && !listed(name)).build()
-}
 
 /// Rows of both sides with one signature.
 #[derive(Debug, Default)]
@@ -28,15 +20,18 @@ struct Match {
 
 /// Gathers rows by signature; in the order of the left rows, then of those on the right alone.
 fn matches(lhs: &Block, rhs: &Block, matching: &Matching) -> Vec<(Labels, Match)> {
-    let mut at: HashMap<Labels, usize> = HashMap::with_capacity(lhs.len());
+    let mut numbered = Numbered::default();
     let mut out: Vec<(Labels, Match)> = Vec::new();
     for (block, is_left) in [(lhs, true), (rhs, false)] {
         for (i, row) in block.rows.iter().enumerate() {
-            let group = *at.entry(signature(&row.labels, matching)).or_insert_with_key(|labels| {
-                out.push((labels.clone(), Match::default()));
-                out.len() - 1
-            });
-            let found = &mut out[group].1;
+            let at = match numbered.find(&row.labels, Subset::of_match(matching)) {
+                Ok(at) => at,
+                Err((at, labels)) => {
+                    out.push((labels, Match::default()));
+                    at
+                }
+            };
+            let found = &mut out[at].1;
             if is_left { found.left.push(i) } else { found.right.push(i) }
         }
     }

@@ -9,6 +9,7 @@ mod hash;
 mod histogram;
 mod labels;
 mod numeric;
+mod subset;
 mod window;
 
 use greylight_store::model::{Labels, TenantId};

@@ -1,0 +1,273 @@
+//! `/api/v1/query`, `query_range` and what goes with them.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use greylight_store::model::{Caller, Timestamp};
+use greylight_store::read::Budget;
+use serde_json::{Value as Json, json};
+
+use super::error::{PromError, check_scope};
+use super::json as writer;
+use super::params::{BadParam, Params};
+use crate::Queries;
+use crate::promql::syntax::{At, Card, Expr, ExprKind, Matching, Offset, Selector, pretty};
+use crate::promql::{Answer, Engine, Query, Value, ValueType};
+use crate::queries::Asked;
+
+type Result<T> = std::result::Result<T, PromError>;
+
+pub(super) fn body(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+/// Writes `{"status": "success", "data": ...}`.
+pub(super) fn data(value: &Json) -> Response {
+    let mut out = writer::success();
+    out.extend_from_slice(value.to_string().as_bytes());
+    out.push(b'}');
+    body(out)
+}
+
+fn parse(queries: &Queries, params: &Params) -> Result<Query> {
+    let text = params.get("query").unwrap_or("");
+    let query = Query::parse(text).map_err(|e| BadParam::new("query", e))?;
+    let mut refused = None;
+    query.expr().walk(&mut |part| {
+        if let ExprKind::Call { func, .. } = &part.kind
+            && queries.is_disabled(func.name)
+        {
+            refused = Some((part.span, func.name));
+        }
+    });
+    match refused {
+        Some((span, name)) => {
+            let place = span.line_column(text);
+            let detail = format!("{place}: parse error: function {name:?} is not enabled");
+            Err(BadParam::new("query", detail).into())
+        }
+        None => Ok(query),
+    }
+}
+
+fn asked(caller: &Caller, params: &Params, query: &Query) -> Result<Asked> {
+    let timeout = params.duration("timeout")?;
+    let text = query.text().to_owned();
+    Ok(Asked { tenant: caller.tenant.clone(), kind: "promql", text, timeout })
+}
+
+fn engine(queries: &Queries, params: &Params) -> Result<Engine> {
+    match params.duration("lookback_delta")? {
+        Some(span) if !span.is_zero() => Ok(queries.engine().with_lookback(span)),
+        _ => Ok(queries.engine().clone()),
+    }
+}
+
+/// Cuts an answer to at most `limit` series; zero and nothing mean no limit.
+fn cut(answer: &mut Answer, limit: Option<usize>) {
+    let Some(limit) = limit.filter(|n| *n > 0) else { return };
+    let cut = match &mut answer.value {
+        Value::Vector(samples) if samples.len() > limit => {
+            samples.truncate(limit);
+            true
+        }
+        Value::Matrix(matrix) if matrix.len() > limit => {
+            matrix.truncate(limit);
+            true
+        }
+        _ => false,
+    };
+    if cut {
+        answer.annotations.warn("results truncated due to limit".into());
+    }
+}
+
+fn stats(params: &Params, budget: &Budget, took: Duration) -> Option<Json> {
+    params.get("stats")?;
+    let seconds = took.as_secs_f64();
+    let (_, n_samples) = budget.used();
+    Some(json!({
+        "timings": { "evalTotalTime": seconds, "resultSortTime": 0, "queryPreparationTime": 0,
+            "innerEvalTime": seconds, "execQueueTime": 0, "execTotalTime": seconds },
+        "samples": { "totalQueryableSamples": n_samples, "peakSamples": n_samples },
+    }))
+}
+
+pub(super) async fn instant(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+    params: Params,
+) -> Result<Response> {
+    check_scope(&caller)?;
+    let limit = params.count("limit")?;
+    let at = params.time_ms("time")?.map(Timestamp::from_millis);
+    let query = parse(&queries, &params)?;
+    let engine = engine(&queries, &params)?;
+    let asked = asked(&caller, &params, &query)?;
+    let done = queries
+        .run(asked, move |queries, tenant, budget| {
+            let clock = &queries.env().clock;
+            let started = clock.elapsed();
+            let at = at.unwrap_or_else(|| clock.now());
+            let mut answer = engine.instant(tenant, &query, at, budget)?;
+            cut(&mut answer, limit);
+            let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
+            Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))
+        })
+        .await??;
+    Ok(body(done))
+}
+
+pub(super) async fn range(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+    params: Params,
+) -> Result<Response> {
+    check_scope(&caller)?;
+    let limit = params.count("limit")?;
+    let needed = |name: &str| -> Result<i64> {
+        params.time_ms(name)?.ok_or_else(|| {
+            let detail = format!("invalid time value for '{name}': cannot parse \"\" to a valid timestamp");
+            BadParam::new(name, detail).into()
+        })
+    };
+    let (start, end) = (needed("start")?, needed("end")?);
+    if end < start {
+        return Err(BadParam::new("end", "end timestamp must not be before start time").into());
+    }
+    let negative = params.get("step").is_some_and(|s| s.starts_with('-'));
+    let zero = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+    if negative {
+        return Err(BadParam::new("step", zero).into());
+    }
+    let step = params.duration("step")?;
+    let step = step.ok_or_else(|| BadParam::new("step", "cannot parse \"\" to a valid duration"))?;
+    if step.is_zero() {
+        return Err(BadParam::new("step", zero).into());
+    }
+    let query = parse(&queries, &params)?;
+    if !matches!(query.value_type(), ValueType::Scalar | ValueType::Vector) {
+        let detail = format!(
+            "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+            query.value_type().describe()
+        );
+        return Err(BadParam::new("query", detail).into());
+    }
+    let engine = engine(&queries, &params)?;
+    let asked = asked(&caller, &params, &query)?;
+    let done = queries
+        .run(asked, move |queries, tenant, budget| {
+            let clock = &queries.env().clock;
+            let started = clock.elapsed();
+            let times = (Timestamp::from_millis(start), Timestamp::from_millis(end));
+            let mut answer = engine.range(tenant, &query, times, step, budget)?;
+            cut(&mut answer, limit);
+            let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
+            Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))
+        })
+        .await??;
+    Ok(body(done))
+}
+
+/// Exemplars are not kept yet, so there are none; the expression must still be one.
+pub(super) async fn exemplars(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+    params: Params,
+) -> Result<Response> {
+    check_scope(&caller)?;
+    params.time_ms("start")?;
+    params.time_ms("end")?;
+    parse(&queries, &params)?;
+    Ok(data(&json!([])))
+}
+
+pub(super) async fn format(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+    params: Params,
+) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(data(&pretty(parse(&queries, &params)?.expr()).into()))
+}
+
+pub(super) async fn tree(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+    params: Params,
+) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(data(&tree_of(parse(&queries, &params)?.expr())))
+}
+
+fn tree_of(expr: &Expr) -> Json {
+    match &expr.kind {
+        ExprKind::Number { value, .. } => json!({ "type": "numberLiteral", "val": value.to_string() }),
+        ExprKind::String(text) => json!({ "type": "stringLiteral", "val": text }),
+        ExprKind::Vector(selector) => selector_tree("vectorSelector", selector),
+        ExprKind::Matrix { selector, range, .. } => {
+            let mut tree = selector_tree("matrixSelector", selector);
+            tree["range"] = range.to_string().into();
+            tree
+        }
+        ExprKind::Subquery { expr, range, step, offset } => {
+            let step = step.as_ref().map(ToString::to_string);
+            let mut tree = json!({ "type": "subquery", "expr": tree_of(expr), "range": range.to_string(), "step": step });
+            add_offset(&mut tree, offset);
+            tree
+        }
+        ExprKind::Call { func, args } => {
+            let args: Vec<Json> = args.iter().map(tree_of).collect();
+            let types: Vec<&str> = func.args.iter().map(|t| t.as_str()).collect();
+            let func = json!({ "name": func.name, "argTypes": types, "variadic": func.variadic,
+                "returnType": func.returns.as_str() });
+            json!({ "type": "call", "func": func, "args": args })
+        }
+        ExprKind::Aggregate { op, param, expr, grouping } => json!({
+            "type": "aggregation", "op": op.as_str(), "expr": tree_of(expr), "param": param.as_ref().map(|p| tree_of(p)),
+            "grouping": grouping.labels, "without": grouping.without,
+        }),
+        ExprKind::Binary { op, lhs, rhs, matching, return_bool } => json!({
+            "type": "binaryExpr", "op": op.as_str(), "lhs": tree_of(lhs), "rhs": tree_of(rhs),
+            "matching": matching_tree(matching), "bool": return_bool,
+        }),
+        ExprKind::Unary { negative, expr } => {
+            json!({ "type": "unaryExpr", "op": if *negative { "-" } else { "+" }, "expr": tree_of(expr) })
+        }
+        ExprKind::Paren(inner) => json!({ "type": "parenExpr", "expr": tree_of(inner) }),
+    }
+}
+
+fn matching_tree(matching: &Matching) -> Json {
+    let card = match matching.card {
+        Card::OneToOne => "one-to-one",
+        Card::ManyToOne => "many-to-one",
+        Card::OneToMany => "one-to-many",
+        Card::ManyToMany => "many-to-many",
+    };
+    json!({ "card": card, "labels": matching.labels, "on": matching.on, "include": matching.include })
+}
+
+fn selector_tree(kind: &str, selector: &Selector) -> Json {
+    let matchers: Vec<Json> = selector
+        .matchers
+        .iter()
+        .map(|m| json!({ "name": m.name(), "value": m.value(), "type": m.op().as_str() }))
+        .collect();
+    let mut tree = json!({ "type": kind, "name": selector.name.as_deref().unwrap_or(""), "matchers": matchers });
+    add_offset(&mut tree, &selector.offset);
+    tree
+}
+
+fn add_offset(tree: &mut Json, offset: &Offset) {
+    tree["offset"] = offset.by.as_ref().map_or_else(|| "0s".into(), ToString::to_string).into();
+    match offset.at {
+        Some(At::Time(ms)) => tree["timestamp"] = ms.into(),
+        Some(At::Start) => tree["startOrEnd"] = "start".into(),
+        Some(At::End) => tree["startOrEnd"] = "end".into(),
+        None => {}
+    }
+}

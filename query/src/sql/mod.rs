@@ -1,0 +1,70 @@
+//! SQL over what is stored: read-only, within limits, one session a query.
+//!
+//! Flow: [`gate`](self) refuses everything but a single `SELECT` over known tables with known
+//! functions, and counts its parts before anything recurses over them; a fresh session with its
+//! own memory plans and runs it; rows are written as JSON, CSV or Arrow.
+//!
+//! DataFusion is named in this module alone.
+
+mod gate;
+mod session;
+mod pushdown;
+mod metrics;
+mod logs;
+mod view;
+mod format;
+
+use greylight_store::model::{ErrorKind, Problem};
+use greylight_store::read::ReadError;
+
+pub(crate) use format::{Format, Output};
+pub use gate::GateError;
+pub(crate) use session::{Request, run};
+pub use view::{Cell, Column, ColumnType, View};
+
+/// Why a statement gave no rows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// It is not among the statements that may be asked.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// It could not be planned: an unknown column, types that do not fit.
+    #[error("{0}")]
+    Plan(String),
+    /// It failed while running.
+    #[error("{0}")]
+    Execution(String),
+    /// It needs more memory than it may have.
+    #[error("query needs more than {limit} bytes of memory; narrow its time range or its groups")]
+    Memory {
+        /// The limit.
+        limit: usize,
+    },
+    /// The store could not be read, or a limit of reading was passed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A view could not be read.
+    #[error(transparent)]
+    View(#[from] Problem),
+    /// The session could not be made: a fault of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl SqlError {
+    /// Returns the error as data.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Gate(e) => e.problem(),
+            Self::Plan(text) => Problem::new(ErrorKind::Invalid, text).field("query"),
+            Self::Execution(text) => Problem::new(ErrorKind::Invalid, text),
+            Self::Memory { limit } => Problem::new(ErrorKind::Limit, self).limit(*limit),
+            Self::Read(ReadError::Deadline { limit_ms }) => Problem::new(ErrorKind::Limit, self).limit(*limit_ms),
+            Self::Read(ReadError::Limit { limit, .. }) => Problem::new(ErrorKind::Limit, self).limit(*limit),
+            Self::Read(e) => Problem::new(e.kind(), e),
+            Self::View(problem) => problem.clone(),
+            Self::Internal(_) => Problem::new(ErrorKind::Internal, self),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Plans and runs one statement in a session of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::common::DataFusionError;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+use greylight_store::model::TenantId;
+use greylight_store::read::Budget;
+
+use super::format::Output;
+use super::logs::LogTable;
+use super::metrics::MetricTable;
+use super::view::ViewTable;
+use super::{Format, SqlError, gate};
+use crate::queries::{Queries, QueryEnv};
+
+/// How often a running query looks whether it should end.
+const CHECK_EVERY: Duration = Duration::from_millis(25);
+
+/// A statement and how its answer is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) text: String,
+    pub(crate) format: Format,
+    /// At most so many rows.
+    pub(crate) limit: usize,
+}
+
+/// Runs a statement. Blocks; needs a large stack, which the threads of queries have.
+///
+/// # Errors
+/// [`SqlError`] when it is refused, cannot be planned, fails, or passes a limit.
+pub(crate) fn run(
+    queries: &Queries,
+    tenant: &TenantId,
+    request: &Request,
+    budget: &Budget,
+) -> Result<Output, SqlError> {
+    let statement = gate::check(&request.text)?;
+    // A runtime of this thread alone: what the query spawns ends with it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| SqlError::Internal(format!("starting a runtime failed: {e}")))?;
+    let memory_bytes = queries.config().memory_bytes_max;
+    runtime.block_on(async {
+        let work = execute(queries.env(), tenant, statement, request, memory_bytes, budget);
+        let mut work = std::pin::pin!(work);
+        loop {
+            // Planning and running yield now and then; between them the budget is looked at.
+            match select(work, queries.env().clock.sleep(CHECK_EVERY)).await {
+                Either::Left((done, _)) => return done.map_err(|e| translate(e, memory_bytes)),
+                Either::Right(((), rest)) => {
+                    budget.check()?;
+                    work = rest;
+                }
+            }
+        }
+    })
+}
+
+async fn execute(
+    env: &QueryEnv,
+    tenant: &TenantId,
+    statement: Statement,
+    request: &Request,
+    memory_bytes: usize,
+    budget: &Budget,
+) -> Result<Output, DataFusionError> {
+    let state = session(memory_bytes)?;
+    let context = SessionContext::new_with_state(state);
+    let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone());
+    context.register_table("metrics", Arc::new(metrics))?;
+    let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone());
+    context.register_table("logs", Arc::new(logs))?;
+    for view in &env.views {
+        context.register_table(view.name(), Arc::new(ViewTable::new(view.clone(), tenant.clone())))?;
+    }
+    let state = context.state();
+    let plan = state.statement_to_plan(statement).await?;
+    // One row more tells whether there were more.
+    let frame = DataFrame::new(state, plan).limit(0, Some(request.limit.saturating_add(1)))?;
+    let schema = Arc::clone(frame.schema().inner());
+    let mut stream = frame.execute_stream().await?;
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut n_rows = 0;
+    let mut n_bytes = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        budget.check().map_err(|e| DataFusionError::External(Box::new(SqlError::Read(e))))?;
+        n_rows += batch.num_rows();
+        n_bytes += batch.get_array_memory_size();
+        if n_bytes > memory_bytes {
+            return Err(DataFusionError::ResourcesExhausted("answer".into()));
+        }
+        batches.push(batch);
+    }
+    let truncated = n_rows > request.limit;
+    Ok(Output { schema, batches, limit: request.limit, truncated })
+}
+
+fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .build_arc()?;
+    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(8192);
+    let known = |name: &str, aliases: &[String]| gate::is_allowed(name) || aliases.iter().any(|a| gate::is_allowed(a));
+    let mut scalars = SessionStateDefaults::default_scalar_functions();
+    scalars.retain(|f| known(f.name(), f.aliases()));
+    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    aggregates.retain(|f| known(f.name(), f.aliases()));
+    let mut windows = SessionStateDefaults::default_window_functions();
+    windows.retain(|f| known(f.name(), f.aliases()));
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(scalars)
+        .with_aggregate_functions(aggregates)
+        .with_window_functions(windows)
+        .build())
+}
+
+/// Finds our own error behind DataFusion's, and the kind of DataFusion's own.
+fn translate(error: DataFusionError, memory_bytes: usize) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+            Ok(own) => *own,
+            Err(other) => SqlError::Execution(other.to_string()),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(*inner, memory_bytes),
+        DataFusionError::ResourcesExhausted(_) => SqlError::Memory { limit: memory_bytes },
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => SqlError::Plan(error.strip_backtrace()),
+        other => SqlError::Execution(other.strip_backtrace()),
+    }
+}

@@ -1,0 +1,94 @@
+//! SQL: answers, formats, and statements that must not bring the server down.
+
+use axum::http::StatusCode;
+use greylight_query::QueryConfig;
+use serde_json::{Value, json};
+
+use crate::server::{memory, post_json, router, router_with};
+
+async fn sql(query: &str) -> (StatusCode, Value) {
+    let (status, body) = post_json(&router(), "/api/v1/sql", json!({ "query": query })).await;
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+async fn rows(query: &str) -> Value {
+    let (status, answer) = sql(query).await;
+    assert_eq!(status, StatusCode::OK, "{query}: {answer}");
+    answer["rows"].clone()
+}
+
+#[tokio::test]
+async fn samples_are_rows() {
+    let query = "SELECT labels['job'] AS job, max(value) AS v, count(*) AS n FROM metrics \
+                 WHERE name = 'http_requests_total' GROUP BY 1 ORDER BY 1";
+    let (_, answer) = sql(query).await;
+    assert_eq!(answer["rows"], json!([["api", 600.0, 61], ["web", 1200.0, 61]]));
+    assert_eq!(answer["columns"][1], json!({ "name": "v", "type": "number" }));
+    assert_eq!(answer["truncated"], false);
+    let query = "SELECT time, labels FROM metrics WHERE labels['job'] = 'web' AND time >= '2026-11-21T10:00:00Z'";
+    let want = json!([["2026-11-21T10:00:00.000000000Z", { "instance": "a:1", "job": "web" }]]);
+    assert_eq!(rows(query).await, want);
+    assert_eq!(rows("SELECT count(*) FROM metrics WHERE labels['job'] IS NULL").await, json!([[0]]));
+}
+
+#[tokio::test]
+async fn views_and_logs_are_tables_too() {
+    let query = "SELECT id, start, looks FROM releases ORDER BY id DESC LIMIT 1";
+    assert_eq!(rows(query).await, json!([["default-b", "2026-11-21T10:00:00.000000000Z", null]]));
+    let query = "SELECT severity, count(*) FROM logs GROUP BY severity ORDER BY 2 DESC";
+    assert_eq!(rows(query).await, json!([["info", 2], ["error", 1]]));
+    let query = "SELECT body, attributes['code'] FROM logs WHERE labels['service_name'] = 'cart' AND severity = 'error'";
+    assert_eq!(rows(query).await, json!([["connection refused", "503"]]));
+}
+
+#[tokio::test]
+async fn formats_and_the_row_limit() {
+    let body = json!({ "query": "SELECT 'a,b' AS x, 1 AS y UNION ALL SELECT NULL, 2", "format": "csv" });
+    let (_, csv) = post_json(&router(), "/api/v1/sql", body).await;
+    assert_eq!(String::from_utf8(csv).unwrap(), "x,y\r\n\"a,b\",1\r\n,2\r\n");
+    let body = json!({ "query": "SELECT value FROM metrics", "limit": 5 });
+    let (_, answer) = post_json(&router(), "/api/v1/sql", body).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((answer["rows"].as_array().unwrap().len(), &answer["truncated"]), (5, &json!(true)));
+    let body = json!({ "query": "SELECT value FROM metrics", "format": "arrow" });
+    let (status, arrow) = post_json(&router(), "/api/v1/sql", body).await;
+    assert_eq!(status, StatusCode::OK);
+    let reader = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(arrow), None).unwrap();
+    assert_eq!(reader.map(|b| b.unwrap().num_rows()).sum::<usize>(), 122);
+}
+
+#[tokio::test]
+async fn what_may_not_be_asked_is_refused_in_our_own_envelope() {
+    let ors = vec!["1=1"; 20_000].join(" OR ");
+    let cases = [
+        (format!("SELECT 1 WHERE {ors}"), 422, "bytes"),
+        ("SELECT * FROM generate_series(1, 10000000000)".into(), 400, "FROM takes"),
+        ("SELECT repeat('x', 1000000000)".into(), 400, "repeat"),
+        ("DROP TABLE metrics".into(), 400, "only a single SELECT"),
+        ("SELECT * FROM '/etc/passwd'".into(), 400, "passwd"),
+        ("SELECT nope FROM metrics".into(), 400, "nope"),
+        ("SELECT * FROM information_schema.tables".into(), 400, "information_schema"),
+    ];
+    for (query, code, text) in cases {
+        let (status, answer) = sql(&query).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(status.as_u16(), code, "{message}");
+        assert!(message.contains(text), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn memory_and_samples_have_an_end() {
+    let config = QueryConfig { memory_bytes_max: 4 << 20, ..QueryConfig::default() };
+    let (router, _) = router_with(config, memory());
+    let cross = "SELECT count(*) AS n, array_agg(a.value + b.value + c.value + d.value) FROM metrics a \
+                 CROSS JOIN metrics b CROSS JOIN metrics c CROSS JOIN metrics d";
+    let (status, body) = post_json(&router, "/api/v1/sql", json!({ "query": cross })).await;
+    assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
+    let config = QueryConfig { samples_max: 10, ..QueryConfig::default() };
+    let (router, _) = router_with(config, memory());
+    let (status, body) = post_json(&router, "/api/v1/sql", json!({ "query": "SELECT sum(value) FROM metrics" })).await;
+    assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["error"]["limit"], 10);
+}
