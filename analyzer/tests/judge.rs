@@ -310,6 +310,32 @@ fn counts_are_judged_over_their_exposure() {
 }
 
 #[test]
+fn a_small_quiet_side_is_not_a_silent_one() {
+    let trials = |each: i64, n: i64| -> Vec<f64> { (0..n).map(|i| f64::from(u8::from(i % each == 0))).collect() };
+    let side = |trials: Vec<f64>, from: i64| {
+        let n = trials.len();
+        json!({ "t_ms": times(from, n as i64), "events": vec![0.0; n], "trials": trials })
+    };
+    let check = json!({ "name": "errors", "kind": "ratio", "margin": { "absolute": 0.2 } });
+    let data = |canary: Vec<f64>| json!({ "baseline": side(vec![4.0; 60], 0), "canary": side(canary, 0) });
+    // One request every other minute, where the baseline has four a minute: all intervals count.
+    let small = run(&body(check.clone(), data(trials(2, 60))));
+    assert_eq!(small.verdict.decision, "go", "{:?}", small.verdict.reasons);
+    // As many as the baseline for a while, then none: silence.
+    let silent = run(&body(check, data([vec![40.0; 8], vec![0.0; 52]].concat())));
+    assert_eq!(codes(&silent), ["not_enough_data", "time_ran_out"]);
+}
+
+#[test]
+fn units_are_shown_where_they_are_given() {
+    let mut data = quiet();
+    data["canary"]["units"] = json!({ "c1": ratio(|_| 2.0, 400.0, 0, 60) });
+    let answer = run(&body(errors(), data));
+    let unit = &answer.verdict.checks[0].units[0];
+    assert_eq!((unit.unit.as_str(), unit.cohort.as_str(), unit.value), ("c1", "canary", 0.005));
+}
+
+#[test]
 fn wrong_bodies_name_the_field() {
     let good = body(errors(), quiet());
     let with = |path: &str, value: Value| {

@@ -135,7 +135,8 @@ impl CountCheck {
         self.seen.has_baseline |= baseline.is_some();
         self.seen.has_canary |= canary.is_some();
         let (Some(baseline), Some(canary)) = (baseline, canary) else { return };
-        if !(baseline.1 > 0.0 && canary.1 > 0.0) {
+        let so_far = self.share_so_far();
+        if is_silent(baseline.1, canary.1, so_far) {
             return;
         }
         self.seen.is_present = true;
@@ -148,6 +149,10 @@ impl CountCheck {
         }
         let (x, y) = (canary.0.round() as usize, baseline.0.round() as usize);
         let share = canary.1 / (canary.1 + baseline.1);
+        if !(share > 0.0 && share < 1.0) {
+            // A quiet interval of a small side: nothing to compare, and nothing wrong with it.
+            return self.test(0, 0, 0.5);
+        }
         if self.treatment == Treatment::Clumps && x + y > 0 {
             self.settle_clumps();
         }
@@ -157,9 +162,15 @@ impl CountCheck {
     /// Chooses between the treatments of clumps by the shares until the first event: exposure alone,
     /// which says nothing about who gets the events.
     fn settle_clumps(&mut self) {
-        let measured = self.seen.canary.1 / (self.seen.canary.1 + self.seen.baseline.1);
-        let share = self.declared_share.unwrap_or(measured);
+        let share = self.share_so_far().unwrap_or(0.0);
         self.treatment = if (0.48..=0.52).contains(&share) { Treatment::Swap } else { Treatment::Bet };
+    }
+
+    /// Returns the canary's share of the exposure: as declared, else as measured so far.
+    fn share_so_far(&self) -> Option<f64> {
+        let (canary, baseline) = (self.seen.canary.1, self.seen.baseline.1);
+        let measured = (canary > 0.0 && baseline > 0.0).then(|| canary / (canary + baseline));
+        self.declared_share.or(measured)
     }
 
     fn test(&mut self, x: usize, y: usize, share: f64) {
@@ -208,7 +219,7 @@ impl CountCheck {
             },
             ..Outcome::default()
         };
-        if seen.t == 0 {
+        if seen.t == 0 || !(seen.baseline.1 > 0.0 && seen.canary.1 > 0.0) {
             return outcome;
         }
         outcome.values = Some(Values {
@@ -453,6 +464,19 @@ fn add(sum: &mut (f64, f64), pair: (f64, f64)) {
 
 fn side_at(sides: &[CountCells; 2], side: usize, idx: usize) -> Option<(f64, f64)> {
     sides[side].get(idx).copied().flatten()
+}
+
+/// Tells whether a side without exposure is silent rather than small: at least ten would have been
+/// expected of it, going by the other side and the share so far.
+pub(super) fn is_silent(baseline: f64, canary: f64, share: Option<f64>) -> bool {
+    const EXPECTED_MIN: f64 = 10.0;
+    if baseline > 0.0 && canary > 0.0 {
+        return false;
+    }
+    let Some(share) = share.filter(|share| 0.0 < *share && *share < 1.0) else { return true };
+    let expected =
+        if canary > 0.0 { canary * (1.0 - share) / share } else { baseline * share / (1.0 - share) };
+    expected >= EXPECTED_MIN || (baseline <= 0.0 && canary <= 0.0)
 }
 
 /// Runs the harm side alone over a stretch of history, as if a release had begun there.

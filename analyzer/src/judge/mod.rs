@@ -10,7 +10,10 @@
 mod data;
 mod error;
 mod grid;
+mod placed;
 mod analysis;
+mod procedure;
+mod report;
 mod check;
 mod counts;
 mod means;
@@ -24,4 +27,5 @@ pub mod wire;
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
 pub use data::{CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
 pub use error::JudgeError;
+pub use placed::RunData;
 pub use request::{Answer, Engine, Request, answer, run};

@@ -17,6 +17,7 @@ use crate::stats::rates::Rate;
 use crate::verdict::{Effect, Measure, PatternChange, PatternResult, Sizes, Values};
 
 use super::check::{Budget, Outcome};
+use super::counts::is_silent;
 use super::data::PatternCounts;
 use super::grid::{Cells, Grid, Stretch, align_pre};
 
@@ -254,7 +255,10 @@ impl Test {
         self.has[0] |= trials[0].is_some();
         self.has[1] |= trials[1].is_some();
         let (Some(baseline), Some(canary)) = (trials[0], trials[1]) else { return };
-        if !(baseline > 0.0 && canary > 0.0) {
+        let [so_far_baseline, so_far_canary] = self.exposure;
+        let so_far = (so_far_baseline > 0.0 && so_far_canary > 0.0)
+            .then(|| so_far_canary / (so_far_canary + so_far_baseline));
+        if is_silent(baseline, canary, so_far) {
             return;
         }
         self.is_present = true;
@@ -262,6 +266,8 @@ impl Test {
         self.exposure[0] += baseline;
         self.exposure[1] += canary;
         let share = canary / (canary + baseline);
+        // A quiet interval of a small side has nothing to compare.
+        let ids = if share > 0.0 && share < 1.0 { ids } else { &IndexSet::new() };
         let (mut on_canary, mut all) = (0, 0);
         for id in ids {
             let (y, x) = (count_at(&sides[0], id, idx), count_at(&sides[1], id, idx));

@@ -1,0 +1,175 @@
+//! Data of the checks, placed on the intervals of a phase.
+
+use crate::policy::{Check, CheckKind};
+use crate::verdict::UnitValue;
+
+use super::counts::CountCells;
+use super::data::{Data, Sides};
+use super::error::JudgeError;
+use super::grid::{Grid, Stretch, align_pre};
+use super::means::{self, MeanRun};
+use super::patterns::{self, PatternCells};
+use super::scores::{self, BucketCells};
+
+/// Data of all checks since the phase began, placed on its intervals.
+#[derive(Clone, Debug, Default)]
+pub struct RunData {
+    pub(super) checks: Vec<Placed>,
+    /// By check: counts of single units, where they were given.
+    pub(super) units: Vec<Vec<UnitCells>>,
+}
+
+/// Counts of one unit.
+#[derive(Clone, Debug)]
+pub(super) struct UnitCells {
+    unit: String,
+    is_canary: bool,
+    cells: CountCells,
+}
+
+/// Both sides of one check, as its kind wants them.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Placed {
+    #[default]
+    Nothing,
+    Counts([CountCells; 2]),
+    Hosts(MeanRun),
+    Buckets([BucketCells; 2]),
+    Patterns([PatternCells; 2]),
+}
+
+impl Placed {
+    /// Counts the intervals present on both sides.
+    pub(super) fn n_present(&self) -> usize {
+        fn both<A, B>(a: impl Iterator<Item = Option<A>>, b: impl Iterator<Item = Option<B>>) -> usize {
+            a.zip(b).filter(|(a, b)| a.is_some() && b.is_some()).count()
+        }
+        match self {
+            Self::Nothing => 0,
+            Self::Counts([baseline, canary]) => both(baseline.iter().copied(), canary.iter().copied()),
+            Self::Hosts(run) => {
+                let n =
+                    |side: usize| run.hosts[side].values().map(|cells| cells.iter().flatten().count()).max();
+                n(0).unwrap_or(0).min(n(1).unwrap_or(0))
+            }
+            Self::Buckets([baseline, canary]) => {
+                let n = |side: &BucketCells| side.cells.iter().flatten().count();
+                n(baseline).min(n(canary))
+            }
+            Self::Patterns([baseline, canary]) => {
+                both(baseline.trials.iter().rev().copied(), canary.trials.iter().rev().copied())
+            }
+        }
+    }
+
+    /// Returns requests by interval and side, where the check counts them.
+    pub(super) fn exposure(&self) -> Option<[Vec<Option<f64>>; 2]> {
+        let any = |sides: [Vec<Option<f64>>; 2]| {
+            sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
+        };
+        match self {
+            Self::Counts(sides) => {
+                any([0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect()))
+            }
+            Self::Buckets(sides) => any([0, 1].map(|side| {
+                sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
+            })),
+            Self::Patterns(sides) => any([0, 1].map(|side| sides[side].trials.clone())),
+            Self::Nothing | Self::Hosts(_) => None,
+        }
+    }
+}
+
+/// Places the counts of single units, where they were given.
+pub(super) fn place_units(stretch: Stretch<'_>, sides: &Sides) -> Vec<UnitCells> {
+    let mut units = Vec::new();
+    for (data, is_canary) in [(&sides.baseline, false), (&sides.canary, true)] {
+        if let Some(Data::Counts(counts)) = data {
+            units.extend(counts.units.iter().map(|(unit, counts)| UnitCells {
+                unit: unit.clone(),
+                is_canary,
+                cells: stretch.counts(counts),
+            }));
+        }
+    }
+    units
+}
+
+/// Computes events over exposure of each unit up to interval `i`.
+pub(super) fn unit_values(units: &[UnitCells], grid: &Grid, i: usize) -> Vec<UnitValue> {
+    let value = |one: &UnitCells| {
+        let warm = one.cells.iter().enumerate().take(i + 1).filter(|(idx, _)| grid.is_warm(*idx));
+        let (events, exposure) =
+            warm.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |(x, n), cell| (x + cell.0, n + cell.1));
+        let value = events / exposure;
+        value.is_finite().then(|| UnitValue { unit: one.unit.clone(), is_canary: one.is_canary, value })
+    };
+    units.iter().filter_map(value).collect()
+}
+
+/// Tells whether a side holds raw values.
+pub(super) fn is_raw(sides: &Sides) -> bool {
+    let is_raw = |side: &Option<Data>| matches!(side, Some(Data::Raw(_)));
+    is_raw(&sides.baseline) || is_raw(&sides.canary)
+}
+
+/// Places both sides of a check on a stretch, if they are of its kind.
+pub(super) fn place(
+    check: &Check,
+    stretch: Stretch<'_>,
+    sides: &Sides,
+    what: &str,
+) -> Result<Placed, JudgeError> {
+    if sides.baseline.is_none() && sides.canary.is_none() {
+        return Ok(Placed::Nothing);
+    }
+    let wrong = || {
+        JudgeError::field(
+            format!("{what}.{}", check.name),
+            format!("does not hold data of kind {}", check.kind.word()),
+        )
+    };
+    let both = [&sides.baseline, &sides.canary];
+    let mut placed = match check.kind {
+        CheckKind::Ratio { .. } | CheckKind::Count { .. } => Placed::Counts(
+            each(both, |data| match data {
+                Data::Counts(counts) => Some(stretch.counts(counts)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
+        CheckKind::Mean { .. } => Placed::Hosts(MeanRun {
+            hosts: each(both, |data| match data {
+                Data::Values(series) => Some(means::hosts(stretch, series)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+            inverse_n: None,
+        }),
+        CheckKind::Distribution { .. } => Placed::Buckets(
+            each(both, |data| match data {
+                Data::Histogram(_) | Data::Raw(_) => Some(scores::buckets(stretch, data)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
+        CheckKind::Patterns { .. } => Placed::Patterns(
+            each(both, |data| match data {
+                Data::Patterns(counts) => Some(patterns::patterns(stretch, counts)),
+                _ => None,
+            })
+            .ok_or_else(wrong)?,
+        ),
+    };
+    if let (Placed::Counts([baseline, canary]), Stretch::Pre(_)) = (&mut placed, stretch) {
+        align_pre(&mut [baseline, canary]);
+    }
+    Ok(placed)
+}
+
+/// Places each side; a side that is absent has nothing. `None` if one is of another kind.
+fn each<T: Default>(sides: [&Option<Data>; 2], place: impl Fn(&Data) -> Option<T>) -> Option<[T; 2]> {
+    let [baseline, canary] = sides;
+    let one = |side: &Option<Data>| side.as_ref().map_or_else(|| Some(T::default()), &place);
+    Some([one(baseline)?, one(canary)?])
+}

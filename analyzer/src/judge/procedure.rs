@@ -1,0 +1,198 @@
+//! A check under way: its procedure, its own first of two, and what its history says of it.
+
+use crate::policy::{Check, CheckKind, Vote};
+use crate::stats::dispersion::EventLaw;
+use crate::stats::means::GO_HISTORY_MIN;
+use crate::stats::rates::Rate;
+use crate::verdict::{Cause, Decision};
+
+use super::check::{Budget, CheckState, Outcome};
+use super::counts::{self, CountCells, CountCheck};
+use super::describe;
+use super::grid::Grid;
+use super::means::{self, MeanCheck, MeanRun};
+use super::patterns::{PatternCells, PatternCheck, PatternHistory};
+use super::placed::Placed;
+use super::scores::{BucketCells, ScoreCheck};
+
+/// One check of a phase.
+#[derive(Clone, Debug)]
+pub(super) struct CheckRun {
+    pub(super) check: Check,
+    /// Its part of alpha.
+    pub(super) budget: f64,
+    pub(super) state: CheckState,
+    pub(super) placebo: Placebo,
+    pub(super) procedure: Procedure,
+}
+
+/// Which procedure judges a check.
+#[derive(Clone, Debug)]
+pub(super) enum Procedure {
+    Counts(Box<CountCheck>),
+    Means(Box<MeanCheck>),
+    Scores(Box<ScoreCheck>),
+    Patterns(Box<PatternCheck>),
+}
+
+/// Placebo releases in the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Placebo {
+    pub(super) runs: u64,
+    pub(super) alarms: u64,
+    pub(super) is_restless: bool,
+}
+
+/// Above this the binomial is not trusted, and the shares of intervals are compared as means.
+const BINOMIAL_EVENTS_MAX: f64 = 3_000.0;
+
+impl CheckRun {
+    pub(super) fn new(
+        check: &Check,
+        alpha: f64,
+        budget: Budget,
+        pre: Placed,
+        declared_share: Option<f64>,
+        is_raw: bool,
+    ) -> Self {
+        let (procedure, placebo) = match pre {
+            Placed::Counts(pre) => count_procedure(check, budget, &pre, declared_share),
+            Placed::Hosts(pre) => mean_procedure(check, budget, pre, "value"),
+            Placed::Buckets(pre) => {
+                let n_looks = budget.n_looks;
+                let mut run = ScoreCheck::new(check, budget, pre, is_raw);
+                let n = run.n_placebo();
+                let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
+                (Procedure::Scores(Box::new(run)), placebo)
+            }
+            Placed::Patterns(pre) => {
+                let severity = match check.kind {
+                    CheckKind::Patterns { severity, .. } => severity,
+                    _ => None,
+                };
+                let history = PatternHistory::new(pre.clone(), severity);
+                let placebo = placebo(history.n_placebo(), budget.n_looks, alpha, |start| {
+                    history.placebo_alarm(&budget, start)
+                });
+                (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &pre))), placebo)
+            }
+            Placed::Nothing => Self::without_history(check, budget, declared_share, is_raw),
+        };
+        Self { check: check.clone(), budget: alpha, state: CheckState::new(), placebo, procedure }
+    }
+
+    fn without_history(
+        check: &Check,
+        budget: Budget,
+        declared_share: Option<f64>,
+        is_raw: bool,
+    ) -> (Procedure, Placebo) {
+        let procedure = match check.kind {
+            CheckKind::Ratio { .. } | CheckKind::Count { .. } => {
+                let none = [Vec::new(), Vec::new()];
+                Procedure::Counts(Box::new(CountCheck::new(check, budget, &none, declared_share)))
+            }
+            CheckKind::Mean { .. } => {
+                Procedure::Means(Box::new(MeanCheck::new(check, budget, MeanRun::default(), "value")))
+            }
+            CheckKind::Distribution { .. } => {
+                let none = [BucketCells::default(), BucketCells::default()];
+                Procedure::Scores(Box::new(ScoreCheck::new(check, budget, none, is_raw)))
+            }
+            CheckKind::Patterns { .. } => {
+                let none = [PatternCells::default(), PatternCells::default()];
+                Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &none)))
+            }
+        };
+        (procedure, Placebo::default())
+    }
+
+    /// Tells whether this check refuses the release.
+    pub(super) fn refuses(&self) -> bool {
+        let may_vote =
+            self.check.vote != Vote::None && (!self.placebo.is_restless || self.state.is_missing_refused);
+        may_vote && self.state.decision == Decision::NoGo
+    }
+
+    pub(super) fn refusal(&self, outcome: &Outcome) -> Cause {
+        if self.state.is_missing_refused {
+            return Cause::Missing { intervals: self.state.missing };
+        }
+        describe::harm_shown(&self.check, outcome)
+    }
+}
+
+fn count_procedure(
+    check: &Check,
+    budget: Budget,
+    pre: &[CountCells; 2],
+    declared_share: Option<f64>,
+) -> (Procedure, Placebo) {
+    let n_both = pre[0]
+        .iter()
+        .zip(&pre[1])
+        .filter(|(baseline, canary)| baseline.is_some() && canary.is_some())
+        .count();
+    if n_both >= GO_HISTORY_MIN && counts::expected_events(pre, budget.n_looks) > BINOMIAL_EVENTS_MAX {
+        return mean_procedure(check, budget, means::shares(pre), "ratio");
+    }
+    let n = if n_both > 0 { pre[0].len().max(pre[1].len()) } else { 0 };
+    let placebo =
+        placebo(n, budget.n_looks, budget.alpha, |start| counts::placebo_alarm(check, &budget, pre, start));
+    (Procedure::Counts(Box::new(CountCheck::new(check, budget, pre, declared_share))), placebo)
+}
+
+fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> (Procedure, Placebo) {
+    let (n_looks, alpha) = (budget.n_looks, budget.alpha);
+    let run = MeanCheck::new(check, budget, pre, unit);
+    let placebo = placebo(run.n_placebo(), n_looks, alpha, |start| run.placebo_alarm(start));
+    (Procedure::Means(Box::new(run)), placebo)
+}
+
+/// Runs placebo releases every half phase where at least 60 intervals precede and a whole phase follows.
+///
+/// A check is restless if it alarms at two or more placebo starts that share no interval, and that often by
+/// chance in at most 0.5 % of sound checks at its level. With "any alarm" 3 % of sound checks at a level
+/// of 0.1 % would lose their vote, a quarter of releases with ten checks; two disjoint alarms are
+/// enough there, while a single check at 1 % with a day of history needs four of its 45 runs.
+fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(usize) -> bool) -> Placebo {
+    const BEFORE_MIN: usize = 60;
+    const SOUND_LOST_MAX: f64 = 0.005;
+    let step = (n_looks / 2).max(1);
+    let mut placebo = Placebo::default();
+    let (mut disjoint, mut free_from) = (0_u64, 0);
+    let mut start = BEFORE_MIN.div_ceil(step) * step;
+    while start + n_looks <= n_history {
+        placebo.runs += 1;
+        if alarm(start) {
+            placebo.alarms += 1;
+            if start >= free_from {
+                disjoint += 1;
+                free_from = start + n_looks;
+            }
+        }
+        start += step;
+    }
+    let by_chance = Rate { events: disjoint as f64, exposure: placebo.runs as f64, law: EventLaw::Binomial }
+        .at_least(alpha);
+    placebo.is_restless = disjoint >= 2 && by_chance <= SOUND_LOST_MAX;
+    placebo
+}
+
+impl Procedure {
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
+        match (self, placed) {
+            (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides),
+            (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()]),
+            (Self::Means(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
+            (Self::Means(run), Placed::Counts(sides)) => run.look(grid, i, &means::shares(sides)),
+            (Self::Means(run), _) => run.look(grid, i, &MeanRun::default()),
+            (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
+            (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
+            (Self::Patterns(run), Placed::Patterns(sides)) => run.look(grid, i, sides),
+            (Self::Patterns(run), _) => {
+                run.look(grid, i, &[PatternCells::default(), PatternCells::default()])
+            }
+        }
+    }
+}
