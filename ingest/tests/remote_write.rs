@@ -9,8 +9,11 @@ use greylight_wire::remote_write::{Encoder, Sample};
 
 use crate::fixture::{Answer, FUTURE_MAX, Fixture, NOW_MS, send};
 
+/// Labels, and samples as time and value.
+type SeriesOf<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
 /// A request of 1.0, compressed.
-fn request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+fn request(series: &[SeriesOf<'_>]) -> Vec<u8> {
     let mut encoder = Encoder::default();
     for (labels, samples) in series {
         let samples: Vec<_> = samples.iter().map(|&(t_ms, value)| Sample { t_ms, value }).collect();

@@ -29,11 +29,14 @@ pub struct Metadata<'a> {
     pub unit: &'a str,
 }
 
+/// A label: name and value.
+pub type Label<'a> = (&'a str, &'a str);
+
 /// One series of a body: `'a` is the body, `'s` the arrays that the next series reuses.
 #[derive(Debug)]
 pub struct Series<'a, 's> {
     source: Source<'a, 's>,
-    labels: &'s mut Vec<(&'a str, &'a str)>,
+    labels: &'s mut Vec<Label<'a>>,
     samples: &'s [Sample],
     n_histograms: usize,
     n_exemplars: usize,
@@ -83,7 +86,7 @@ impl LabelWalk<'_> {
 }
 
 impl<'a> Iterator for LabelWalk<'a> {
-    type Item = (&'a str, &'a str);
+    type Item = Label<'a>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -109,7 +112,7 @@ impl<'a> Series<'a, '_> {
     pub fn walk(&self) -> Option<LabelWalk<'a>> {
         match &self.source {
             Source::Messages([range]) => {
-                std::str::from_utf8(*range).ok().map(|text| LabelWalk { text, at: 0 })
+                std::str::from_utf8(range).ok().map(|text| LabelWalk { text, at: 0 })
             }
             Source::Messages(_) | Source::References(..) => None,
         }
@@ -122,7 +125,7 @@ impl<'a> Series<'a, '_> {
     ///
     /// # Errors
     /// [`LabelError`].
-    pub fn labels(&mut self) -> Result<&[(&'a str, &'a str)], LabelError> {
+    pub fn labels(&mut self) -> Result<&[Label<'a>], LabelError> {
         self.labels.clear();
         match &self.source {
             Source::Messages(ranges) => {
@@ -157,7 +160,7 @@ impl<'a> Series<'a, '_> {
     ///
     /// # Errors
     /// [`LabelError`].
-    pub fn labels_and_samples(&mut self) -> Result<(&[(&'a str, &'a str)], &[Sample]), LabelError> {
+    pub fn labels_and_samples(&mut self) -> Result<(&[Label<'a>], &[Sample]), LabelError> {
         let samples = self.samples;
         Ok((self.labels()?, samples))
     }
@@ -239,7 +242,7 @@ const TAG_LABEL_VALUE: u8 = 2 << 3 | 2;
 fn series_v1<'a>(
     message: &'a [u8],
     sink: &mut impl Sink<'a>,
-    labels: &mut Vec<(&'a str, &'a str)>,
+    labels: &mut Vec<Label<'a>>,
     samples: &mut Vec<Sample>,
     ranges: &mut Vec<&'a [u8]>,
 ) -> Result<(), DecodeError> {
@@ -273,7 +276,7 @@ fn series_v2<'a>(
     message: &'a [u8],
     symbols: &[&'a str],
     sink: &mut impl Sink<'a>,
-    labels: &mut Vec<(&'a str, &'a str)>,
+    labels: &mut Vec<Label<'a>>,
     samples: &mut Vec<Sample>,
     references: &mut Vec<u32>,
 ) -> Result<(), DecodeError> {
@@ -355,7 +358,7 @@ fn sample(message: &[u8]) -> Result<Sample, DecodeError> {
 }
 
 /// Appends the labels of one range of label messages.
-fn read_labels<'a>(range: &'a [u8], labels: &mut Vec<(&'a str, &'a str)>) -> Result<(), LabelError> {
+fn read_labels<'a>(range: &'a [u8], labels: &mut Vec<Label<'a>>) -> Result<(), LabelError> {
     // One check over the whole range is far cheaper than one for each string. Tags and lengths below 128
     // are ASCII, so the range is UTF-8 exactly if its strings are, unless one is 128 bytes or longer.
     let text = std::str::from_utf8(range).ok();

@@ -15,7 +15,7 @@ mod decode;
 mod encode;
 
 pub use crate::proto::DecodeError;
-pub use decode::{LabelError, LabelWalk, Metadata, Series, Sink, decode_v1, decode_v2};
+pub use decode::{Label, LabelError, LabelWalk, Metadata, Series, Sink, decode_v1, decode_v2};
 pub use encode::Encoder;
 
 /// One sample of a series.

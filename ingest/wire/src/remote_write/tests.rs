@@ -26,7 +26,8 @@ impl<'a> Sink<'a> for Seen {
         let samples = series.samples().iter().map(|s| (s.t_ms, s.value.to_bits())).collect();
         if let Some(mut walk) = series.walk() {
             let walked: Vec<_> = walk.by_ref().filter(|(_, value)| !value.is_empty()).collect();
-            if walk.is_complete() && walked.is_sorted_by(|a, b| "" < a.0 && a.0 < b.0) {
+            let named = walked.iter().all(|(name, _)| !name.is_empty());
+            if walk.is_complete() && named && walked.is_sorted_by(|a, b| a.0 < b.0) {
                 assert_eq!(series.labels(), Ok(&walked[..]));
             }
         }
