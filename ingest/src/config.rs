@@ -201,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn choices_reach_the_decoders() {
+        let json = r#"{"otlp_log_labels":["a.b"],"otlp_metric_labels":["c.d"],"otlp_scope_labels":false,
+            "loki_service_name":false,"loki_severity":false}"#;
+        let config: IngestConfig = serde_json::from_str(json).expect("well-formed settings");
+        assert_eq!(config.log_options().promote, ["a.b"]);
+        assert_eq!(config.metric_options().promote, ["c.d"]);
+        assert!(!config.metric_options().scope_labels);
+        let loki = config.loki_options();
+        assert!(!loki.discover_service_name && !loki.detect_severity);
+    }
+
+    #[test]
     fn unknown_keys_are_refused_by_name() {
         let error = serde_json::from_str::<IngestConfig>(r#"{"line_bytes": 1}"#).expect_err("unknown key");
         assert!(error.to_string().contains("`line_bytes`"), "{error}");
