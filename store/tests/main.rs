@@ -1,0 +1,3 @@
+//! What the store promises, seen from outside.
+
+mod kill;
