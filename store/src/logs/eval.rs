@@ -21,7 +21,8 @@ const CHECK_ROWS: usize = 4096;
 pub(crate) enum Plan {
     /// The same for all rows.
     Fixed(bool),
-    Body(Test),
+    /// The body passes; the words are those that it then has in variables.
+    Body(Test, Vec<String>),
     /// A single word in one of the variables.
     Word(Test),
     Field(FieldAt, String, Test),
@@ -212,7 +213,15 @@ fn body_plan(test: &Test, shape: &Shape, scratch: &mut Scratch) -> Plan {
                 Plan::Word(test.clone())
             }
         }
-        test => Plan::Body(test.clone()),
+        Test::Words(_) | Test::Prefix(..) | Test::Contains(_)
+            if shape.pattern.split(char::from(VARIABLE)).any(|part| test.matches(part, scratch)) =>
+        {
+            Plan::Fixed(true)
+        }
+        test => {
+            let missing = test.words().iter().filter(|w| !shape.has_word(w)).cloned().collect();
+            Plan::Body(test.clone(), missing)
+        }
     }
 }
 
@@ -235,7 +244,7 @@ impl RowEval {
     fn holds(&mut self, plan: &Plan, block: &dyn Block) -> Result<bool, ReadError> {
         Ok(match plan {
             Plan::Fixed(value) => *value,
-            Plan::Body(test) => {
+            Plan::Body(test, _) => {
                 if !self.has_body {
                     self.body.clear();
                     block.body(self.row, &mut self.body)?;

@@ -27,8 +27,10 @@ pub struct Head {
     /// Identities of former heads, newest first.
     former: Arc<Mutex<Vec<Arc<HashSet<u64>>>>>,
     /// By segment and chunk: rows of the chunk that the segment holds already.
-    held: Mutex<HashMap<(SegmentId, usize), Arc<[u32]>>>,
+    held: Mutex<HeldRows>,
 }
+
+type HeldRows = HashMap<(SegmentId, usize), Arc<[u32]>>;
 
 /// What a batch changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -390,8 +390,8 @@ impl GroupIndex {
                 }
                 Ok(out)
             }
-            // The words of a phrase may stand in constant text; without the shape nothing is sure.
-            Plan::Fixed(_) | Plan::Body(_) | Plan::Not(_) => Ok(None),
+            Plan::Body(_, words) => self.with_words(index, words),
+            Plan::Fixed(_) | Plan::Not(_) => Ok(None),
         }
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn is_function_name(s: &[u8]) -> bool {
     let name = |b: &u8| b.is_ascii_alphabetic() || *b == b'_' || *b == b'.';
     let start = s.iter().take_while(|b| name(b)).count();
     let digits = s[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-    start > 0 && digits <= 2 && s[start + digits..].iter().all(|b| name(b))
+    start > 0 && digits <= 2 && s[start + digits..].iter().all(name)
 }
 
 /// `core.4900`: returns the length of the name in front of the dot.

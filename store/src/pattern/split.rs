@@ -177,12 +177,9 @@ impl Pieces {
             match piece.kind {
                 Kind::Variable => {
                     run += 1;
-                    while run >= LIST_MAX {
-                        let n = self.separator(line, k + 1);
-                        let next = self.list.get(k + 1 + n).filter(|p| n > 0 && p.kind == Kind::Variable);
-                        let Some(next) = next else { break };
-                        piece.end = next.end;
-                        k += 1 + n;
+                    while let Some((at, end)) = self.next_in_list(line, k).filter(|_| run >= LIST_MAX) {
+                        piece.end = end;
+                        k = at;
                     }
                 }
                 Kind::Word => run = 0,
@@ -198,6 +195,13 @@ impl Pieces {
             k += 1;
         }
         self.list.truncate(kept);
+    }
+
+    /// The variable that one separator behind piece `k` parts from it, and where it ends.
+    fn next_in_list(&self, line: &[u8], k: usize) -> Option<(usize, usize)> {
+        let n = self.separator(line, k + 1);
+        let next = self.list.get(k + 1 + n).filter(|p| n > 0 && p.kind == Kind::Variable)?;
+        Some((k + 1 + n, next.end))
     }
 
     /// How many pieces from `k` make one separator of a list: `, ` two, `,` or a blank one.

@@ -163,10 +163,8 @@ impl RowMerge {
     fn forget(&mut self) {
         let mut numbers = vec![None; self.blocks.len()];
         self.pending.iter().for_each(|r| numbers[r.block as usize] = Some(0));
-        let mut n_kept = 0;
-        for number in numbers.iter_mut().flatten() {
-            *number = n_kept;
-            n_kept += 1;
+        for (n_kept, number) in numbers.iter_mut().flatten().enumerate() {
+            *number = n_kept as u32;
         }
         let mut at = 0;
         self.blocks.retain(|_| {

@@ -326,7 +326,7 @@ impl Templates {
         let hash = self.tokens.shape(key, words[0]);
         let peers = self.shapes.entry(hash).or_default();
         peers.push(at);
-        if peers.len() % SHAPE_KEYS != 0 {
+        if !peers.len().is_multiple_of(SHAPE_KEYS) {
             return;
         }
         let peers = std::mem::take(peers);
