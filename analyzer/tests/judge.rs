@@ -297,6 +297,45 @@ fn raw_values_are_judged_as_buckets_are() {
 }
 
 #[test]
+fn raw_values_without_history_share_their_lattice() {
+    let check = json!({ "name": "time", "kind": "distribution", "vote": "veto" });
+    let rows = |factor: f64, seed: i64| {
+        let row = |i: i64| {
+            wobble(50, seed + i).iter().map(|value| factor * value * value / 1e4).collect::<Vec<_>>()
+        };
+        json!({ "t_ms": times(0, 60), "values": (0..60).map(row).collect::<Vec<_>>() })
+    };
+    let run = |factor: f64| {
+        run(&body(check.clone(), json!({ "baseline": rows(1.0, 1), "canary": rows(factor, 1_000) })))
+    };
+    assert_eq!(run(1.0).verdict.decision, "inconclusive");
+    assert_eq!(run(1.5).verdict.decision, "no_go");
+}
+
+#[test]
+fn examples_of_the_documents_work() {
+    let example = answer(include_bytes!("../../docs/examples/judge.json")).expect("the example is right");
+    assert_eq!(example.verdict.decision, "no_go");
+    greylight_analyzer::policy::check(include_str!("../../docs/examples/policy.yaml"))
+        .expect("the policy is right");
+}
+
+#[test]
+fn instants_out_of_range_are_refused() {
+    for wrong in [i64::MAX, i64::MIN] {
+        let mut far = body(errors(), quiet());
+        far["data"]["errors"]["canary"]["t_ms"][59] = json!(wrong);
+        refused(&far, "data.errors.canary.t_ms", "year 9999");
+        let mut far = body(errors(), json!({}));
+        far["start_ms"] = json!(wrong);
+        refused(&far, "start_ms", "year 9999");
+    }
+    let mut late = body(errors(), quiet());
+    late["data"]["errors"]["pre"]["canary"]["t_ms"][1_439] = json!(START);
+    refused(&late, "start_ms", "does not belong in `pre`");
+}
+
+#[test]
 fn counts_are_judged_over_their_exposure() {
     let check = json!({ "name": "restarts", "kind": "count", "vote": "veto" });
     let count = |events: f64, from: i64, n: i64| json!({ "t_ms": times(from, n), "events": vec![events; n as usize], "exposure": vec![60.0; n as usize] });
@@ -311,7 +350,8 @@ fn counts_are_judged_over_their_exposure() {
 
 #[test]
 fn a_small_quiet_side_is_not_a_silent_one() {
-    let trials = |each: i64, n: i64| -> Vec<f64> { (0..n).map(|i| f64::from(u8::from(i % each == 0))).collect() };
+    let trials =
+        |each: i64, n: i64| -> Vec<f64> { (0..n).map(|i| f64::from(u8::from(i % each == 0))).collect() };
     let side = |trials: Vec<f64>, from: i64| {
         let n = trials.len();
         json!({ "t_ms": times(from, n as i64), "events": vec![0.0; n], "trials": trials })
@@ -323,7 +363,7 @@ fn a_small_quiet_side_is_not_a_silent_one() {
     assert_eq!(small.verdict.decision, "go", "{:?}", small.verdict.reasons);
     // As many as the baseline for a while, then none: silence.
     let silent = run(&body(check, data([vec![40.0; 8], vec![0.0; 52]].concat())));
-    assert_eq!(codes(&silent), ["not_enough_data", "time_ran_out"]);
+    assert_eq!(codes(&silent), ["stale_data", "time_ran_out"]);
 }
 
 #[test]

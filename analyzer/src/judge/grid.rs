@@ -19,6 +19,9 @@ pub(super) struct Grid {
     n_pre_max: usize,
 }
 
+/// Intervals of history used at most: two days of one-second intervals, well above what adds power.
+const PRE_MAX: usize = 200_000;
+
 /// One value an interval, `None` where it is missing.
 pub(super) type Cells<T> = Vec<Option<T>>;
 
@@ -38,7 +41,7 @@ impl Grid {
             shifts_ms,
             n_looks: phase.n_looks(&policy.interval),
             n_pre_max: usize::try_from(policy.pre_period.millis() / policy.interval.millis())
-                .unwrap_or(usize::MAX),
+                .map_or(PRE_MAX, |n| n.min(PRE_MAX)),
         }
     }
 
@@ -98,13 +101,13 @@ impl Grid {
 
     /// Returns the interval of the phase that holds an instant.
     pub(super) fn run_idx(&self, t_ms: i64) -> Option<usize> {
-        let idx = (t_ms - self.origin_ms).div_euclid(self.interval_ms) - self.phase_start;
+        let idx = t_ms.saturating_sub(self.origin_ms).div_euclid(self.interval_ms) - self.phase_start;
         usize::try_from(idx).ok().filter(|idx| *idx <= self.last())
     }
 
     /// Returns how many intervals before the release an instant lies, from 0.
     pub(super) fn pre_idx(&self, t_ms: i64) -> Option<usize> {
-        let idx = -1 - (t_ms - self.origin_ms).div_euclid(self.interval_ms);
+        let idx = -1 - t_ms.saturating_sub(self.origin_ms).div_euclid(self.interval_ms);
         usize::try_from(idx).ok().filter(|idx| *idx < self.n_pre_max)
     }
 }

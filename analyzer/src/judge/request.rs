@@ -178,6 +178,17 @@ impl Request {
         if first.is_some_and(|first| first < start_ms) {
             return Err(JudgeError::field("start_ms", "data before it belongs in `pre`"));
         }
+        let pre = data.values().flat_map(|one| [&one.pre.baseline, &one.pre.canary]).flatten();
+        if pre.filter_map(Data::span_ms).any(|(_, last)| last >= start_ms) {
+            return Err(JudgeError::field("start_ms", "data at or after it does not belong in `pre`"));
+        }
+        const FAR_MS: u64 = 253_402_300_799_999;
+        if start_ms.unsigned_abs() > FAR_MS {
+            return Err(JudgeError::field(
+                "start_ms",
+                format!("epoch milliseconds up to the year 9999, not {start_ms}"),
+            ));
+        }
         Ok(Self { policy, engine, phase, start_ms, data, digest })
     }
 }

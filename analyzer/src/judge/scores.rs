@@ -180,9 +180,8 @@ impl ScoreCheck {
         if let Some(prepared) = &self.prepared {
             let mut known = BucketCells { edges: prepared.edges.clone(), cells: Vec::new() };
             let [baseline, canary] = run;
-            if !known.edges.is_empty() {
-                to_common(&mut [&mut known, &mut *baseline, &mut *canary], self.is_raw);
-            }
+            // Without history the sides still need edges in common with each other.
+            to_common(&mut [&mut known, &mut *baseline, &mut *canary], self.is_raw);
             if known.edges == prepared.edges {
                 return Arc::clone(prepared);
             }

@@ -241,7 +241,7 @@ impl DataJson {
     }
 
     fn into_counts(self, kind: &str, path: &str) -> Result<Counts, JudgeError> {
-        let t_ms = required(self.t_ms, path, "t_ms")?;
+        let t_ms = instants(required(self.t_ms, path, "t_ms")?, path)?;
         let events = counted(required(self.events, path, "events")?, &t_ms, path, "events")?;
         let (exposure, name) =
             if kind == "ratio" { (self.trials, "trials") } else { (self.exposure, "exposure") };
@@ -256,20 +256,22 @@ impl DataJson {
         let series = required(self.series, path, "series")?;
         (series.into_iter().enumerate())
             .map(|(idx, one)| {
-                let v = sized(one.v, &one.t_ms, &format!("{path}.series[{idx}]"), "v")?;
-                Ok(Series { instance: one.instance, t_ms: one.t_ms, v })
+                let path = format!("{path}.series[{idx}]");
+                let t_ms = instants(one.t_ms, &path)?;
+                let v = sized(one.v, &t_ms, &path, "v")?;
+                Ok(Series { instance: one.instance, t_ms, v })
             })
             .collect()
     }
 
     fn into_values(self, path: &str) -> Result<Values, JudgeError> {
-        let t_ms = required(self.t_ms, path, "t_ms")?;
+        let t_ms = instants(required(self.t_ms, path, "t_ms")?, path)?;
         let values = sized(required(self.values, path, "values")?, &t_ms, path, "values")?;
         Ok(Values { t_ms, values })
     }
 
     fn into_histogram(self, path: &str) -> Result<Histogram, JudgeError> {
-        let t_ms = required(self.t_ms, path, "t_ms")?;
+        let t_ms = instants(required(self.t_ms, path, "t_ms")?, path)?;
         let le = edges(required(self.le, path, "le")?, path)?;
         let counts = sized(required(self.counts, path, "counts")?, &t_ms, path, "counts")?;
         for (idx, row) in counts.iter().enumerate() {
@@ -292,7 +294,7 @@ impl DataJson {
     }
 
     fn into_patterns(self, path: &str) -> Result<PatternCounts, JudgeError> {
-        let t_ms = required(self.t_ms, path, "t_ms")?;
+        let t_ms = instants(required(self.t_ms, path, "t_ms")?, path)?;
         let records = counted(required(self.records, path, "records")?, &t_ms, path, "records")?;
         let trials = self.trials.map(|trials| counted(trials, &t_ms, path, "trials")).transpose()?;
         let patterns = (self.patterns.unwrap_or_default().into_iter())
@@ -302,6 +304,19 @@ impl DataJson {
             })
             .collect::<Result<_, JudgeError>>()?;
         Ok(PatternCounts { t_ms, records, trials, patterns })
+    }
+}
+
+/// Takes starts of intervals between the years 0 and 9999, in which arithmetic cannot overflow.
+fn instants(t_ms: Vec<i64>, path: &str) -> Result<Vec<i64>, JudgeError> {
+    const MS_MIN: i64 = -62_167_219_200_000;
+    const MS_MAX: i64 = 253_402_300_799_999;
+    match t_ms.iter().find(|t_ms| !(MS_MIN..=MS_MAX).contains(*t_ms)) {
+        Some(wrong) => Err(JudgeError::field(
+            format!("{path}.t_ms"),
+            format!("epoch milliseconds up to the year 9999, not {wrong}"),
+        )),
+        None => Ok(t_ms),
     }
 }
 

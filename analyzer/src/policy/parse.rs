@@ -96,7 +96,7 @@ pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, Polic
         alpha_go: alpha("alpha_go", 0.05)?,
         delay: span("delay", 0, 15_000)?,
         pre_period: span("pre_period", 0, 86_400_000)?,
-        warm_up: span("warm_up", 0, 120_000)?,
+        warm_up: warm_up(&fields, &interval)?,
         unit: match fields.get("unit") {
             Some(field) => field.strings()?,
             None => ["pod", "k8s_pod_name", "instance"].map(str::to_owned).to_vec(),
@@ -110,6 +110,17 @@ pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, Polic
         interval,
     };
     Ok(policy)
+}
+
+fn warm_up(fields: &Fields<'_>, interval: &Span) -> Result<Span, PolicyError> {
+    let Some(field) = fields.get("warm_up") else {
+        return Ok(Span::from_millis(120_000));
+    };
+    let span = field.span(0)?;
+    if span.millis() / interval.millis() > LOOKS_MAX {
+        return Err(field.conflict(format!("more than {LOOKS_MAX} intervals of {interval}")));
+    }
+    Ok(span)
 }
 
 fn share_tolerance(field: &Field<'_>) -> Result<f64, PolicyError> {
