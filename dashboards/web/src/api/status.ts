@@ -20,6 +20,11 @@ export function readStatus(body: Json): Status {
     now: body.get("now").timeOrNull() ?? Date.now(),
     tenant: body.get("tenant").textOr(""),
     readOnly: readOnly.missing || readOnly.raw === false ? "" : readOnly.text(),
+    refusing: body.get("refusing").maybe((one) => (one.isText ? one.text() : JSON.stringify(one.raw))) ?? "",
+    damaged: body.get("missing").list((one) => one).length,
+    head: body
+      .get("head")
+      .maybe((one) => ({ bytes: one.get("bytes").numberOrNull(), series: one.get("series").numberOrNull() })),
     receivers: body.get("receivers").list(receiver),
     tables: body.get("tables").list(table),
     jobs: body.get("jobs").list(job),
@@ -28,9 +33,11 @@ export function readStatus(body: Json): Status {
     memory: body
       .get("memory")
       .maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), limit: one.get("limit_bytes").numberOrNull() })),
-    disk: body
-      .get("disk")
-      .maybe((one) => ({ used: one.get("used_bytes").numberOrNull(), total: one.get("total_bytes").numberOrNull() })),
+    disk: body.get("disk").maybe((one) => ({
+      used: one.get("used_bytes").numberOrNull(),
+      total: one.get("total_bytes").numberOrNull(),
+      free: one.get("free_bytes").numberOrNull(),
+    })),
   };
 }
 

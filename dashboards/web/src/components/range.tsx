@@ -38,13 +38,9 @@ export function RangePicker({ range, resolved, onChange }: Props) {
   return (
     <>
       <span class="split">
-        <button
-          class="btn"
-          type="button"
-          popovertarget={id}
-          aria-label={`${t.range.label}: ${rangeText(range, resolved)}`}
-        >
+        <button class="btn" type="button" popovertarget={id}>
           <Icon name="clock" small />
+          <span class="sr">{t.range.label}: </span>
           {rangeText(range, resolved)}
           {!(range.to === "now" && range.from in t.range.quick) && (
             <span class="dim nar-hide">{span(resolved.end - resolved.start, language.value)}</span>

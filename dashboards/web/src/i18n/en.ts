@@ -557,6 +557,9 @@ export const en = {
     readOnlyHead: "The server is read-only.",
     concern: {
       read_only: (reason: string) => `${bold("Nothing is taken in:")} ${reason}`,
+      refusing: (reason: string) => `${bold("New data is refused for now:")} ${reason}`,
+      damaged: (n: number) =>
+        `${bold(many(n, "damaged file", "damaged files"))} left out of answers; ${n === 1 ? "it is" : "they are"} kept aside, and answers say that they are partial.`,
       silent: (host: string, span: string) => `${bold(host)} has sent nothing for ${span}.`,
       queueing: (host: string, size: string) => `${bold(host)} holds ${size} in its disk queue.`,
       refused: (n: string, receiver: string, reason: string) =>
@@ -571,6 +574,9 @@ export const en = {
       disk: "Disk",
       queries: "Queries running",
       stored: "Stored",
+      free: (size: string) => `${size} free`,
+      head: "Head, in memory",
+      series: (n: string) => `${n} series`,
       ofTotal: (total: string) => `of ${total}`,
     },
     measuring: "measuring",

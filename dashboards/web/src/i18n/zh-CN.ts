@@ -528,6 +528,8 @@ export const zh: Dictionary = {
     readOnlyHead: "服务器处于只读状态。",
     concern: {
       read_only: (reason) => `${bold("停止接收：")}${reason}`,
+      refusing: (reason) => `${bold("暂时拒收新数据：")}${reason}`,
+      damaged: (n) => `${bold(`${n} 个损坏的文件`)}未计入应答；已隔离保存，应答会注明不完整。`,
       silent: (host, span) => `${bold(host)} 已有 ${span} 没有发送数据。`,
       queueing: (host, size) => `${bold(host)} 的磁盘队列积压 ${size}。`,
       refused: (n, receiver, reason) => `${receiver} 拒收 ${bold(n)}${reason ? `：${reason}` : ""}。`,
@@ -541,6 +543,9 @@ export const zh: Dictionary = {
       disk: "磁盘",
       queries: "运行中的查询",
       stored: "已存储",
+      free: (size) => `剩余 ${size}`,
+      head: "内存头部",
+      series: (n) => `${n} 条序列`,
       ofTotal: (total) => `/ ${total}`,
     },
     measuring: "测量中",

@@ -58,18 +58,26 @@ export interface Status {
   readonly now: number;
   readonly tenant: string;
   readonly readOnly: string;
+  /** Why ingest is refused now, where it is. */
+  readonly refusing: string;
+  /** Files left out of answers because they are damaged or gone. */
+  readonly damaged: number;
+  /** What the heads hold in memory, not yet in segments. */
+  readonly head: { readonly bytes: number | null; readonly series: number | null } | null;
   readonly receivers: readonly Receiver[];
   readonly tables: readonly StoredTable[];
   readonly jobs: readonly Job[];
   readonly agents: readonly Agent[];
   readonly queries: readonly RunningQuery[];
   readonly memory: { readonly used: number | null; readonly limit: number | null } | null;
-  readonly disk: { readonly used: number | null; readonly total: number | null } | null;
+  readonly disk: { readonly used: number | null; readonly total: number | null; readonly free: number | null } | null;
 }
 
 /** Something that wants a look, for the summary on top. */
 export type Concern =
   | { kind: "read_only"; reason: string }
+  | { kind: "refusing"; reason: string }
+  | { kind: "damaged"; files: number }
   | { kind: "silent"; host: string; forMs: number }
   | { kind: "queueing"; host: string; bytes: number }
   | { kind: "refused"; receiver: string; count: number; unit: string; reason: string }
@@ -91,6 +99,8 @@ const HURT_JOBS: ReadonlySet<string> = new Set(["behind", "failed", "error", "st
 export function concerns(status: Status): Concern[] {
   const found: Concern[] = [];
   if (status.readOnly !== "") found.push({ kind: "read_only", reason: status.readOnly });
+  if (status.refusing !== "") found.push({ kind: "refusing", reason: status.refusing });
+  if (status.damaged > 0) found.push({ kind: "damaged", files: status.damaged });
   for (const job of status.jobs) {
     if (HURT_JOBS.has(job.state)) found.push({ kind: "job", job: job.name, text: job.error || job.text || job.state });
   }

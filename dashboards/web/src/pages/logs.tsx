@@ -28,6 +28,8 @@ import { useResource } from "./resource.ts";
 const DEFAULT_RANGE: Range = { from: "now-1h", to: "now" };
 const PAGE = 200;
 const BARS = 90;
+/** Templates are fetched beside the records up to so many matches, to mark what varies in each body. */
+const TEMPLATES_UP_TO = 500_000;
 
 type Order = "newest" | "oldest";
 
@@ -64,12 +66,14 @@ export default function Logs() {
   const histogram = useResource(`histogram ${key}`, (signal) =>
     fetchHistogram({ ...asked, step: writeDuration(stepMs), by: "severity" }, signal),
   );
+  const small = (histogram.value?.total ?? Number.POSITIVE_INFINITY) <= TEMPLATES_UP_TO;
   const records = useRecords(asked, order, `${key} ${order}`);
-  const patterns = useResource(view === "patterns" ? `patterns ${key}` : null, (signal) =>
+  const patterns = useResource(view === "patterns" || small ? `patterns ${key}` : null, (signal) =>
     fetchPatterns({ ...asked, limit: 200 }, signal),
   );
   const marks = useMarks(resolved);
   const total = histogram.value?.total ?? null;
+  const templates = useMemo(() => new Map(patterns.value?.patterns.map((one) => [one.id, one.text])), [patterns.value]);
 
   const run = () => {
     setTurn((one) => one + 1);
@@ -157,6 +161,7 @@ export default function Logs() {
               <RecordsPart
                 records={records}
                 total={total}
+                templates={templates}
                 filters={filters}
                 ever={typed === "" && filters.length === 0 && match === ""}
                 onFilter={filter}

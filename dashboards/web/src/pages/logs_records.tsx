@@ -18,6 +18,8 @@ const CUT = 2048;
 interface Props {
   readonly records: Records;
   readonly total: number | null;
+  /** Template texts by id: records carry the id. */
+  readonly templates: ReadonlyMap<string, string>;
   readonly filters: readonly Filter[];
   /** True where nothing narrows the search, so that no record means none is stored. */
   readonly ever: boolean;
@@ -26,7 +28,7 @@ interface Props {
   readonly onWider: () => void;
 }
 
-export function RecordsPart({ records, total, filters, ever, onFilter, onDrop, onWider }: Props) {
+export function RecordsPart({ records, total, templates, filters, ever, onFilter, onDrop, onWider }: Props) {
   const t = texts();
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [around, setAround] = useState<LogRecord | null>(null);
@@ -88,6 +90,7 @@ export function RecordsPart({ records, total, filters, ever, onFilter, onDrop, o
               <RecordRow
                 key={`${record.id} ${index}`}
                 record={record}
+                template={templates.get(record.pattern) ?? record.pattern}
                 open={open.has(record.id)}
                 filters={filters}
                 onToggle={() => toggle(record.id)}
@@ -140,6 +143,7 @@ function Near({ onNear }: { onNear: () => void }) {
 
 interface RowProps {
   readonly record: LogRecord;
+  readonly template: string;
   readonly open: boolean;
   readonly filters: readonly Filter[];
   readonly onToggle: () => void;
@@ -147,7 +151,7 @@ interface RowProps {
   readonly onAround: () => void;
 }
 
-function RecordRow({ record, open, filters, onToggle, onFilter, onAround }: RowProps) {
+function RecordRow({ record, template, open, filters, onToggle, onFilter, onAround }: RowProps) {
   const t = texts();
   const track = trackOf(record);
   return (
@@ -174,7 +178,7 @@ function RecordRow({ record, open, filters, onToggle, onFilter, onAround }: RowP
         </td>
         <td role="cell" class="bd">
           <code>
-            <Body record={record} />
+            <Body record={record} template={template} />
           </code>
         </td>
       </tr>
@@ -182,7 +186,7 @@ function RecordRow({ record, open, filters, onToggle, onFilter, onAround }: RowP
         <tr role="row" class="rec-open">
           <td role="cell" />
           <td role="cell" colSpan={3}>
-            <Opened record={record} filters={filters} onFilter={onFilter} onAround={onAround} />
+            <Opened record={record} template={template} filters={filters} onFilter={onFilter} onAround={onAround} />
           </td>
         </tr>
       )}
@@ -191,14 +195,14 @@ function RecordRow({ record, open, filters, onToggle, onFilter, onAround }: RowP
 }
 
 /** A body as text, its variables strong where its template is known, cut when it is very long. */
-function Body({ record }: { record: LogRecord }) {
+function Body({ record, template }: { record: LogRecord; template: string }) {
   const t = texts();
   const [whole, setWhole] = useState(false);
   const long = record.body.length > CUT;
   const text = long && !whole ? record.body.slice(0, CUT) : record.body;
   return (
     <>
-      {long ? text : <Pieces pieces={variables(text, record.pattern)} />}
+      {long ? text : <Pieces pieces={variables(text, template)} />}
       {long && !whole && (
         <>
           …{" "}
@@ -211,7 +215,7 @@ function Body({ record }: { record: LogRecord }) {
   );
 }
 
-function Opened({ record, filters, onFilter, onAround }: Omit<RowProps, "open" | "onToggle">) {
+function Opened({ record, template, filters, onFilter, onAround }: Omit<RowProps, "open" | "onToggle">) {
   const t = texts();
   const fields = [
     ...Object.entries(record.labels),
@@ -244,11 +248,20 @@ function Opened({ record, filters, onFilter, onAround }: Omit<RowProps, "open" |
           <>
             <p class="dim">{t.logs.pattern}</p>
             <p>
-              <Template text={record.pattern} />
+              <Template text={template} />
             </p>
           </>
         )}
         <div class="row rec-acts">
+          {record.pattern !== "" && (
+            <button
+              class="btn small"
+              type="button"
+              onClick={() => onFilter({ field: "pattern", value: record.pattern, not: false })}
+            >
+              {t.logs.ofPattern}
+            </button>
+          )}
           <button class="btn small" type="button" onClick={onAround}>
             {t.logs.around}
           </button>

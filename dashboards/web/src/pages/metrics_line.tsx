@@ -74,8 +74,14 @@ export function QueryLine({ letter, line, main, run, others, names, onInput, onR
         <p class="hint bad" id={note} role="alert">
           <Icon name="error" small />
           <span>
-            {column !== null ? words.column(letter, column) : `${letter}:`} {column === null && trouble.head}{" "}
-            {plainError(trouble.text)} {others && words.othersShown}
+            {[
+              column === null ? `${letter}:` : words.column(letter, column),
+              column === null ? trouble.head : "",
+              plainError(trouble.text),
+              others ? words.othersShown : "",
+            ]
+              .filter((part) => part !== "")
+              .join(" ")}
           </span>
         </p>
       )}

@@ -134,6 +134,10 @@ function concernText(concern: Concern): string {
   switch (concern.kind) {
     case "read_only":
       return t.concern.read_only(concern.reason);
+    case "refusing":
+      return t.concern.refusing(concern.reason);
+    case "damaged":
+      return t.concern.damaged(concern.files);
     case "silent":
       return t.concern.silent(concern.host, span(concern.forMs, language.value));
     case "queueing":
@@ -162,6 +166,8 @@ function Figures({ status, history }: { status: StatusModel | null; history: rea
     values.length === 0 ? <span class="measuring">{t.status.measuring}</span> : fixed(values.at(-1) ?? 0, 0);
   const samples = of("samples");
   const records = of("records");
+  const used = status?.disk?.used ?? null;
+  const free = status?.disk?.free ?? null;
   const stored = (status?.tables ?? []).reduce((sum, one) => sum + (one.bytes ?? 0), 0);
   const accepted = (status?.receivers ?? []).reduce((sum, one) => sum + (one.accepted ?? 0), 0);
   return (
@@ -189,17 +195,22 @@ function Figures({ status, history }: { status: StatusModel | null; history: rea
         <dd>{status === null ? t.none : status.queries.length}</dd>
       </div>
       <div>
-        <dt>{words.memory}</dt>
+        <dt>{status?.memory ? words.memory : words.head}</dt>
         <dd>
-          {bytes(status?.memory?.used ?? null)}{" "}
+          {bytes(status?.memory?.used ?? status?.head?.bytes ?? null)}{" "}
           {status?.memory?.limit != null && <small>{words.ofTotal(bytes(status.memory.limit))}</small>}
+          {!status?.memory && status?.head?.series != null && <small>{words.series(count(status.head.series))}</small>}
         </dd>
       </div>
       <div>
-        <dt>{status?.disk ? words.disk : words.stored}</dt>
+        <dt>{used === null ? words.stored : words.disk}</dt>
         <dd>
-          {bytes(status?.disk?.used ?? (status === null ? null : stored))}{" "}
-          {status?.disk?.total != null && <small>{words.ofTotal(bytes(status.disk.total))}</small>}
+          {bytes(used ?? (status === null ? null : stored))}{" "}
+          {status?.disk?.total != null ? (
+            <small>{words.ofTotal(bytes(status.disk.total))}</small>
+          ) : (
+            free !== null && <small>{words.free(bytes(free))}</small>
+          )}
           {status && <Disk tables={status.tables} total={status.disk?.total ?? null} />}
         </dd>
       </div>
@@ -454,6 +465,8 @@ function Agents({ status }: { status: StatusModel | null }) {
     )
     .sort((a, b) => rank[health(a)] - rank[health(b)] || a.host.localeCompare(b.host));
   const n = (wanted: AgentHealth) => agents.filter((one) => health(one) === wanted).length;
+  // A server that has taken data from elsewhere needs no agent, so it is not asked for one.
+  if (status !== null && agents.length === 0 && status.receivers.some((one) => (one.accepted ?? 0) > 0)) return null;
   return (
     <section class="sec" id="agents" aria-labelledby="h-ag">
       <div class="sec-head">

@@ -97,7 +97,7 @@ describe("the list", () => {
 describe("one release", () => {
   test("the interval drawn is the interval answered", async () => {
     const opened = await open(browser, ui("releases/r-no-go"));
-    await opened.page.waitForSelector(".checks .fx line.w");
+    await opened.page.waitForSelector(".checks .fx line.w", { state: "attached" });
     const verdict = (await (await fetch(`${server.url}/api/v1/releases/r-no-go/verdict`)).json()) as {
       checks: {
         name: string;
@@ -165,12 +165,12 @@ describe("one release", () => {
 
   test("charts show both sides, keep their height in every view, and have a table", async () => {
     const opened = await open(browser, ui("releases/r-go"));
-    await opened.page.waitForSelector(".one .l-canary");
+    await opened.page.waitForSelector(".one .l-canary", { state: "attached" });
     const height = () => opened.page.$eval(".one [role=tabpanel] .plot", (node) => node.getBoundingClientRect().height);
     const before = await height();
     expect(await opened.page.locator(".one .a-canary").getAttribute("d")).toMatch(/^M/);
-    await opened.page.click(".one ~ *, .sec-head [role=tab]:has-text('Difference')");
-    await opened.page.waitForSelector(".one .g-margin");
+    await opened.page.click(".sec-head [role=tab]:has-text('Difference')");
+    await opened.page.waitForSelector(".one .g-margin", { state: "attached" });
     expect(await height()).toBe(before);
     await opened.page.keyboard.press("ArrowRight");
     await opened.page.waitForSelector(".one .host-bar");

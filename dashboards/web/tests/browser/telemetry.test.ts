@@ -294,7 +294,9 @@ describe("status", () => {
   test("rates come from two answers, and what wants a look is on top", async () => {
     const opened = await open(browser, ui("status"));
     await opened.page.waitForSelector(".health .why");
-    expect(await opened.page.textContent(".health")).toContain("search-c3 has sent nothing for 6 min");
+    expect((await opened.page.textContent(".health"))?.replaceAll("\u00a0", " ")).toContain(
+      "search-c3 has sent nothing for 6 min",
+    );
     await opened.page.waitForFunction(() => !document.querySelector(".measuring"), undefined, { timeout: 20_000 });
     const rate = Number((await opened.page.textContent(".kpis dd"))?.replace(/\D/g, ""));
     expect(rate).toBeGreaterThan(150_000);
