@@ -19,11 +19,13 @@ pub(super) fn mantissa(value: f64, scale: u8) -> Option<i64> {
     (float(mantissa, scale).to_bits() == value.to_bits()).then_some(mantissa)
 }
 
+// 1.5 * 2^52.
+const SHIFTER: f64 = 6_755_399_441_055_744.0;
+
 // Adding 1.5 * 2^52 leaves the nearest integer in the low bits: no call, as rounding would be on
 // processors without SSE 4.1, which is what we compile for.
 #[inline]
 fn round(x: f64) -> Option<i64> {
-    const SHIFTER: f64 = 6_755_399_441_055_744.0;
     const LIMIT: f64 = (1u64 << 51) as f64;
     (x.abs() < LIMIT).then(|| ((x + SHIFTER).to_bits() as i64).wrapping_sub(SHIFTER.to_bits() as i64))
 }
@@ -36,12 +38,18 @@ pub(super) fn float(mantissa: i64, scale: u8) -> f64 {
 
 /// Appends the floats that mantissas of one scale stand for.
 pub(super) fn floats(mantissas: &[i64], scale: u8, out: &mut Vec<f64>) {
-    match scale {
-        0 => out.extend(mantissas.iter().map(|&m| m as f64)),
-        _ => {
-            let power = POWERS[usize::from(scale)];
-            out.extend(mantissas.iter().map(|&m| m as f64 / power));
-        }
+    // Within 51 bits, adding to the bits of 1.5 * 2^52 converts without a conversion, which
+    // processors of our baseline have for one number at a time only.
+    const LIMIT: i64 = 1 << 51;
+    const SHIFTER_BITS: i64 = SHIFTER.to_bits() as i64;
+    let small = mantissas.iter().fold(0, |all, &m| all | (m ^ (m >> 63))) < LIMIT;
+    let power = POWERS[usize::from(scale)];
+    let shifted = |m: i64| f64::from_bits(m.wrapping_add(SHIFTER_BITS) as u64) - SHIFTER;
+    match (small, scale) {
+        (true, 0) => out.extend(mantissas.iter().map(|&m| shifted(m))),
+        (true, _) => out.extend(mantissas.iter().map(|&m| shifted(m) / power)),
+        (false, 0) => out.extend(mantissas.iter().map(|&m| m as f64)),
+        (false, _) => out.extend(mantissas.iter().map(|&m| m as f64 / power)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Parquet's DELTA_BINARY_PACKED encoding of 64-bit integers.
 //!
 //! Blocks of 128 differences in four miniblocks of 32, each packed to the width of its largest
-//! difference from the block's smallest. Arithmetic wraps, so any integers come back.
+//! difference from the block's base. Arithmetic wraps, so any integers come back.
 //!
 //! Source: the Apache Parquet format, "Delta Encoding".
 
@@ -13,7 +13,15 @@ const MINIBLOCKS: usize = BLOCK / MINIBLOCK;
 // Longest miniblock, and room for the last whole-word load to run past it.
 const PADDED: usize = MINIBLOCK * 8 + 16;
 
+// Differences in a block that lie in so small a range are packed as half bytes.
+const NIBBLE: u64 = 16;
+
 /// Appends the encoding of `values`.
+///
+/// Any width that holds the differences and any base below them is valid. Where they lie within a
+/// range of 16 they are packed to 4 bits, over a base that stays from block to block, though fewer
+/// bits would do: then equal differences are equal half bytes, which the entropy coder of the
+/// page's compression sees, as it cannot in 3 bits. This saves an eighth of an integer gauge.
 pub(super) fn encode(values: &[i64], out: &mut Vec<u8>) {
     varint::put(out, BLOCK as u64);
     varint::put(out, MINIBLOCKS as u64);
@@ -24,30 +32,40 @@ pub(super) fn encode(values: &[i64], out: &mut Vec<u8>) {
     };
     varint::put(out, varint::zigzag(first));
     let mut last = first;
+    let mut nibble_base = 0;
     for chunk in rest.chunks(BLOCK) {
         let mut deltas = [0i64; BLOCK];
-        let mut min = i64::MAX;
+        let (mut min, mut max) = (i64::MAX, i64::MIN);
         for (delta, &value) in deltas.iter_mut().zip(chunk) {
             *delta = value.wrapping_sub(last);
             last = value;
             min = min.min(*delta);
+            max = max.max(*delta);
         }
-        encode_block(&deltas, chunk.len(), min, out);
+        let nibbles = (1..NIBBLE).contains(&max.abs_diff(min));
+        if nibbles && (nibble_base > min || max.abs_diff(nibble_base) >= NIBBLE) {
+            // In the middle, so that it serves the next blocks too.
+            let slack = (NIBBLE - 1 - max.abs_diff(min)) as i64;
+            nibble_base = min.saturating_sub(slack / 2);
+        }
+        let base = if nibbles { nibble_base } else { min };
+        encode_block(&deltas[..chunk.len()], base, nibbles, out);
     }
 }
 
-fn encode_block(deltas: &[i64; BLOCK], n: usize, min: i64, out: &mut Vec<u8>) {
-    varint::put(out, varint::zigzag(min));
+fn encode_block(deltas: &[i64], base: i64, nibbles: bool, out: &mut Vec<u8>) {
+    varint::put(out, varint::zigzag(base));
     let mut above = [0u64; BLOCK];
-    for (above, &delta) in above[..n].iter_mut().zip(&deltas[..n]) {
-        *above = delta.wrapping_sub(min) as u64;
+    for (above, &delta) in above.iter_mut().zip(deltas) {
+        *above = delta.wrapping_sub(base) as u64;
     }
     let widths_at = out.len();
     out.extend_from_slice(&[0; MINIBLOCKS]);
-    for i in 0..n.div_ceil(MINIBLOCK) {
+    for i in 0..deltas.len().div_ceil(MINIBLOCK) {
         let miniblock: &[u64; MINIBLOCK] =
             above[i * MINIBLOCK..][..MINIBLOCK].try_into().expect("a block is four miniblocks");
         let width = 64 - miniblock.iter().fold(0, |all, v| all | v).leading_zeros();
+        let width = if nibbles { 4 } else { width };
         out[widths_at + i] = width as u8;
         pack(miniblock, width, out);
     }
@@ -167,7 +185,7 @@ fn unpack_width(
 fn unpack_const<const W: usize>(padded: &[u8; PADDED], min: i64, last: i64, values: &mut [i64; MINIBLOCK]) {
     let mask = u64::MAX >> (64 - W);
     let mut value = last;
-    for i in 0..MINIBLOCK {
+    for (i, slot) in values.iter_mut().enumerate() {
         let (at, shift) = (i * W / 8, i * W % 8);
         let load =
             |at: usize| u64::from_le_bytes(padded[at..at + 8].try_into().expect("a slice of eight bytes"));
@@ -176,7 +194,7 @@ fn unpack_const<const W: usize>(padded: &[u8; PADDED], min: i64, last: i64, valu
             bits |= load(at + 8) << (64 - shift);
         }
         value = value.wrapping_add(min).wrapping_add((bits & mask) as i64);
-        values[i] = value;
+        *slot = value;
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `time_ms` | INT64, timestamp in ms, UTC | DELTA_BINARY_PACKED |
 //! | `mantissa` | INT64 | DELTA_BINARY_PACKED |
 //! | `scale` | INT32 | DELTA_BINARY_PACKED |
-//! | `raw` | optional DOUBLE | PLAIN |
+//! | `raw` | optional DOUBLE | BYTE_STREAM_SPLIT |
 //!
 //! The value is `raw` where there is one, else `mantissa / 10^scale` as a division of two doubles,
 //! which gives back the bits that came in. All pages are zstd with a checksum in the frame.

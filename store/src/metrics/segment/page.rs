@@ -18,8 +18,8 @@ pub(super) struct PageHeader {
     pub(super) encoding: i32,
 }
 
-/// Parquet's number for PLAIN.
-pub(super) const PLAIN: i32 = 0;
+/// Parquet's number for BYTE_STREAM_SPLIT.
+pub(super) const BYTE_STREAM_SPLIT: i32 = 9;
 /// Parquet's number for DELTA_BINARY_PACKED.
 pub(super) const DELTA_BINARY_PACKED: i32 = 5;
 const RLE: i32 = 3;

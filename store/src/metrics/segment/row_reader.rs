@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::{decimal, delta};
-use super::page::{DELTA_BINARY_PACKED, PLAIN, PageHeader, PagePlace, take_levels};
+use super::page::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PageHeader, PagePlace, take_levels};
 use super::{Segment, SegmentIndex, SeriesRows};
 use crate::read::{ReadError, SpanMs};
 
@@ -114,8 +114,7 @@ impl RowReader {
         if place.step_ms > 0 {
             // The index gives the times; this column is not read at all.
             let (start, step) = (place.span.start, place.step_ms);
-            let from =
-                if span.start <= start { 0 } else { ceil_div(span.start.abs_diff(start), step as u64) };
+            let from = if span.start <= start { 0 } else { span.start.abs_diff(start).div_ceil(step as u64) };
             let to = if span.end >= place.span.end {
                 place.n_rows
             } else {
@@ -152,10 +151,6 @@ impl RowReader {
         }
         Ok(())
     }
-}
-
-fn ceil_div(n: u64, step: u64) -> u64 {
-    n / step + u64::from(n % step != 0)
 }
 
 // Walks the pages that hold rows of a range: their number and the rows, both ends inside the page.
@@ -218,7 +213,7 @@ impl RawPage {
                 self.page = None;
                 self.values.clear();
                 let values = &mut self.values;
-                segment.with_page(&pages[i], PLAIN, |plain, n| take_raw(plain, n, values))?;
+                segment.with_page(&pages[i], BYTE_STREAM_SPLIT, |plain, n| take_raw(plain, n, values))?;
                 self.page = Some(i);
             }
             let from = self.values.partition_point(|v| first_row + v.0 < part.start);
@@ -242,15 +237,20 @@ fn take_raw(mut plain: &[u8], n_values: u32, out: &mut Vec<(u64, f64)>) -> Optio
             return None;
         }
         if present {
-            for i in 0..len {
-                let (bits, rest) = plain.split_first_chunk::<8>()?;
-                plain = rest;
-                out.push((row + i, f64::from_bits(u64::from_le_bytes(*bits))));
-            }
+            out.extend((row..row + len).map(|row| (row, 0.0)));
         }
         row += len;
     }
-    plain.is_empty().then_some(())
+    let n = out.len();
+    if plain.len() != n * 8 {
+        return None;
+    }
+    for (i, slot) in out.iter_mut().enumerate() {
+        // The values' first bytes lie together, then their second ones, and so on.
+        let bytes = std::array::from_fn(|k| plain[k * n + i]);
+        slot.1 = f64::from_bits(u64::from_le_bytes(bytes));
+    }
+    Some(())
 }
 
 impl Segment {

@@ -19,7 +19,7 @@ use super::super::decimal::Decimals;
 use super::super::delta;
 use super::SegmentError;
 use super::file::HashedFile;
-use super::page::{DELTA_BINARY_PACKED, PLAIN, PageHeader, put_levels};
+use super::page::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PageHeader, put_levels};
 use super::series_file::SeriesRows;
 use crate::disk::Disk;
 use crate::read::SpanMs;
@@ -84,6 +84,8 @@ pub(super) struct RowWriter {
     groups: Vec<RowGroupMetaData>,
     offset_index: Vec<Vec<OffsetIndexMetaData>>,
     decimals: Decimals,
+    // Whether all series in the page of times being filled have a step.
+    regular_times: bool,
     n_series: u64,
     n_rows: u64,
 }
@@ -133,6 +135,7 @@ impl RowWriter {
             groups: Vec::new(),
             offset_index: Vec::new(),
             decimals: Decimals::default(),
+            regular_times: true,
             n_series: 0,
             n_rows: 0,
         })
@@ -141,11 +144,13 @@ impl RowWriter {
     /// Adds the rows of the next series; times rise strictly.
     pub(super) fn push_series(&mut self, t_ms: &[i64], values: &[f64]) -> Result<SeriesRows, SegmentError> {
         assert!(!t_ms.is_empty() && t_ms.len() == values.len(), "a series has rows, each with a value");
+        let step_ms = step_of(t_ms);
+        self.begin_times(step_ms > 0).map_err(|source| self.io(source))?;
         let mut placed = SeriesRows {
             first_row: self.n_rows,
             n_rows: t_ms.len() as u64,
             span: SpanMs { start: t_ms[0], end: t_ms[t_ms.len() - 1] },
-            step_ms: step_of(t_ms),
+            step_ms,
             scale: None,
             has_raw: false,
         };
@@ -166,6 +171,16 @@ impl RowWriter {
         Ok(placed)
     }
 
+    // Times that the table of series gives are read by no selection of ours, so that pages of
+    // nothing else may be as wide as they are thin.
+    fn begin_times(&mut self, regular: bool) -> std::io::Result<()> {
+        if !regular && self.regular_times && self.columns[TIME].pending.len() >= PAGE_ROWS {
+            self.columns[TIME].finish_page(&mut self.out)?;
+        }
+        self.regular_times = regular && (self.regular_times || self.columns[TIME].pending.is_empty());
+        Ok(())
+    }
+
     fn push_run(&mut self, t_ms: &[i64], values: &[f64]) -> std::io::Result<()> {
         let n = t_ms.len();
         self.decimals.fill(values);
@@ -182,8 +197,9 @@ impl RowWriter {
             self.raw.present[first + i as usize] = true;
             self.raw.values.push(values[i as usize]);
         }
+        let time_rows = if self.regular_times { THIN_PAGE_ROWS } else { PAGE_ROWS };
         for (i, rows_max) in
-            [(TIME, PAGE_ROWS), (MANTISSA, PAGE_ROWS), (SERIES, THIN_PAGE_ROWS), (SCALE, THIN_PAGE_ROWS)]
+            [(TIME, time_rows), (MANTISSA, PAGE_ROWS), (SERIES, THIN_PAGE_ROWS), (SCALE, THIN_PAGE_ROWS)]
         {
             if self.columns[i].pending.len() >= rows_max {
                 self.columns[i].finish_page(&mut self.out)?;
@@ -203,12 +219,12 @@ impl RowWriter {
         }
         self.out.plain.clear();
         put_levels(&self.raw.present, &mut self.out.plain);
-        for value in &self.raw.values {
-            self.out.plain.extend_from_slice(&value.to_bits().to_le_bytes());
+        for byte in 0..8 {
+            self.out.plain.extend(self.raw.values.iter().map(|v| v.to_bits().to_le_bytes()[byte]));
         }
         self.raw.present.clear();
         self.raw.values.clear();
-        self.columns[RAW].put_page(n, PLAIN, &mut self.out)
+        self.columns[RAW].put_page(n, BYTE_STREAM_SPLIT, &mut self.out)
     }
 
     fn finish_group(&mut self) -> Result<(), SegmentError> {
@@ -325,7 +341,7 @@ impl Write for Behind<'_> {
 }
 
 fn advance(counted: &mut TrackedWrite<Behind<'_>>, mut n: u64) -> std::io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while n > 0 {
         let step = n.min(ZEROS.len() as u64);
         counted.write_all(&ZEROS[..step as usize])?;
@@ -390,7 +406,8 @@ impl Column {
         schema: &SchemaDescPtr,
         level: i32,
     ) -> Result<ColumnChunkMetaData, ParquetError> {
-        let value_encoding = if i == RAW { Encoding::PLAIN } else { Encoding::DELTA_BINARY_PACKED };
+        let value_encoding =
+            if i == RAW { Encoding::BYTE_STREAM_SPLIT } else { Encoding::DELTA_BINARY_PACKED };
         let chunk = ColumnChunkMetaData::builder(schema.column(i))
             .set_encodings(vec![Encoding::RLE, value_encoding])
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
