@@ -248,7 +248,10 @@ mod tests {
         tokio::task::spawn_blocking(move || started.recv().unwrap()).await.unwrap();
         let second = {
             let pool = pool.clone();
-            tokio::spawn(async move { pool.run(&tenant("a"), || panic!("must not start")).await as Result<(), _> })
+            tokio::spawn(async move {
+                let work: fn() = || panic!("must not start");
+                pool.run(&tenant("a"), work).await
+            })
         };
         tokio::task::yield_now().await;
         hold.send(()).unwrap();

@@ -117,8 +117,9 @@ impl Queries {
         if let Some(unknown) = disabled.iter().find(|name| Function::find(name).is_none()) {
             return Err(ConfigError::Feature(unknown.clone()).into());
         }
-        let pool = Pool::start(config.concurrent_max, config.queued_max, config.queue_wait, env.clock.clone())
-            .map_err(StartError::Thread)?;
+        let pool =
+            Pool::start(config.concurrent_max, config.queued_max, config.queue_wait, env.clock.clone())
+                .map_err(StartError::Thread)?;
         let engine = Engine::new(env.metrics.clone(), config.engine());
         let shared = Shared {
             env,

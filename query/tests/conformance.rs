@@ -43,13 +43,14 @@ struct State {
 
 impl State {
     fn load(&mut self, load: &Load) {
+        let suffix = Regex::new("_(bucket|count|sum)$").unwrap();
         for (labels, points) in &load.series {
             let name = labels.metric_name();
             if points.contains(&Point::Histogram) {
                 self.histogram_names.insert(name.into());
             }
             if load.nhcb {
-                let base = Regex::new("_(bucket|count|sum)$").unwrap().replace(name, "").into_owned();
+                let base = suffix.replace(name, "").into_owned();
                 self.histogram_names.insert(base);
             }
             let at = |i: usize| i as i64 * load.gap_ms;
@@ -75,9 +76,9 @@ impl State {
         let word = Regex::new("[A-Za-z_:][A-Za-z0-9_:]*").unwrap();
         let nameless = Regex::new(r"(^|[^\w:\s])\s*\{").unwrap().is_match(&bare);
         let named = word.find_iter(&bare).any(|w| self.histogram_names.contains(w.as_str()));
-        let quoted = literal.find_iter(&eval.query).any(|w| {
-            self.histogram_names.contains(w.as_str().trim_matches(['"', '\'', '`']))
-        });
+        let quoted = literal
+            .find_iter(&eval.query)
+            .any(|w| self.histogram_names.contains(w.as_str().trim_matches(['"', '\'', '`'])));
         nameless || named || quoted
     }
 

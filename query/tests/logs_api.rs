@@ -21,7 +21,8 @@ async fn records_come_in_pages() {
     let (_, answer) = ask_json(&router, &format!("/api/v1/logs/search?limit=2&cursor={cursor}")).await;
     assert_eq!(answer["records"].as_array().unwrap().len(), 1);
     assert_eq!(answer["cursor"], json!(null));
-    let body = json!({ "match": "{service_name=\"web\"}", "order": "oldest", "start": "2026-11-21T09:00:00Z" });
+    let body =
+        json!({ "match": "{service_name=\"web\"}", "order": "oldest", "start": "2026-11-21T09:00:00Z" });
     let (_, answer) = post_json(&router, "/api/v1/logs/search", body).await;
     let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["records"][0]["time"], "2026-11-21T09:59:50Z");

@@ -8,8 +8,8 @@ use greylight_store::logs::{Counts, Numbers, Patterns};
 use greylight_store::model::{AttributeValue, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp};
 use greylight_store::pattern::{PatternId, TemplateId};
 use greylight_store::read::{
-    Budget, CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogOrder, LogPage, LogSelect, LogSource, MetricSource,
-    PageRequest, ReadError, RecordId, Samples, Select, Selection, SpanMs,
+    Budget, CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogOrder, LogPage, LogSelect, LogSource,
+    MetricSource, PageRequest, ReadError, RecordId, Samples, Select, Selection, SpanMs,
 };
 
 /// Series with their samples; every tenant sees the same.
@@ -35,7 +35,9 @@ impl Memory {
     }
 
     fn matching(&self, sets: &[Vec<Matcher>], span: SpanMs) -> Vec<&Labels> {
-        let hit = |labels: &Labels| sets.is_empty() || sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)));
+        let hit = |labels: &Labels| {
+            sets.is_empty() || sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)))
+        };
         let inside = |t_ms: &[i64]| t_ms.iter().any(|t| *t >= span.start && *t <= span.end);
         self.series.iter().filter(|(l, (t, _))| hit(l) && inside(t)).map(|(l, _)| l).collect()
     }
@@ -72,7 +74,12 @@ impl Selection for Found {
 }
 
 impl MetricSource for Memory {
-    fn select(&self, _: &TenantId, select: &Select<'_>, budget: &Budget) -> Result<Box<dyn Selection>, ReadError> {
+    fn select(
+        &self,
+        _: &TenantId,
+        select: &Select<'_>,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
         let mut found = Found { labels: Vec::new(), samples: Vec::new() };
         for (labels, (t_ms, values)) in &self.series {
             if !select.matchers.iter().all(|m| m.matches_labels(labels)) {
@@ -138,12 +145,20 @@ impl Default for MemoryLogs {
                 severity_text: String::new(),
                 body: body.into(),
                 labels: Labels::from_pairs([("service_name", service)]).unwrap(),
-                attributes: vec![("code".into(), AttributeValue::Int(if severity_number > 16 { 503 } else { 200 }))],
+                attributes: vec![(
+                    "code".into(),
+                    AttributeValue::Int(if severity_number > 16 { 503 } else { 200 }),
+                )],
                 trace_id: Some([1; 16]),
                 span_id: None,
                 uid: None,
             };
-            FoundRecord { id: RecordId { time, hash: i }, pattern: PatternId(i), template: TemplateId(i), record }
+            FoundRecord {
+                id: RecordId { time, hash: i },
+                pattern: PatternId(i),
+                template: TemplateId(i),
+                record,
+            }
         };
         let records = vec![
             record(0, "cart", 9, "started"),
@@ -157,14 +172,21 @@ impl Default for MemoryLogs {
 impl MemoryLogs {
     fn matching(&self, select: &LogSelect) -> Vec<FoundRecord> {
         let hit = |r: &&FoundRecord| {
-            select.range.contains(r.record.time) && select.matchers.iter().all(|m| m.matches_labels(&r.record.labels))
+            select.range.contains(r.record.time)
+                && select.matchers.iter().all(|m| m.matches_labels(&r.record.labels))
         };
         self.records.iter().filter(hit).cloned().collect()
     }
 }
 
 impl LogSource for MemoryLogs {
-    fn search(&self, _: &TenantId, select: &LogSelect, page: &PageRequest, _: &Budget) -> Result<LogPage, ReadError> {
+    fn search(
+        &self,
+        _: &TenantId,
+        select: &LogSelect,
+        page: &PageRequest,
+        _: &Budget,
+    ) -> Result<LogPage, ReadError> {
         let mut found = self.matching(select);
         if page.order == LogOrder::NewestFirst {
             found.reverse();

@@ -15,7 +15,10 @@ async fn each_kind_of_value_has_its_shape() {
     let router = router();
     let (status, answer) = ask_json(&router, "/api/v1/query?query=1%2B1&time=4").await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer, json!({ "status": "success", "data": { "resultType": "scalar", "result": [4, "2"] } }));
+    assert_eq!(
+        answer,
+        json!({ "status": "success", "data": { "resultType": "scalar", "result": [4, "2"] } })
+    );
     let (_, answer) = ask_json(&router, "/api/v1/query?query=%22x%22&time=4.5").await;
     assert_eq!(answer["data"], json!({ "resultType": "string", "result": [4.5, "x"] }));
     let (_, answer) = ask_json(&router, "/api/v1/query?query=sum%20by%20(job)(http_requests_total)").await;
@@ -26,7 +29,8 @@ async fn each_kind_of_value_has_its_shape() {
     let (a, b) = (NOW_S.to_string(), (NOW_S + 1).to_string());
     let want = json!([{ "metric": {}, "values": [[NOW_S, a], [NOW_S + 1, b]] }]);
     assert_eq!(answer["data"], json!({ "resultType": "matrix", "result": want }));
-    let (_, answer) = ask_json(&router, "/api/v1/query?query=http_requests_total%7Bjob%3D%22api%22%7D%5B15s%5D").await;
+    let (_, answer) =
+        ask_json(&router, "/api/v1/query?query=http_requests_total%7Bjob%3D%22api%22%7D%5B15s%5D").await;
     assert_eq!(answer["data"]["result"][0]["values"], json!([[NOW_S - 10, "590"], [NOW_S, "600"]]));
 }
 
@@ -42,20 +46,55 @@ async fn annotations_stand_beside_the_data() {
 async fn faults_have_prometheus_words_and_codes() {
     let router = router();
     let cases = [
-        ("/api/v1/query?query=sum(", 400, "bad_data", "invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"),
-        ("/api/v1/query", 400, "bad_data", "invalid parameter \"query\": unknown position: parse error: no expression found in input"),
-        ("/api/v1/query?query=1&time=abc", 400, "bad_data",
-            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"),
-        ("/api/v1/query_range?query=1&start=0&end=1&step=0", 400, "bad_data",
-            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"),
-        ("/api/v1/query_range?query=1&start=2&end=1&step=1", 400, "bad_data",
-            "invalid parameter \"end\": end timestamp must not be before start time"),
-        ("/api/v1/query_range?query=1&start=0&end=11001&step=1", 400, "bad_data",
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"),
-        ("/api/v1/query_range?query=a%5B5m%5D&start=0&end=1&step=1", 400, "bad_data",
-            "invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"),
+        (
+            "/api/v1/query?query=sum(",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis",
+        ),
+        (
+            "/api/v1/query",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": unknown position: parse error: no expression found in input",
+        ),
+        (
+            "/api/v1/query?query=1&time=abc",
+            400,
+            "bad_data",
+            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp",
+        ),
+        (
+            "/api/v1/query_range?query=1&start=0&end=1&step=0",
+            400,
+            "bad_data",
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ),
+        (
+            "/api/v1/query_range?query=1&start=2&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ),
+        (
+            "/api/v1/query_range?query=1&start=0&end=11001&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "/api/v1/query_range?query=a%5B5m%5D&start=0&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector",
+        ),
         ("/api/v1/series", 400, "bad_data", "no match[] parameter provided"),
-        ("/api/v1/series?match[]=%7B%7D", 400, "bad_data", "match[] must contain at least one non-empty matcher"),
+        (
+            "/api/v1/series?match[]=%7B%7D",
+            400,
+            "bad_data",
+            "match[] must contain at least one non-empty matcher",
+        ),
         ("/api/v1/query?query=topk(NaN,http_requests_total)", 422, "execution", "Parameter value is NaN"),
     ];
     for (path, code, kind, text) in cases {
@@ -74,13 +113,19 @@ async fn what_is_there_can_be_listed() {
     assert_eq!(answer["data"], json!(["api"]));
     assert_eq!(answer["warnings"], json!(["results truncated due to limit"]));
     let (_, answer) = ask_json(&router, "/api/v1/series?match[]=%7Bjob%3D%22web%22%7D").await;
-    assert_eq!(answer["data"], json!([{ "__name__": "http_requests_total", "instance": "a:1", "job": "web" }]));
+    assert_eq!(
+        answer["data"],
+        json!([{ "__name__": "http_requests_total", "instance": "a:1", "job": "web" }])
+    );
     let (_, answer) = ask_json(&router, "/api/v1/metadata").await;
     let entry = json!([{ "type": "counter", "unit": "", "help": "Requests." }]);
     assert_eq!(answer["data"], json!({ "http_requests_total": entry }));
     let (_, answer) = ask_json(&router, "/api/v1/status/tsdb").await;
     assert_eq!(answer["data"]["headStats"]["numSeries"], 2);
-    assert_eq!(answer["data"]["seriesCountByMetricName"], json!([{ "name": "http_requests_total", "value": 2 }]));
+    assert_eq!(
+        answer["data"]["seriesCountByMetricName"],
+        json!([{ "name": "http_requests_total", "value": 2 }])
+    );
 }
 
 /// The calls of a Grafana Prometheus data source, in its order.
@@ -94,7 +139,8 @@ async fn a_grafana_data_source_is_served() {
     assert!(answer["data"].get("features").is_none());
     let (status, _) = ask(&router, "/api/v1/status/buildinfo", Some("")).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    let (status, answer) = ask_json(&router, "/api/v1/query_exemplars?query=test&start=1795255200000&end=1795258800000").await;
+    let (status, answer) =
+        ask_json(&router, "/api/v1/query_exemplars?query=test&start=1795255200000&end=1795258800000").await;
     assert_eq!((status, &answer["data"]), (StatusCode::OK, &json!([])));
     let (_, answer) = ask_json(&router, "/api/v1/rules").await;
     assert_eq!(answer["data"], json!({ "groups": [] }));
@@ -114,7 +160,8 @@ async fn a_grafana_data_source_is_served() {
 
 #[tokio::test]
 async fn browsers_of_other_origins_are_answered_and_answers_are_packed() {
-    let request = Request::builder().method(Method::OPTIONS).uri("/api/v1/query").header(header::ORIGIN, "http://x");
+    let request =
+        Request::builder().method(Method::OPTIONS).uri("/api/v1/query").header(header::ORIGIN, "http://x");
     let response = router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");

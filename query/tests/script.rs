@@ -91,7 +91,8 @@ fn parse_load(line: &str, block: &[&str]) -> Load {
 
 /// Splits `name{a="b"} 1 2 3`.
 fn parse_series(line: &str) -> (Labels, &str) {
-    let name_end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
+    let name_end =
+        line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
     let mut end = name_end;
     let after_blank = line[name_end..].trim_start();
     if after_blank.starts_with('{') && !after_blank.starts_with("{{") {
@@ -161,10 +162,13 @@ fn parse_points(text: &str) -> Vec<Point> {
 }
 
 fn parse_eval(line_no: usize, line: &str, block: &[&str]) -> Eval {
-    let instant = Regex::new(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$").unwrap();
+    let instant =
+        Regex::new(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$").unwrap();
     let range =
-        Regex::new(r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$").unwrap();
-    let expect = Regex::new(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$").unwrap();
+        Regex::new(r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$")
+            .unwrap();
+    let expect =
+        Regex::new(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$").unwrap();
     let vector = Regex::new(r"^expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+)$").unwrap();
     let mut eval = Eval { line: line_no, ..Eval::default() };
     let word = if let Some(m) = instant.captures(line) {

@@ -37,7 +37,11 @@ impl View for Releases {
 
     async fn rows(&self, tenant: &TenantId) -> Result<Vec<Vec<Cell>>, Problem> {
         let row = |id: &str, looks| {
-            vec![Cell::Text(format!("{tenant}-{id}")), Cell::Time(Timestamp::from_millis(1000 * NOW_S)), looks]
+            vec![
+                Cell::Text(format!("{tenant}-{id}")),
+                Cell::Time(Timestamp::from_millis(1000 * NOW_S)),
+                looks,
+            ]
         };
         Ok(vec![row("a", Cell::Integer(3)), row("b", Cell::Null)])
     }

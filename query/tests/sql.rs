@@ -25,7 +25,8 @@ async fn samples_are_rows() {
     assert_eq!(answer["rows"], json!([["api", 600.0, 61], ["web", 1200.0, 61]]));
     assert_eq!(answer["columns"][1], json!({ "name": "v", "type": "number" }));
     assert_eq!(answer["truncated"], false);
-    let query = "SELECT time, labels FROM metrics WHERE labels['job'] = 'web' AND time >= '2026-11-21T10:00:00Z'";
+    let query =
+        "SELECT time, labels FROM metrics WHERE labels['job'] = 'web' AND time >= '2026-11-21T10:00:00Z'";
     let want = json!([["2026-11-21T10:00:00.000000000Z", { "instance": "a:1", "job": "web" }]]);
     assert_eq!(rows(query).await, want);
     assert_eq!(rows("SELECT count(*) FROM metrics WHERE labels['job'] IS NULL").await, json!([[0]]));
@@ -87,7 +88,8 @@ async fn memory_and_samples_have_an_end() {
     assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
     let config = QueryConfig { samples_max: 10, ..QueryConfig::default() };
     let (router, _) = router_with(config, memory());
-    let (status, body) = post_json(&router, "/api/v1/sql", json!({ "query": "SELECT sum(value) FROM metrics" })).await;
+    let (status, body) =
+        post_json(&router, "/api/v1/sql", json!({ "query": "SELECT sum(value) FROM metrics" })).await;
     assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["error"]["limit"], 10);

@@ -46,7 +46,13 @@ pub(super) fn time(out: &mut Vec<u8>, t_ms: i64) {
     integer(out, seconds);
     if ms > 0 {
         let digits = [b'0' + (ms / 100) as u8, b'0' + (ms / 10 % 10) as u8, b'0' + (ms % 10) as u8];
-        let n = if ms % 100 == 0 { 1 } else if ms % 10 == 0 { 2 } else { 3 };
+        let n = if ms % 100 == 0 {
+            1
+        } else if ms % 10 == 0 {
+            2
+        } else {
+            3
+        };
         out.push(b'.');
         out.extend_from_slice(&digits[..n]);
     }
@@ -239,7 +245,9 @@ mod tests {
         for (v, want) in cases {
             assert_eq!(written(|out| value(out, v)), want);
         }
-        for (t, want) in [(1000, "1"), (1500, "1.5"), (1_795_226_923_072, "1795226923.072"), (-1, "-0.001"), (10, "0.01")] {
+        for (t, want) in
+            [(1000, "1"), (1500, "1.5"), (1_795_226_923_072, "1795226923.072"), (-1, "-0.001"), (10, "0.01")]
+        {
             assert_eq!(written(|out| time(out, t)), want);
         }
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use greylight_store::model::{AttributeValue, Caller, ErrorKind, Labels, LogRecord, Problem, TimeRange, Timestamp};
+use greylight_store::model::{
+    AttributeValue, Caller, ErrorKind, Labels, LogRecord, Problem, TimeRange, Timestamp,
+};
 use greylight_store::read::{
     Budget, FoundRecord, GroupBy, Intervals, LogOrder, LogQuery, LogSelect, PageRequest, ReadError, RecordId,
 };
@@ -41,7 +43,9 @@ fn select(params: &Params, range: TimeRange) -> Result<LogSelect, OwnError> {
     let limits = SyntaxLimits::default();
     let matchers = match params.get("match").map(str::trim) {
         None => Vec::new(),
-        Some(text) if text.starts_with('{') => parse_matchers(text, &limits).map_err(|e| invalid("match", &e))?,
+        Some(text) if text.starts_with('{') => {
+            parse_matchers(text, &limits).map_err(|e| invalid("match", &e))?
+        }
         Some(text) => parse_selector(text, &limits).map_err(|e| invalid("match", &e))?,
     };
     Ok(LogSelect { query, matchers, range })
@@ -58,7 +62,9 @@ fn capped(params: &Params, name: &str, default: usize, max: usize) -> Result<usi
     if n <= max {
         return Ok(n);
     }
-    Err(OwnError(Problem::new(ErrorKind::Limit, format!("{name} is above {max}")).field(name).value(n).limit(max)))
+    Err(OwnError(
+        Problem::new(ErrorKind::Limit, format!("{name} is above {max}")).field(name).value(n).limit(max),
+    ))
 }
 
 fn asked(caller: &Caller, params: &Params) -> Result<Asked, OwnError> {
@@ -131,7 +137,9 @@ fn add_missing(answer: &mut Value, missing: Vec<String>) {
 async fn run(
     queries: &Queries,
     asked: Asked,
-    work: impl FnOnce(&Queries, &greylight_store::model::TenantId, &Budget) -> Result<Value, ReadError> + Send + 'static,
+    work: impl FnOnce(&Queries, &greylight_store::model::TenantId, &Budget) -> Result<Value, ReadError>
+    + Send
+    + 'static,
 ) -> Answer {
     let done = queries.run(asked, move |queries, tenant, budget| {
         let clock = &queries.env().clock;
@@ -239,7 +247,8 @@ fn intervals(params: &Params, range: TimeRange) -> Result<Intervals, OwnError> {
     let step = Duration::from_millis(step_ms.unsigned_abs());
     let n = usize::try_from(to_end.div_ceil(step.as_nanos())).unwrap_or(usize::MAX);
     if n > INTERVALS_MAX {
-        let problem = Problem::new(ErrorKind::Limit, format!("step makes {n} intervals, more than {INTERVALS_MAX}"));
+        let problem =
+            Problem::new(ErrorKind::Limit, format!("step makes {n} intervals, more than {INTERVALS_MAX}"));
         return Err(OwnError(problem.field("step").limit(INTERVALS_MAX)));
     }
     Ok(Intervals { start: Timestamp::from_millis(first), step, n })

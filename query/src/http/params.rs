@@ -67,7 +67,8 @@ impl Params {
 
     /// Takes the members of a JSON object; lists give a pair for each of their items.
     fn add_json(&mut self, body: &[u8]) -> Result<(), ()> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).map_err(|_| ())?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(body).map_err(|_| ())?;
         for (name, value) in object {
             let items = match value {
                 serde_json::Value::Array(items) => items,
@@ -110,7 +111,8 @@ impl Params {
         match parse_time_ms(text) {
             Some(t) => Ok(Some(t)),
             None => {
-                let detail = format!("invalid time value for '{name}': cannot parse {text:?} to a valid timestamp");
+                let detail =
+                    format!("invalid time value for '{name}': cannot parse {text:?} to a valid timestamp");
                 Err(BadParam::new(name, detail))
             }
         }
@@ -126,13 +128,15 @@ impl Params {
         };
         // What is negative, endless or no number is no duration; the caller refuses zero.
         let ms = (seconds * 1000.0).round();
-        if ms >= 0.0 && ms < 9.2e15 { Ok(Some(Duration::from_millis(ms as u64))) } else { Err(bad()) }
+        if (0.0..9.2e15).contains(&ms) { Ok(Some(Duration::from_millis(ms as u64))) } else { Err(bad()) }
     }
 
     /// Returns a count.
     pub(super) fn count(&self, name: &str) -> Result<Option<usize>, BadParam> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| BadParam::new(name, format!("cannot parse {text:?} to a whole number")))
+        text.parse()
+            .map(Some)
+            .map_err(|_| BadParam::new(name, format!("cannot parse {text:?} to a whole number")))
     }
 }
 

@@ -257,7 +257,8 @@ fn selector_tree(kind: &str, selector: &Selector) -> Json {
         .iter()
         .map(|m| json!({ "name": m.name(), "value": m.value(), "type": m.op().as_str() }))
         .collect();
-    let mut tree = json!({ "type": kind, "name": selector.name.as_deref().unwrap_or(""), "matchers": matchers });
+    let mut tree =
+        json!({ "type": kind, "name": selector.name.as_deref().unwrap_or(""), "matchers": matchers });
     add_offset(&mut tree, &selector.offset);
     tree
 }

@@ -9,9 +9,9 @@ use greylight_store::read::{Select, SpanMs};
 use serde_json::{Map, Value as Json, json};
 
 use super::error::{PromError, check_scope};
+use super::json;
 use super::params::{BadParam, Params};
 use super::query::{body, data};
-use super::json;
 use crate::Queries;
 use crate::promql::Annotations;
 use crate::promql::syntax::{SyntaxLimits, parse_selector};

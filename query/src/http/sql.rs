@@ -33,8 +33,12 @@ pub(super) async fn run(
         let problem = Problem::new(ErrorKind::Limit, format!("limit is above {max} rows"));
         return Err(problem.field("limit").value(limit).limit(max).into());
     }
-    let asked =
-        Asked { tenant: caller.tenant.clone(), kind: "sql", text: text.clone(), timeout: params.duration("timeout")? };
+    let asked = Asked {
+        tenant: caller.tenant.clone(),
+        kind: "sql",
+        text: text.clone(),
+        timeout: params.duration("timeout")?,
+    };
     let request = Request { text, format, limit };
     let done = queries.run(asked, move |queries, tenant, budget| {
         let output = sql::run(queries, tenant, &request, budget)?;

@@ -53,14 +53,22 @@ pub(super) async fn build(Extension(caller): Extension<Caller>) -> Result<Respon
         "buildDate": "", "goVersion": "" })))
 }
 
-pub(super) async fn runtime(State(queries): State<Queries>, Extension(caller): Extension<Caller>) -> Result<Response> {
+pub(super) async fn runtime(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
     check_scope(&caller)?;
     let now = queries.env().clock.now().to_string();
-    Ok(data(&json!({ "serverTime": now, "reloadConfigSuccess": true, "corruptionCount": 0, "goroutineCount": 0,
-        "GOMAXPROCS": queries.config().concurrent_max, "storageRetention": "" })))
+    Ok(data(
+        &json!({ "serverTime": now, "reloadConfigSuccess": true, "corruptionCount": 0, "goroutineCount": 0,
+        "GOMAXPROCS": queries.config().concurrent_max, "storageRetention": "" }),
+    ))
 }
 
-pub(super) async fn flags(State(queries): State<Queries>, Extension(caller): Extension<Caller>) -> Result<Response> {
+pub(super) async fn flags(
+    State(queries): State<Queries>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
     check_scope(&caller)?;
     let config = queries.config();
     let seconds = |span: std::time::Duration| format!("{}s", span.as_secs_f64());
@@ -103,7 +111,8 @@ pub(super) async fn tsdb(
             }
         }
         let counts = values.iter().map(|(name, v)| ((*name).to_owned(), v.len() as u64)).collect();
-        let bytes = values.iter().map(|(name, v)| ((*name).to_owned(), v.values().sum::<usize>() as u64)).collect();
+        let bytes =
+            values.iter().map(|(name, v)| ((*name).to_owned(), v.values().sum::<usize>() as u64)).collect();
         let names = by_name.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         let n_pairs = by_pair.len();
         Ok(json!({

@@ -205,7 +205,8 @@ impl Engine {
         }
         let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
         if step <= 0 {
-            let text = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            let text =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
             return Err(EvalError::Invalid(text.into()));
         }
         let n = end.checked_sub(start).map_or(u64::MAX, |span| (span / step).unsigned_abs() + 1);
@@ -242,5 +243,7 @@ fn millis(span: Duration) -> i64 {
 fn samples(block: Block, t_ms: i64) -> Vec<Sample> {
     let values = block.values;
     let rows = block.rows.into_iter().zip(values);
-    rows.filter(|(_, v)| !is_absent(*v)).map(|(row, value)| Sample { labels: row.labels, t_ms, value }).collect()
+    rows.filter(|(_, v)| !is_absent(*v))
+        .map(|(row, value)| Sample { labels: row.labels, t_ms, value })
+        .collect()
 }

@@ -5,8 +5,8 @@ use greylight_store::model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::EvalError;
 use super::syntax::{
-    AggregateOp, At, BinaryOp, DurationExpr, DurationOp, Expr, ExprKind, FunctionId, Grouping, Matching, Offset,
-    Selector, Span, ValueType,
+    AggregateOp, At, BinaryOp, DurationExpr, DurationOp, Expr, ExprKind, FunctionId, Grouping, Matching,
+    Offset, Selector, Span, ValueType,
 };
 
 /// The steps of an evaluation, in milliseconds.
@@ -77,10 +77,32 @@ pub(super) enum Node {
     Raw(Window),
     /// The times of the samples that a selector finds.
     Timestamps(SeriesNode),
-    Window { func: FunctionId, window: Window, params: Vec<Node>, param_span: Span },
-    Call { func: FunctionId, args: Vec<Node>, spans: Vec<Span>, absent_labels: Labels },
-    Aggregate { op: AggregateOp, param: Option<Box<Node>>, expr: Box<Node>, grouping: Grouping, span: Span },
-    Binary { op: BinaryOp, lhs: Box<Node>, rhs: Box<Node>, matching: Matching, return_bool: bool },
+    Window {
+        func: FunctionId,
+        window: Window,
+        params: Vec<Node>,
+        param_span: Span,
+    },
+    Call {
+        func: FunctionId,
+        args: Vec<Node>,
+        spans: Vec<Span>,
+        absent_labels: Labels,
+    },
+    Aggregate {
+        op: AggregateOp,
+        param: Option<Box<Node>>,
+        expr: Box<Node>,
+        grouping: Grouping,
+        span: Span,
+    },
+    Binary {
+        op: BinaryOp,
+        lhs: Box<Node>,
+        rhs: Box<Node>,
+        matching: Matching,
+        return_bool: bool,
+    },
     Negate(Box<Node>),
     /// The same at each step: evaluated once.
     Fixed(Box<Node>),
@@ -178,11 +200,13 @@ impl Context {
         let spans: Vec<Span> = args.iter().map(|a| a.span).collect();
         if let Some(at) = args.iter().position(|a| a.value_type() == ValueType::Matrix) {
             let (window, window_fixed) = self.window(args[at].unwrap_parens())?;
-            let rest: Vec<&Expr> = args.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, a)| a).collect();
+            let rest: Vec<&Expr> =
+                args.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, a)| a).collect();
             let (params, params_fixed) = self.all(&rest)?;
             let window = Window { span: args[at].span, ..window };
             let fixed = window_fixed && params_fixed && func.id != FunctionId::PredictLinear;
-            let params = if fixed { params } else { params.into_iter().map(|p| wrap(p, params_fixed)).collect() };
+            let params =
+                if fixed { params } else { params.into_iter().map(|p| wrap(p, params_fixed)).collect() };
             let param_span = rest.first().map_or(expr.span, |p| p.span);
             return Ok((Node::Window { func: func.id, window, params, param_span }, fixed));
         }
@@ -247,8 +271,8 @@ impl Context {
 
     fn duration_ms(&self, duration: &DurationExpr) -> Result<i64> {
         let seconds = self.seconds(duration)?;
-        // Go holds durations in nanoseconds; what does not fit there is refused, and NaN with it.
-        if !(seconds.abs() < 9.2e9) {
+        // Go holds durations in nanoseconds; what does not fit there is refused.
+        if seconds.is_nan() || seconds.abs() >= 9.2e9 {
             return Err(EvalError::Invalid(format!("duration out of range: {duration}")));
         }
         Ok((seconds * 1000.0).round() as i64)

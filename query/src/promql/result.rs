@@ -68,7 +68,12 @@ pub struct Matrix {
 #[derive(Debug)]
 enum Shape {
     /// All series on the same steps.
-    Steps { block: Block, order: Vec<usize>, start_ms: i64, step_ms: i64 },
+    Steps {
+        block: Block,
+        order: Vec<usize>,
+        start_ms: i64,
+        step_ms: i64,
+    },
     Raw(Vec<RawSeries>),
 }
 

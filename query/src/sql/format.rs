@@ -63,7 +63,8 @@ impl Output {
     /// # Errors
     /// [`SqlError::Execution`] when a value cannot be written.
     pub(crate) fn write(&self, format: Format) -> Result<Vec<u8>, SqlError> {
-        let failed = |e: arrow::error::ArrowError| SqlError::Execution(format!("writing the answer failed: {e}"));
+        let failed =
+            |e: arrow::error::ArrowError| SqlError::Execution(format!("writing the answer failed: {e}"));
         match format {
             Format::Json => self.json().map_err(failed),
             Format::Csv => self.csv().map_err(failed),
@@ -138,7 +139,11 @@ impl Output {
 
 /// Quotes a text for CSV where it must be (RFC 4180).
 fn quoted(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
 }
 
 fn type_word(kind: &DataType) -> String {
@@ -213,9 +218,15 @@ fn number(v: f64) -> Value {
 
 fn time(array: &ArrayRef, unit: TimeUnit, row: usize) -> Value {
     let (raw, per_unit) = match unit {
-        TimeUnit::Second => (array.as_primitive::<datatypes::TimestampSecondType>().value(row), 1_000_000_000),
-        TimeUnit::Millisecond => (array.as_primitive::<datatypes::TimestampMillisecondType>().value(row), 1_000_000),
-        TimeUnit::Microsecond => (array.as_primitive::<datatypes::TimestampMicrosecondType>().value(row), 1_000),
+        TimeUnit::Second => {
+            (array.as_primitive::<datatypes::TimestampSecondType>().value(row), 1_000_000_000)
+        }
+        TimeUnit::Millisecond => {
+            (array.as_primitive::<datatypes::TimestampMillisecondType>().value(row), 1_000_000)
+        }
+        TimeUnit::Microsecond => {
+            (array.as_primitive::<datatypes::TimestampMicrosecondType>().value(row), 1_000)
+        }
         TimeUnit::Nanosecond => (array.as_primitive::<datatypes::TimestampNanosecondType>().value(row), 1),
     };
     match jiff::Timestamp::from_nanosecond(i128::from(raw) * per_unit) {

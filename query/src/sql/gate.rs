@@ -60,28 +60,159 @@ impl GateError {
 /// `generate_series`, `range`) is left out: it works outside the memory pool.
 const FUNCTIONS: &[&str] = &[
     // Aggregates and windows.
-    "approx_distinct", "approx_median", "approx_percentile_cont", "array_agg", "avg", "bool_and", "bool_or", "corr",
-    "count", "covar", "covar_pop", "covar_samp", "cume_dist", "dense_rank", "first_value", "grouping", "lag",
-    "last_value", "lead", "max", "mean", "median", "min", "nth_value", "ntile", "percent_rank", "percentile_cont",
-    "rank", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "row_number", "stddev",
-    "stddev_pop", "stddev_samp", "string_agg", "sum", "var", "var_pop", "var_samp", "var_sample",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar",
+    "covar_pop",
+    "covar_samp",
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "grouping",
+    "lag",
+    "last_value",
+    "lead",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "percentile_cont",
+    "rank",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "row_number",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "string_agg",
+    "sum",
+    "var",
+    "var_pop",
+    "var_samp",
+    "var_sample",
     // Numbers.
-    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "degrees", "exp", "floor", "greatest", "isnan",
-    "iszero", "least", "ln", "log", "log10", "log2", "nanvl", "pi", "pow", "power", "radians", "round", "signum", "sin",
-    "sqrt", "tan", "trunc",
+    "abs",
+    "acos",
+    "asin",
+    "atan",
+    "atan2",
+    "cbrt",
+    "ceil",
+    "cos",
+    "degrees",
+    "exp",
+    "floor",
+    "greatest",
+    "isnan",
+    "iszero",
+    "least",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "nanvl",
+    "pi",
+    "pow",
+    "power",
+    "radians",
+    "round",
+    "signum",
+    "sin",
+    "sqrt",
+    "tan",
+    "trunc",
     // Texts.
-    "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "contains",
-    "ends_with", "initcap", "instr", "left", "length", "lower", "ltrim", "octet_length", "position", "regexp_count",
-    "regexp_like", "regexp_match", "regexp_replace", "replace", "reverse", "right", "rtrim", "split_part",
-    "starts_with", "strpos", "substr", "substring", "translate", "trim", "upper",
+    "ascii",
+    "bit_length",
+    "btrim",
+    "char_length",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "contains",
+    "ends_with",
+    "initcap",
+    "instr",
+    "left",
+    "length",
+    "lower",
+    "ltrim",
+    "octet_length",
+    "position",
+    "regexp_count",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
+    "replace",
+    "reverse",
+    "right",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "substring",
+    "translate",
+    "trim",
+    "upper",
     // Times.
-    "current_date", "current_time", "current_timestamp", "date_bin", "date_part", "date_trunc", "datepart",
-    "datetrunc", "extract", "from_unixtime", "now", "to_char", "to_date", "to_local_time", "to_timestamp",
-    "to_timestamp_micros", "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "today",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "datepart",
+    "datetrunc",
+    "extract",
+    "from_unixtime",
+    "now",
+    "to_char",
+    "to_date",
+    "to_local_time",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
+    "today",
     // Values of any kind.
-    "arrow_cast", "arrow_typeof", "cardinality", "coalesce", "get_field", "ifnull", "map_entries", "map_extract",
-    "map_keys", "map_values", "element_at", "nullif", "nvl", "nvl2", "array_element", "array_has", "array_length",
-    "array_to_string", "array_distinct", "array_sort",
+    "arrow_cast",
+    "arrow_typeof",
+    "cardinality",
+    "coalesce",
+    "get_field",
+    "ifnull",
+    "map_entries",
+    "map_extract",
+    "map_keys",
+    "map_values",
+    "element_at",
+    "nullif",
+    "nvl",
+    "nvl2",
+    "array_element",
+    "array_has",
+    "array_length",
+    "array_to_string",
+    "array_distinct",
+    "array_sort",
 ];
 
 /// Tells whether a function may be called.
@@ -97,8 +228,8 @@ pub(super) fn check(text: &str) -> Result<Statement, GateError> {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize().map_err(|e| GateError::Syntax(e.to_string()))?;
     check_tokens(&tokens)?;
-    let mut statements =
-        DFParser::parse_sql_with_dialect(text, &dialect).map_err(|e| GateError::Syntax(e.strip_backtrace()))?;
+    let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)
+        .map_err(|e| GateError::Syntax(e.strip_backtrace()))?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,
         (None, _) => return Err(GateError::NotSelect("an empty text".into())),
@@ -170,8 +301,10 @@ impl Visitor for Gate {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<GateError> {
         self.count()?;
-        if !matches!(&*query.body, SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_))
-        {
+        if !matches!(
+            &*query.body,
+            SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_)
+        ) {
             return ControlFlow::Break(GateError::NotSelect(first_word(&query.body.to_string())));
         }
         if let SetExpr::Select(select) = &*query.body
@@ -185,9 +318,9 @@ impl Visitor for Gate {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<GateError> {
         self.count()?;
         match factor {
-            TableFactor::Table { args: None, .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {
-                ControlFlow::Continue(())
-            }
+            TableFactor::Table { args: None, .. }
+            | TableFactor::Derived { .. }
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
             other => {
                 let text: String = other.to_string().chars().take(80).collect();
                 ControlFlow::Break(GateError::Source(text))
@@ -216,13 +349,19 @@ mod tests {
 
     #[test]
     fn only_a_single_select_passes() {
-        assert!(check("SELECT name, count(*) FROM metrics WHERE time > now() GROUP BY 1 ORDER BY 2 LIMIT 5").is_ok());
+        assert!(
+            check("SELECT name, count(*) FROM metrics WHERE time > now() GROUP BY 1 ORDER BY 2 LIMIT 5")
+                .is_ok()
+        );
         assert!(check("WITH a AS (SELECT 1 AS x) SELECT x FROM a UNION ALL SELECT 2").is_ok());
         assert!(refused("DROP TABLE metrics").contains("not DROP"));
         assert!(refused("INSERT INTO metrics VALUES (1)").contains("not INSERT"));
         assert!(refused("SELECT 1; SELECT 2").contains("several statements"));
         assert!(refused("COPY metrics TO '/tmp/x'").contains("only a single SELECT"));
-        assert!(refused("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'").contains("only a single SELECT"));
+        assert!(
+            refused("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'")
+                .contains("only a single SELECT")
+        );
         assert!(refused("EXPLAIN SELECT 1").contains("not EXPLAIN"));
         assert!(refused("SET x = 1").contains("not SET"));
         assert!(refused("").contains("empty text"));

@@ -82,7 +82,8 @@ impl TableProvider for LogTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted = Wanted::from_filters(filters);
-        let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let columns: Vec<usize> =
+            projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let start = wanted.start.map_or(Timestamp::MIN, Timestamp::from_nanos);
         let end = wanted.end.map_or(Timestamp::MAX, |t| Timestamp::from_nanos(t.saturating_add(1)));

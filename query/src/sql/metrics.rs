@@ -142,7 +142,8 @@ impl TableProvider for MetricTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted = Wanted::from_filters(filters);
-        let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let columns: Vec<usize> =
+            projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let (source, tenant, budget) = (self.source.clone(), self.tenant.clone(), self.budget.clone());
         let own_schema = schema.clone();
@@ -207,14 +208,16 @@ impl Rows {
         let mut samples: Vec<(usize, i64, f64)> = Vec::new();
         self.selection
             .read(range, &self.budget, &mut |i, s| {
-                let inside = s.t_ms.iter().zip(s.values).filter(|(t, _)| **t >= span.start && **t <= span.end);
+                let inside =
+                    s.t_ms.iter().zip(s.values).filter(|(t, _)| **t >= span.start && **t <= span.end);
                 // A mark that a series is gone is no value.
                 let live = inside.filter(|(_, v)| !greylight_store::read::is_stale(**v));
                 samples.extend(live.map(|(t, v)| (i, *t, *v)));
             })
             .map_err(own_error)?;
         for rows in samples.chunks(BATCH_ROWS) {
-            let columns = self.columns.iter().map(|c| column(*c, labels, rows)).collect::<Result<Vec<_>>>()?;
+            let columns =
+                self.columns.iter().map(|c| column(*c, labels, rows)).collect::<Result<Vec<_>>>()?;
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
             self.ready.push_back(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?);
         }

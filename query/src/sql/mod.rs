@@ -17,7 +17,7 @@ mod format;
 use greylight_store::model::{ErrorKind, Problem};
 use greylight_store::read::ReadError;
 
-pub(crate) use format::{Format, Output};
+pub(crate) use format::Format;
 pub use gate::GateError;
 pub(crate) use session::{Request, run};
 pub use view::{Cell, Column, ColumnType, View};
@@ -60,7 +60,9 @@ impl SqlError {
             Self::Plan(text) => Problem::new(ErrorKind::Invalid, text).field("query"),
             Self::Execution(text) => Problem::new(ErrorKind::Invalid, text),
             Self::Memory { limit } => Problem::new(ErrorKind::Limit, self).limit(*limit),
-            Self::Read(ReadError::Deadline { limit_ms }) => Problem::new(ErrorKind::Limit, self).limit(*limit_ms),
+            Self::Read(ReadError::Deadline { limit_ms }) => {
+                Problem::new(ErrorKind::Limit, self).limit(*limit_ms)
+            }
             Self::Read(ReadError::Limit { limit, .. }) => Problem::new(ErrorKind::Limit, self).limit(*limit),
             Self::Read(e) => Problem::new(e.kind(), e),
             Self::View(problem) => problem.clone(),

@@ -6,17 +6,17 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::SessionStateDefaults;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use greylight_store::model::TenantId;
-use greylight_store::read::Budget;
+use greylight_store::read::{Budget, ReadError};
 
 use super::format::Output;
 use super::logs::LogTable;
@@ -116,7 +116,9 @@ fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()?;
     let config = SessionConfig::new().with_target_partitions(1).with_batch_size(8192);
-    let known = |name: &str, aliases: &[String]| gate::is_allowed(name) || aliases.iter().any(|a| gate::is_allowed(a));
+    let known = |name: &str, aliases: &[String]| {
+        gate::is_allowed(name) || aliases.iter().any(|a| gate::is_allowed(a))
+    };
     let mut scalars = SessionStateDefaults::default_scalar_functions();
     scalars.retain(|f| known(f.name(), f.aliases()));
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
@@ -140,7 +142,24 @@ fn translate(error: DataFusionError, memory_bytes: usize) -> SqlError {
             Ok(own) => *own,
             Err(other) => SqlError::Execution(other.to_string()),
         },
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(*inner, memory_bytes),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            translate(*inner, memory_bytes)
+        }
+        // Held by several parts of the plan at once, so it can be looked at but not taken.
+        DataFusionError::Shared(shared) => match shared.find_root() {
+            DataFusionError::ResourcesExhausted(_) => SqlError::Memory { limit: memory_bytes },
+            DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
+                Some(SqlError::Read(ReadError::Limit { what, limit, setting })) => {
+                    SqlError::Read(ReadError::Limit { what, limit: *limit, setting })
+                }
+                Some(SqlError::Read(ReadError::Deadline { limit_ms })) => {
+                    SqlError::Read(ReadError::Deadline { limit_ms: *limit_ms })
+                }
+                Some(SqlError::Read(ReadError::Cancelled)) => SqlError::Read(ReadError::Cancelled),
+                _ => SqlError::Execution(inner.to_string()),
+            },
+            root => SqlError::Execution(root.strip_backtrace()),
+        },
         DataFusionError::ResourcesExhausted(_) => SqlError::Memory { limit: memory_bytes },
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)

@@ -74,7 +74,10 @@ impl Cell {
                 _ => Self::One(*a),
             },
             // Chan, Golub and LeVeque: variances of two parts become that of the whole.
-            (Self::Spread { count: na, mean: ma, sum: sa }, Self::Spread { count: nb, mean: mb, sum: sb }) => {
+            (
+                Self::Spread { count: na, mean: ma, sum: sa },
+                Self::Spread { count: nb, mean: mb, sum: sb },
+            ) => {
                 let count = na + nb;
                 let delta = mb - ma;
                 let sum = sa + sb + delta * delta * na * nb / count;
@@ -212,11 +215,11 @@ fn quantiles(block: &Block, grouping: &Grouping, q: &[f64]) -> Block {
     let mut values = Vec::new();
     for (labels, rows) in members(block, grouping) {
         let at = out.push_absent(Row { labels, drop_name: block.rows[rows[0]].drop_name });
-        for k in 0..block.n_steps {
+        for (k, q) in q.iter().enumerate() {
             values.clear();
             values.extend(rows.iter().map(|i| block.row(*i)[k]).filter(|v| !is_absent(*v)));
             if !values.is_empty() {
-                out.row_mut(at)[k] = numeric::quantile(q[k], &mut values);
+                out.row_mut(at)[k] = numeric::quantile(*q, &mut values);
             }
         }
     }
@@ -276,10 +279,12 @@ fn choose(
             present.extend(rows.iter().copied().filter(|i| !is_absent(value(i))));
             match op {
                 AggregateOp::Topk => present.sort_by(|a, b| numeric::nan_first(&value(b), &value(a))),
-                AggregateOp::Bottomk => present.sort_by(|a, b| match (value(a).is_nan(), value(b).is_nan()) {
-                    (false, false) => numeric::nan_first(&value(a), &value(b)),
-                    (a_nan, b_nan) => a_nan.cmp(&b_nan),
-                }),
+                AggregateOp::Bottomk => {
+                    present.sort_by(|a, b| match (value(a).is_nan(), value(b).is_nan()) {
+                        (false, false) => numeric::nan_first(&value(a), &value(b)),
+                        (a_nan, b_nan) => a_nan.cmp(&b_nan),
+                    })
+                }
                 AggregateOp::LimitRatio => present.retain(|i| in_ratio(&block.rows[*i].labels, ratio[k])),
                 _ => {}
             }

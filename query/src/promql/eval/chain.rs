@@ -59,14 +59,17 @@ impl Chain {
 
     /// Returns all of it.
     pub(super) fn block(&self, eval: &Evaluator<'_>, n_steps: usize) -> Result<Block> {
-        let parts = self.fold(eval, n_steps, |n| Block::new(n), |all: &mut Block, piece| {
+        let parts = self.fold(eval, n_steps, Block::new, |all: &mut Block, piece| {
             all.append(piece);
             Ok(())
         })?;
-        Ok(parts.into_iter().reduce(|mut all, part| {
-            all.append(part);
-            all
-        }).unwrap_or_else(|| Block::new(n_steps)))
+        Ok(parts
+            .into_iter()
+            .reduce(|mut all, part| {
+                all.append(part);
+                all
+            })
+            .unwrap_or_else(|| Block::new(n_steps)))
     }
 
     /// Folds the series piece by piece; one result for each part, in the order of series.
@@ -135,7 +138,10 @@ impl Chain {
     }
 
     fn note_name(&self, eval: &Evaluator<'_>, func: FunctionId, name: &str, noted: &mut String) {
-        if matches!(func, FunctionId::Rate | FunctionId::Increase) && !name.is_empty() && name != noted.as_str() {
+        if matches!(func, FunctionId::Rate | FunctionId::Increase)
+            && !name.is_empty()
+            && name != noted.as_str()
+        {
             name.clone_into(noted);
             eval.note_counter_name(name, self.span);
         }
@@ -161,7 +167,11 @@ pub(super) fn select(
 }
 
 /// Runs `n` jobs on at most `n_threads` threads; results come in order, the first fault ends all.
-fn in_parallel<T: Send>(n: usize, n_threads: usize, run: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+fn in_parallel<T: Send>(
+    n: usize,
+    n_threads: usize,
+    run: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     if n <= 1 || n_threads <= 1 {
         return (0..n).map(run).collect();
     }

@@ -31,7 +31,9 @@ impl Op {
             Self::Scalar { op, other, return_bool, .. } if op.is_comparison() => {
                 map(values, |k, v| filter(*op, v, other[k], v, *return_bool));
             }
-            Self::Scalar { op, other, scalar_left: true, .. } => map(values, |k, v| arithmetic(*op, other[k], v)),
+            Self::Scalar { op, other, scalar_left: true, .. } => {
+                map(values, |k, v| arithmetic(*op, other[k], v))
+            }
             Self::Scalar { op, other, .. } => map(values, |k, v| arithmetic(*op, v, other[k])),
         }
     }

@@ -95,7 +95,12 @@ pub(super) fn quantile(eval: &Evaluator<'_>, q: &[f64], block: &Block, spans: (S
 }
 
 /// `histogram_fraction`
-pub(super) fn fraction(eval: &Evaluator<'_>, bounds: (&[f64], &[f64]), block: &Block, span: Span) -> Result<Block> {
+pub(super) fn fraction(
+    eval: &Evaluator<'_>,
+    bounds: (&[f64], &[f64]),
+    block: &Block,
+    span: Span,
+) -> Result<Block> {
     each(eval, block, span, |k, _, buckets| bucket_fraction(bounds.0[k], bounds.1[k], buckets))
 }
 

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use greylight_store::model::{Labels, METRIC_NAME};
 
 use super::super::EvalError;
+use super::Result;
 use super::block::{Block, Row};
 use super::numeric;
-use super::Result;
 
 fn check_distinct(block: &Block) -> Result<()> {
     let mut seen: HashSet<&Labels> = HashSet::with_capacity(block.len());
@@ -54,7 +54,9 @@ pub(super) fn replace(mut block: Block, [target, replacement, source, regex]: [&
 /// `label_join`
 pub(super) fn join(mut block: Block, target: &str, separator: &str, sources: &[&str]) -> Result<Block> {
     if target.is_empty() {
-        return Err(EvalError::Execution(format!("invalid destination label name in label_join(): {target}")));
+        return Err(EvalError::Execution(format!(
+            "invalid destination label name in label_join(): {target}"
+        )));
     }
     if let Some(bad) = sources.iter().find(|s| s.is_empty()) {
         return Err(EvalError::Execution(format!("invalid source label name in label_join(): {bad}")));

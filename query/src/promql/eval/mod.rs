@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 use super::plan::{Grid, Node, Shift, Window, WindowSource};
 use super::syntax::{BinaryOp, Card, FunctionId, Span};
 use super::{Annotations, EvalError, RawSeries};
-pub(crate) use block::{Block, is_absent, without_name};
 use block::{ABSENT, Row};
+pub(crate) use block::{Block, is_absent, without_name};
 use chain::Chain;
 use elementwise::Op;
 use window::{Scratch, WindowSpec};
@@ -62,7 +62,10 @@ impl Evaluator<'_> {
 
     fn check_size(&self, n_values: usize) -> Result<()> {
         if n_values > self.values_max {
-            return Err(EvalError::Limit { what: "values of an intermediate result", limit: self.values_max });
+            return Err(EvalError::Limit {
+                what: "values of an intermediate result",
+                limit: self.values_max,
+            });
         }
         Ok(())
     }
@@ -199,7 +202,9 @@ impl Evaluator<'_> {
         }
         let n = grid.n;
         Ok(Some(match func {
-            FunctionId::Clamp => Op::Clamp { low: self.scalar(&args[1], grid)?, high: self.scalar(&args[2], grid)? },
+            FunctionId::Clamp => {
+                Op::Clamp { low: self.scalar(&args[1], grid)?, high: self.scalar(&args[2], grid)? }
+            }
             FunctionId::ClampMin => {
                 Op::Clamp { low: self.scalar(&args[1], grid)?, high: vec![f64::INFINITY; n] }
             }
@@ -281,7 +286,9 @@ impl Evaluator<'_> {
 
     fn call(&self, node: &Node, grid: &Grid) -> Result<Block> {
         use FunctionId as F;
-        let Node::Call { func, args, spans, absent_labels } = node else { return Err(EvalError::internal("call")) };
+        let Node::Call { func, args, spans, absent_labels } = node else {
+            return Err(EvalError::internal("call"));
+        };
         let texts = |from: usize| -> Result<Vec<String>> {
             args[from..].iter().map(|arg| self.text(arg, grid)).collect()
         };
@@ -302,7 +309,11 @@ impl Evaluator<'_> {
                 histogram::fraction(self, (&low, &high), &block, spans[2])
             }
             // These look at native histograms alone; other samples are passed over.
-            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
+            F::HistogramAvg
+            | F::HistogramCount
+            | F::HistogramSum
+            | F::HistogramStddev
+            | F::HistogramStdvar => {
                 self.vector(&args[0], grid)?;
                 Ok(Block::new(grid.n))
             }
@@ -395,7 +406,11 @@ impl Evaluator<'_> {
             window::eval_row(&spec, t, v, out.row_mut(at), &mut scratch);
             let name = row.labels.metric_name();
             let has_value = out.row(at).iter().any(|v| !is_absent(*v));
-            if matches!(func, FunctionId::Rate | FunctionId::Increase) && has_value && !name.is_empty() && name != noted {
+            if matches!(func, FunctionId::Rate | FunctionId::Increase)
+                && has_value
+                && !name.is_empty()
+                && name != noted
+            {
                 noted = name.into();
                 self.note_counter_name(name, window.span);
             }
@@ -454,7 +469,8 @@ impl Evaluator<'_> {
                 Ok(block
                     .iter()
                     .map(|(row, values)| {
-                        let there = t_ms.iter().copied().zip(values.iter().copied()).filter(|(_, v)| !is_absent(*v));
+                        let there =
+                            t_ms.iter().copied().zip(values.iter().copied()).filter(|(_, v)| !is_absent(*v));
                         let (t_ms, values) = there.unzip();
                         RawSeries { labels: row.labels.clone(), t_ms, values }
                     })
@@ -511,7 +527,9 @@ pub(super) fn finish(block: &mut Block) -> Result<()> {
             let value = std::mem::replace(&mut block.row_mut(i)[k], ABSENT);
             let slot = &mut block.row_mut(first)[k];
             if !is_absent(value) && !is_absent(*slot) {
-                return Err(EvalError::Execution("vector cannot contain metrics with the same labelset".into()));
+                return Err(EvalError::Execution(
+                    "vector cannot contain metrics with the same labelset".into(),
+                ));
             }
             if !is_absent(value) {
                 *slot = value;

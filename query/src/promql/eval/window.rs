@@ -60,7 +60,13 @@ fn each_window(spec: &WindowSpec, t_ms: &[i64], mut f: impl FnMut(usize, usize, 
 
 /// Evaluates the function at each step; steps without an answer are left as they are, absent.
 /// The samples hold no mark of staleness.
-pub(super) fn eval_row(spec: &WindowSpec, t_ms: &[i64], values: &[f64], out: &mut [f64], scratch: &mut Scratch) {
+pub(super) fn eval_row(
+    spec: &WindowSpec,
+    t_ms: &[i64],
+    values: &[f64],
+    out: &mut [f64],
+    scratch: &mut Scratch,
+) {
     use FunctionId as F;
     if t_ms.is_empty() {
         return;

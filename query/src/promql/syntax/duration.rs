@@ -52,7 +52,7 @@ pub fn format_duration(ms: i64) -> String {
     for (unit, len) in UNITS {
         let len = len.unsigned_abs();
         let whole_only = matches!(unit, "y" | "w" | "d");
-        if rest < len || (whole_only && rest % len != 0) {
+        if rest < len || (whole_only && !rest.is_multiple_of(len)) {
             continue;
         }
         out.push_str(&format!("{}{unit}", rest / len));

@@ -133,7 +133,9 @@ impl Lexer<'_> {
             (b'=', _) => one(self, 1, Tok::Assign),
             (b'!', b'~') => one(self, 2, Tok::NeRegex),
             (b'!', b'=') => one(self, 2, Tok::Ne),
-            (b'!', _) => Err(format!("unexpected character after '!' inside braces: {:?}", self.byte(1) as char)),
+            (b'!', _) => {
+                Err(format!("unexpected character after '!' inside braces: {:?}", self.byte(1) as char))
+            }
             (b'"' | b'\'' | b'`', _) => self.string(),
             (b, _) if b.is_ascii_alphabetic() || b == b'_' => {
                 while self.byte(0).is_ascii_alphanumeric() || self.byte(0) == b'_' {
@@ -257,7 +259,8 @@ impl Lexer<'_> {
         loop {
             match self.byte(0) {
                 _ if self.at >= self.text.len() => {
-                    let what = if quote == b'`' { "unterminated raw string" } else { "unterminated quoted string" };
+                    let what =
+                        if quote == b'`' { "unterminated raw string" } else { "unterminated quoted string" };
                     return Err(what.into());
                 }
                 b if b == quote => {

@@ -13,11 +13,11 @@ mod print;
 mod types;
 
 pub use ast::{
-    AggregateOp, At, BinaryOp, Card, DurationExpr, DurationOp, Expr, ExprKind, Grouping, Matching, Offset, Selector,
-    Span, ValueType,
+    AggregateOp, At, BinaryOp, Card, DurationExpr, DurationOp, Expr, ExprKind, Grouping, Matching, Offset,
+    Selector, Span, ValueType,
 };
 pub use duration::{format_duration, parse_duration_ms};
-pub use function::{FunctionId, Function};
+pub use function::{Function, FunctionId};
 pub use parse::{SyntaxError, SyntaxLimits, parse, parse_matchers, parse_selector};
-pub use print::pretty;
 pub(crate) use print::number as number_text;
+pub use print::pretty;

@@ -4,8 +4,8 @@ use greylight_store::model::{METRIC_NAME, MatchOp, Matcher};
 
 use super::lex::{self, Tok, Token};
 use super::{
-    AggregateOp, At, BinaryOp, Card, DurationExpr, DurationOp, Expr, ExprKind, Function, Grouping, Matching, Offset,
-    Selector, Span, parse_duration_ms, types,
+    AggregateOp, At, BinaryOp, Card, DurationExpr, DurationOp, Expr, ExprKind, Function, Grouping, Matching,
+    Offset, Selector, Span, parse_duration_ms, types,
 };
 
 /// Why a text is no expression.
@@ -46,7 +46,10 @@ type Result<T> = std::result::Result<T, SyntaxError>;
 pub fn parse(text: &str, limits: &SyntaxLimits) -> Result<Expr> {
     let mut parser = Parser::new(text, limits)?;
     if parser.peek() == Tok::End {
-        return Err(SyntaxError { place: "unknown position".into(), message: "no expression found in input".into() });
+        return Err(SyntaxError {
+            place: "unknown position".into(),
+            message: "no expression found in input".into(),
+        });
     }
     let expr = parser.expr(0)?;
     if parser.peek() != Tok::End {
@@ -266,7 +269,9 @@ impl<'a> Parser<'a> {
                 Tok::Ident => {
                     let label = self.take_text();
                     if label.contains(':') {
-                        return Err(self.error_at(span, format!("invalid label name for grouping: {label:?}")));
+                        return Err(
+                            self.error_at(span, format!("invalid label name for grouping: {label:?}"))
+                        );
                     }
                     labels.push(label);
                 }
@@ -402,8 +407,8 @@ impl<'a> Parser<'a> {
             _ => return Err(self.unexpected("@ modifier")),
         };
         let ms = (seconds * 1000.0).round();
-        // The bounds are those of milliseconds in 64 bits; NaN is outside too.
-        if !(ms.abs() < 9.2e18) {
+        // The bounds are those of milliseconds in 64 bits.
+        if ms.is_nan() || ms.abs() >= 9.2e18 {
             return Err(self.error_at(span, format!("timestamp out of bounds for @ modifier: {seconds:.6}")));
         }
         Ok(At::Time(ms as i64))
@@ -505,7 +510,11 @@ impl<'a> Parser<'a> {
                 let op = if name.starts_with("min") { DurationOp::Min } else { DurationOp::Max };
                 DurationExpr::Binary(op, Box::new(a), Box::new(b))
             }
-            _ => return Err(self.error_at(span, format!("unexpected identifier {name:?} in duration expression"))),
+            _ => {
+                return Err(
+                    self.error_at(span, format!("unexpected identifier {name:?} in duration expression"))
+                );
+            }
         };
         self.expect(Tok::RightParen, "duration expression")?;
         Ok(call)
@@ -539,7 +548,8 @@ impl<'a> Parser<'a> {
         if let Some(op) = AggregateOp::parse(word) {
             let grouped = self.tokens.get(self.at + 1).is_some_and(|t| {
                 let next = &self.text[t.span.start..t.span.end];
-                t.tok == Tok::Ident && (next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"))
+                t.tok == Tok::Ident
+                    && (next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"))
             });
             if grouped || self.peek_at(1) == Tok::LeftParen {
                 return self.aggregate(op, span);
@@ -675,7 +685,9 @@ impl<'a> Parser<'a> {
             }
             self.advance();
             if self.peek() == Tok::RightParen {
-                return Err(self.error_at(self.token().span, "trailing commas not allowed in function call args"));
+                return Err(
+                    self.error_at(self.token().span, "trailing commas not allowed in function call args")
+                );
             }
         }
         if self.peek() != Tok::RightParen {

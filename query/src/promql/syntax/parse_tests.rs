@@ -23,7 +23,9 @@ fn operators_bind_as_in_prometheus() {
     let tree = |text: &str| {
         fn show(e: &Expr) -> String {
             match &e.kind {
-                ExprKind::Binary { op, lhs, rhs, .. } => format!("({} {} {})", show(lhs), op.as_str(), show(rhs)),
+                ExprKind::Binary { op, lhs, rhs, .. } => {
+                    format!("({} {} {})", show(lhs), op.as_str(), show(rhs))
+                }
                 ExprKind::Unary { expr, .. } => format!("-{}", show(expr)),
                 _ => e.to_string(),
             }
@@ -54,7 +56,10 @@ fn expressions_are_written_as_prometheus_writes_them() {
 fn faults_are_named_with_their_place() {
     refused("sum(", "1:5: parse error: unclosed left parenthesis");
     refused("", "unknown position: parse error: no expression found in input");
-    refused("rate(foo)", "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector");
+    refused(
+        "rate(foo)",
+        "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
+    );
     refused("nope(foo)", "1:1: parse error: unknown function with name \"nope\"");
     refused("1 > 2", "1:1: parse error: comparisons between scalars must use BOOL modifier");
     refused("foo and 1", "1:1: parse error: set operator \"and\" not allowed in binary scalar expression");
@@ -83,10 +88,33 @@ fn deep_and_large_texts_are_refused_and_not_run() {
 #[test]
 fn another_parser_agrees() {
     for text in [
-        "a", "a{b=\"c\"}[5m]", "sum without (a) (b)", "a + on () b", "-a", "a[5m] offset 1w", "a @ start()",
-        "rate(a[5m:1m] offset -1m)", "count_values(\"x\", a)", "quantile(0.9, a) by (b)", "a[", "a b", "sum(a) by",
-        "by", "offset offset 5m", "1 == bool 2", "a{b=~\"[\"}", "a{,}", "{a=\"\"}", "a offset", "a @", "\"x\"",
-        "label_replace(a, \"b\", \"c\", \"d\", \"e\")", "a / ignoring (b) group_left c", "a[5m] + 1", "+a", "start",
+        "a",
+        "a{b=\"c\"}[5m]",
+        "sum without (a) (b)",
+        "a + on () b",
+        "-a",
+        "a[5m] offset 1w",
+        "a @ start()",
+        "rate(a[5m:1m] offset -1m)",
+        "count_values(\"x\", a)",
+        "quantile(0.9, a) by (b)",
+        "a[",
+        "a b",
+        "sum(a) by",
+        "by",
+        "offset offset 5m",
+        "1 == bool 2",
+        "a{b=~\"[\"}",
+        "a{,}",
+        "{a=\"\"}",
+        "a offset",
+        "a @",
+        "\"x\"",
+        "label_replace(a, \"b\", \"c\", \"d\", \"e\")",
+        "a / ignoring (b) group_left c",
+        "a[5m] + 1",
+        "+a",
+        "start",
     ] {
         let ours = parse(text, &SyntaxLimits::default()).is_ok();
         let theirs = promql_parser::parser::parse(text).is_ok();
@@ -95,9 +123,46 @@ fn another_parser_agrees() {
 }
 
 const PARTS: [&str; 40] = [
-    "a", "foo", "{", "}", "(", ")", "[", "]", ",", "=", "=~", "\"x\"", "5m", "1", "+", "-", "^", " and ", " or ",
-    "sum", " by ", " on ", " offset ", "@", ":", "rate", "5", "bool", "==", "<", "'", "\\", "#", "\n", "topk", "1h:",
-    "start()", "time", "group_left", "é",
+    "a",
+    "foo",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    "=",
+    "=~",
+    "\"x\"",
+    "5m",
+    "1",
+    "+",
+    "-",
+    "^",
+    " and ",
+    " or ",
+    "sum",
+    " by ",
+    " on ",
+    " offset ",
+    "@",
+    ":",
+    "rate",
+    "5",
+    "bool",
+    "==",
+    "<",
+    "'",
+    "\\",
+    "#",
+    "\n",
+    "topk",
+    "1h:",
+    "start()",
+    "time",
+    "group_left",
+    "é",
 ];
 
 proptest! {

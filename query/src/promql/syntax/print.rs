@@ -4,7 +4,9 @@ use std::fmt;
 
 use greylight_store::model::METRIC_NAME;
 
-use super::{At, Card, DurationExpr, DurationOp, Expr, ExprKind, Matching, Offset, Selector, format_duration};
+use super::{
+    At, Card, DurationExpr, DurationOp, Expr, ExprKind, Matching, Offset, Selector, format_duration,
+};
 
 /// Lines longer than this are broken.
 const LINE_CHARS_MAX: usize = 100;
@@ -23,7 +25,9 @@ pub(crate) fn number(value: f64) -> String {
 impl fmt::Display for DurationExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Seconds { value, duration: true } => f.write_str(&format_duration((value * 1000.0).round() as i64)),
+            Self::Seconds { value, duration: true } => {
+                f.write_str(&format_duration((value * 1000.0).round() as i64))
+            }
             Self::Seconds { value, duration: false } => match (value * 1000.0).round() {
                 ms if ms.abs() < 9.2e15 => f.write_str(&format_duration(ms as i64)),
                 _ => f.write_str(&number(*value)),
@@ -66,9 +70,10 @@ impl fmt::Display for Offset {
 
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().enumerate().all(|(i, b)| {
-            b.is_ascii_alphabetic() || b == b'_' || b == b':' || (i > 0 && b.is_ascii_digit())
-        })
+        && name
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || b == b':' || (i > 0 && b.is_ascii_digit()))
 }
 
 fn label_name(name: &str) -> String {
@@ -133,7 +138,9 @@ fn head(expr: &Expr) -> String {
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            ExprKind::Number { value, duration: true } => f.write_str(&format_duration((value * 1000.0) as i64)),
+            ExprKind::Number { value, duration: true } => {
+                f.write_str(&format_duration((value * 1000.0) as i64))
+            }
             ExprKind::Number { value, .. } => f.write_str(&number(*value)),
             ExprKind::String(text) => write!(f, "{text:?}"),
             ExprKind::Vector(selector) => {
@@ -177,9 +184,8 @@ fn indented(expr: &Expr, level: usize) -> String {
     if line.len() <= LINE_CHARS_MAX {
         return format!("{pad}{line}");
     }
-    let list = |args: &[&Expr]| {
-        args.iter().map(|arg| indented(arg, level + 1)).collect::<Vec<_>>().join(",\n")
-    };
+    let list =
+        |args: &[&Expr]| args.iter().map(|arg| indented(arg, level + 1)).collect::<Vec<_>>().join(",\n");
     match &expr.kind {
         ExprKind::Call { args, .. } => {
             format!("{pad}{}(\n{}\n{pad})", head(expr), list(&args.iter().collect::<Vec<_>>()))

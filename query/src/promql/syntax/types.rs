@@ -7,14 +7,17 @@ type Fault = (Span, String);
 /// Checks an expression and all its parts.
 pub(super) fn check(expr: &Expr) -> Result<(), Fault> {
     match &expr.kind {
-        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix { .. } => Ok(()),
+        ExprKind::Number { .. } | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix { .. } => {
+            Ok(())
+        }
         ExprKind::Paren(inner) => check(inner),
         ExprKind::Unary { expr: inner, .. } => {
             check(inner)?;
             match inner.value_type() {
                 ValueType::Scalar | ValueType::Vector => Ok(()),
                 other => {
-                    let text = "unary expression only allowed on expressions of type scalar or instant vector";
+                    let text =
+                        "unary expression only allowed on expressions of type scalar or instant vector";
                     Err((expr.span, format!("{text}, got {:?}", other.describe())))
                 }
             }
@@ -25,7 +28,10 @@ pub(super) fn check(expr: &Expr) -> Result<(), Fault> {
             if found == ValueType::Vector {
                 return Ok(());
             }
-            Err((expr.span, format!("subquery is only allowed on instant vector, got {} instead", found.as_str())))
+            Err((
+                expr.span,
+                format!("subquery is only allowed on instant vector, got {} instead", found.as_str()),
+            ))
         }
         ExprKind::Call { func, args } => check_call(expr, func, args),
         ExprKind::Aggregate { op, param, expr: inner, .. } => check_aggregate(*op, param.as_deref(), inner),
@@ -104,7 +110,10 @@ fn check_binary(expr: &Expr) -> Result<(), Fault> {
     }
     for side in [lhs, rhs] {
         if !matches!(side.value_type(), ValueType::Scalar | ValueType::Vector) {
-            return Err((side.span, "binary expression must contain only scalar and instant vector types".into()));
+            return Err((
+                side.span,
+                "binary expression must contain only scalar and instant vector types".into(),
+            ));
         }
     }
     if left != ValueType::Vector || right != ValueType::Vector {
