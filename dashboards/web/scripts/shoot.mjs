@@ -42,7 +42,10 @@ for (const [suffix, viewport, theme, lang] of looks) {
     page.on("pageerror", (error) => console.log(`${name}${suffix}: ${error}`));
     await page.goto(`${target.url}/ui/${path}${path.includes("?") ? "&" : "?"}theme=${theme}&lang=${lang}`);
     await page.waitForTimeout(1500);
-    await page.screenshot({ path: `${folder}/${name}${suffix}.png`, fullPage: true });
+    // A list that loads as one scrolls has no end worth showing.
+    const tall = await page.evaluate(() => document.documentElement.scrollHeight);
+    if (tall > 5200) await page.setViewportSize({ width: viewport.width, height: 1280 });
+    await page.screenshot({ path: `${folder}/${name}${suffix}.png`, fullPage: tall <= 5200 });
     await page.close();
   }
 }

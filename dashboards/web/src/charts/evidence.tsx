@@ -132,7 +132,7 @@ function lookLabels(until: number, x: (look: number) => number, word: string): A
 function Crossed({ look, x, y }: { look: EvidenceLook; x: number; y: number }) {
   const { crossedGo, crossedNoGo } = texts().release.one;
   const text = look.decision === "go" ? crossedGo(look.number) : crossedNoGo(look.number);
-  const left = x > 66;
+  const left = x > 80;
   return (
     <>
       <Mark kind={look.decision} x={`${x}%`} y={y} />

@@ -146,9 +146,18 @@ function useVerdict(id: string, live: boolean) {
   useEffect(() => {
     if (!live || revision === null) return;
     const stop = new AbortController();
-    void fetchVerdict(id, { after: revision, wait: "25s" }, stop.signal).then((answer) => {
-      if (answer.ok && answer.value.revision > revision) reload();
-    });
+    const listen = async () => {
+      while (!stop.signal.aborted) {
+        const answer = await fetchVerdict(id, { after: revision, wait: "25s" }, stop.signal);
+        // The beat goes on without this; it only makes the page quicker.
+        if (!answer.ok) return;
+        if (answer.value.revision > revision) {
+          reload();
+          return;
+        }
+      }
+    };
+    void listen();
     return () => stop.abort();
   }, [id, live, revision, reload]);
   return verdict;
