@@ -12,8 +12,9 @@ use flate2::write::GzEncoder;
 static DIST: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/dist.rs"));
 
 /// All files by name, prepared once at the first request.
-pub(crate) static FILES: LazyLock<BTreeMap<&'static str, Asset>> =
-    LazyLock::new(|| DIST.iter().map(|&(name, content)| (name, Asset::new(name, Bytes::from_static(content)))).collect());
+pub(crate) static FILES: LazyLock<BTreeMap<&'static str, Asset>> = LazyLock::new(|| {
+    DIST.iter().map(|&(name, content)| (name, Asset::new(name, Bytes::from_static(content)))).collect()
+});
 
 /// The shell of every page, and the placeholder in it that takes the way up to the pages' root.
 pub(crate) const INDEX: &str = "index.html";

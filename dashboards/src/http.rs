@@ -7,8 +7,8 @@
 use axum::Router;
 use axum::extract::{Path, RawQuery};
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -30,16 +30,24 @@ pub fn router() -> Router {
     Router::new()
         .route("/", get(|| redirect("ui/".to_owned())))
         .route("/ui", get(|| redirect("ui/".to_owned())))
-        .route("/graph", get(|RawQuery(query): RawQuery| redirect(with_query("ui/metrics", query.as_deref()))))
+        .route(
+            "/graph",
+            get(|RawQuery(query): RawQuery| redirect(with_query("ui/metrics", query.as_deref()))),
+        )
         .route("/ui/", get(|headers: HeaderMap| async move { page("", &headers) }))
-        .route("/ui/{*path}", get(|Path(path): Path<String>, headers: HeaderMap| async move { page(&path, &headers) }))
+        .route(
+            "/ui/{*path}",
+            get(|Path(path): Path<String>, headers: HeaderMap| async move { page(&path, &headers) }),
+        )
 }
 
 async fn redirect(to: String) -> Response {
     match HeaderValue::from_str(&to) {
         Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),
         // Only a query can hold what a header may not; the page is worth more than it.
-        Err(_) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, HeaderValue::from_static("ui/"))]).into_response(),
+        Err(_) => {
+            (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, HeaderValue::from_static("ui/"))]).into_response()
+        }
     }
 }
 
@@ -101,14 +109,16 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|list| {
         list.split(',').any(|one| {
             let (coding, quality) = one.split_once(';').unwrap_or((one, ""));
-            matches!(coding.trim(), "gzip" | "*") && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+            matches!(coding.trim(), "gzip" | "*")
+                && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
         })
     })
 }
 
 /// The envelope that every other path of the server answers with.
 fn not_found(path: &str) -> Response {
-    let shown: String = path.chars().filter(|c| c.is_ascii_alphanumeric() || "/._-".contains(*c)).take(120).collect();
+    let shown: String =
+        path.chars().filter(|c| c.is_ascii_alphanumeric() || "/._-".contains(*c)).take(120).collect();
     let body = format!(r#"{{"error":{{"kind":"not_found","message":"no such file: {shown}"}}}}"#);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 /// The same folders and files, in the same order, as `web/scripts/digest.mjs`.
-const SOURCES: &[&str] = &["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"];
+const SOURCES: &[&str] =
+    &["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"];
 
 #[test]
 fn the_committed_build_belongs_to_the_sources() {
@@ -17,15 +18,21 @@ fn the_committed_build_belongs_to_the_sources() {
         collect(&root.join("web").join(name), &mut files);
     }
     let web = root.join("web");
-    let mut named: Vec<(String, PathBuf)> =
-        files.into_iter().map(|file| (file.strip_prefix(&web).unwrap().to_str().unwrap().to_owned(), file)).collect();
+    let mut named: Vec<(String, PathBuf)> = files
+        .into_iter()
+        .map(|file| (file.strip_prefix(&web).unwrap().to_str().unwrap().to_owned(), file))
+        .collect();
     named.sort();
     let mut all = Sha256::new();
     for (name, file) in named {
         let content = fs::read(&file).unwrap();
         all.update(format!("{name}\0{}\0", hex(&Sha256::digest(&content))));
     }
-    assert_eq!(stored.trim(), hex(&all.finalize()), "dist is older than its sources: run `npm run build` in dashboards/web and commit dist");
+    assert_eq!(
+        stored.trim(),
+        hex(&all.finalize()),
+        "dist is older than its sources: run `npm run build` in dashboards/web and commit dist"
+    );
 }
 
 /// Tests are no part of the build; everything else under the folder is.
