@@ -383,7 +383,8 @@ impl Selected {
         reading.t_ms.clear();
         reading.values.clear();
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        for &(part, id) in &self.places[start as usize..self.ends[i] as usize] {
+        let places = &self.places[start as usize..self.ends[i] as usize];
+        for &(part, id) in places {
             let (t_ms, values) = (&mut reading.t_ms, &mut reading.values);
             match &self.parts[part as usize] {
                 Part::Segment(segment, index) => reading.readers[part as usize]
@@ -394,7 +395,9 @@ impl Selected {
                 }
             }
         }
-        last_write_wins(0, &mut reading.t_ms, &mut reading.values, &mut reading.sorted);
+        if places.len() > 1 {
+            last_write_wins(0, &mut reading.t_ms, &mut reading.values, &mut reading.sorted);
+        }
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ pub(in crate::metrics) struct RowReader {
     mantissas: Column,
     scales: Column,
     raw: RawPage,
-    // Cut out of pages, one series at a time.
+    // Of a series whose runs differ in scale.
     series_mantissas: Vec<i64>,
     series_scales: Vec<i64>,
 }
@@ -85,12 +85,9 @@ impl RowReader {
         let place = self.index.rows[series as usize];
         let Some(rows) = self.rows_within(&place, span, t_ms)? else { return Ok(()) };
         match place.scale {
-            Some(scale) => {
-                self.series_mantissas.clear();
-                let mantissas = &mut self.series_mantissas;
-                self.mantissas.read(&self.segment, &self.index, rows.clone(), mantissas)?;
+            Some(scale) => self.mantissas.read(&self.segment, &self.index, rows.clone(), |mantissas| {
                 decimal::floats(mantissas, scale, values);
-            }
+            })?,
             None => self.read_mixed(rows.clone(), values)?,
         }
         if place.has_raw {
@@ -124,7 +121,7 @@ impl RowReader {
             return Ok((from < to).then(|| all.start + from..all.start + to));
         }
         let at = t_ms.len();
-        self.times.read(&self.segment, &self.index, all.clone(), t_ms)?;
+        self.times.read(&self.segment, &self.index, all.clone(), |times| t_ms.extend_from_slice(times))?;
         let read = &t_ms[at..];
         if !read.is_sorted_by(|a, b| a < b) {
             return Err(self.segment.damaged("times of a series do not rise"));
@@ -140,8 +137,9 @@ impl RowReader {
         let (mantissas, scales) = (&mut self.series_mantissas, &mut self.series_scales);
         mantissas.clear();
         scales.clear();
-        self.mantissas.read(&self.segment, &self.index, rows.clone(), mantissas)?;
-        self.scales.read(&self.segment, &self.index, rows, scales)?;
+        let (segment, index) = (&self.segment, &self.index);
+        self.mantissas.read(segment, index, rows.clone(), |run| mantissas.extend_from_slice(run))?;
+        self.scales.read(segment, index, rows, |run| scales.extend_from_slice(run))?;
         let mut from = 0;
         for run in scales.chunk_by(|a, b| a == b) {
             let scale = u8::try_from(run[0]).ok().filter(|s| *s <= decimal::SCALE_MAX);
@@ -163,12 +161,13 @@ fn pages_of(pages: &[PagePlace], rows: Range<u64>) -> impl Iterator<Item = (usiz
 }
 
 impl Column {
+    // Hands the values of a range of rows to `f`, a run from each page.
     fn read(
         &mut self,
         segment: &Segment,
         index: &SegmentIndex,
         rows: Range<u64>,
-        out: &mut Vec<i64>,
+        mut f: impl FnMut(&[i64]),
     ) -> Result<(), ReadError> {
         let pages = &index.pages[self.column];
         let end = rows.end;
@@ -177,8 +176,7 @@ impl Column {
             let first_row = pages[i].first_row;
             let needed = (part.end - first_row) as usize;
             if self.page != Some(i) || self.values.len() < needed {
-                // Neighbours will want the rest of a page, so that it is decoded as a whole unless
-                // it reaches far beyond what is asked.
+                // Neighbours will want the rest of a page, so that it is decoded as a whole.
                 self.page = None;
                 self.values.clear();
                 let values = &mut self.values;
@@ -189,7 +187,7 @@ impl Column {
             }
             let from = (part.start - first_row) as usize;
             let values = self.values.get(from..needed);
-            out.extend_from_slice(values.ok_or_else(|| segment.damaged("a page has too few rows"))?);
+            f(values.ok_or_else(|| segment.damaged("a page has too few rows"))?);
             next = part.end;
         }
         if next == end { Ok(()) } else { Err(segment.damaged("pages are missing")) }
