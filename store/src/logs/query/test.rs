@@ -118,6 +118,9 @@ pub(super) fn regex(expression: &str, at: usize) -> Result<Test, QueryError> {
 
 fn has_words(text: &str, list: &[String], last: Option<&str>, scratch: &mut Scratch) -> bool {
     let n = list.len() + usize::from(last.is_some());
+    if list.iter().any(|word| lacks(text, word)) {
+        return false;
+    }
     let Scratch { word, running } = scratch;
     running.clear();
     let mut found = false;
@@ -141,6 +144,23 @@ fn has_words(text: &str, list: &[String], last: Option<&str>, scratch: &mut Scra
         }
     });
     found
+}
+
+/// Tells cheaply that a text cannot have a word; most texts end here, before they are cut up.
+fn lacks(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    if text.len() < word.len() {
+        // A letter's lower case may be longer than itself, but only outside of ASCII.
+        return text.is_ascii();
+    }
+    let Some(&first) = word.first() else { return false };
+    // Letters outside of ASCII may have a lower case inside of it.
+    if !text.is_ascii() || !word.is_ascii() {
+        return false;
+    }
+    let last_start = text.len() - word.len();
+    !memchr::memchr2_iter(first, first.to_ascii_uppercase(), &text[..=last_start])
+        .any(|at| text[at..at + word.len()].eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
