@@ -50,12 +50,16 @@ impl Rig {
         Store::open(self.config.clone(), self.env()).await.unwrap()
     }
 
-    /// Ends the process of a store without warning, and with the power.
-    async fn crash(&self, store: Store, keep: usize) {
+    /// Ends the process of a store without warning, and with the power. Whatever of it still runs
+    /// finds its disk dead; the next process gets another way to the same folder.
+    async fn crash(&mut self, store: Store, keep: usize) {
+        let error = io::ErrorKind::Other;
+        self.faulty.inject(Fault { operation: Operation::Change, after: 0, error, short: 0, for_ever: true });
         self.memory.crash(keep);
         store.inner.stop.cancel();
         store.inner.appender.stop().await;
         store.inner.catalog.close().await;
+        self.faulty = FaultyDisk::new(Arc::new(self.memory.clone()));
     }
 }
 
@@ -98,7 +102,7 @@ fn sample(name: &str, t_ms: i64, value: f64) -> (String, i64, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_seen_at_once_and_after_a_crash() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let store = rig.open().await;
     let mut model = Model::new();
     put(&store, &mut model, &[sample("a", NOW_MS, 1.0), sample("b", NOW_MS, 2.5)]).await;
@@ -113,7 +117,7 @@ async fn what_was_acknowledged_is_seen_at_once_and_after_a_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flushed_data_leaves_the_log_and_stays() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let store = rig.open().await;
     let mut model = Model::new();
     for i in 0..5 {
@@ -180,7 +184,7 @@ async fn tenants_do_not_see_one_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_makes_the_store_read_only_for_ever() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let store = rig.open().await;
     let mut model = Model::new();
     put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
@@ -425,7 +429,7 @@ fn selectors_reach_the_head_and_segments() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_meets_damage_makes_it_known() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let store = rig.open().await;
     put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0), sample("b", NOW_MS - 7_200_000, 2.0)]).await;
     store.flush().await.unwrap();
@@ -498,7 +502,7 @@ fn records_of(samples: &[(String, i64, f64)]) -> LogBatch {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_records_survive_what_samples_survive_and_are_stored_once() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let store = rig.open().await;
     let tenant = TenantId::default();
     let send = async |store: &Store, bodies: &[&str]| {
@@ -556,7 +560,7 @@ fn samples_of(raw: &[(u8, u16, u8)]) -> Vec<(String, i64, f64)> {
 }
 
 async fn run_model(steps: &[Step]) {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let mut store = rig.open().await;
     let mut model = Model::new();
     let mut logs = BTreeSet::new();
@@ -588,8 +592,8 @@ async fn run_model(steps: &[Step]) {
         assert_eq!(missing, [""; 0]);
     }
     assert!(store.verify().await.unwrap().is_clean());
-    assert!(rig.memory.files().iter().all(|f| f.extension().is_none_or(|e| e != "tmp")));
     store.shutdown().await.unwrap();
+    assert!(rig.memory.files().iter().all(|f| f.extension().is_none_or(|e| e != "tmp")));
 }
 
 proptest! {
@@ -603,15 +607,16 @@ proptest! {
 
 /// What was sent and what was acknowledged before the disk died at its `n`th change.
 async fn run_until_death(n: u64) -> bool {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let error = io::ErrorKind::Other;
     rig.faulty.inject(Fault { operation: Operation::Change, after: n, error, short: 3, for_ever: true });
+    let mut died = true;
     let (mut sent, mut kept) = (Model::new(), Model::new());
     let (mut sent_logs, mut kept_logs) = (BTreeSet::new(), BTreeSet::new());
     if let Ok(store) = Store::open(rig.config.clone(), rig.env()).await {
         for i in 0..6i64 {
             let samples =
-                [sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS - (i % 2) * 7_200_000, i as f64)];
+                [sample("a", NOW_MS + i, i as f64), sample("b", NOW_MS + i - (i % 2) * 7_200_000, 0.5)];
             let keys = || samples.iter().map(|(name, t, v)| ((name.clone(), *t), v.to_bits()));
             sent.extend(keys());
             if store.appender().metrics(&TenantId::default(), batch(&samples)).await.is_ok() {
@@ -627,9 +632,9 @@ async fn run_until_death(n: u64) -> bool {
                 let _ = store.flush().await;
             }
         }
+        died = rig.faulty.n_changes() > n;
         rig.crash(store, 0).await;
     }
-    let died = rig.faulty.n_changes() > n;
     rig.faulty.heal();
     let store = rig.open().await;
     let (found, missing) = everything(&store.reader(), &rig.clock);
