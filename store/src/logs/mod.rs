@@ -17,6 +17,8 @@ pub mod wal_codec;
 pub mod segment;
 mod index;
 mod eval;
+mod selector;
+mod counting;
 mod tenant;
 #[cfg(test)]
 mod testing;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::eval::{AnyRow, Compiled, all_match, field_text, severity_word};
+use super::counting::{Groups, KeyReader, interval_reader};
+use super::eval::{all_match, field_text};
 use super::fields::{self, FieldAt};
 use super::head::{FrozenHead, Head};
 use super::query::{Query, number};
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
+use super::selector::{Selected, Selector, Source};
 use super::source::{
-    CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, Missing, Numbers, Order,
-    PageRequest, PatternCount, Patterns, RecordId,
+    Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, Missing, Numbers, Order, PageRequest,
+    PatternCount, Patterns, RecordId,
 };
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::pattern::{PatternId, TemplateId, Templates};
@@ -53,91 +55,6 @@ pub struct TenantLogs {
     pub missing: Vec<(SpanMs, String)>,
     /// The tenant's templates.
     pub templates: Arc<SharedTemplates>,
-}
-
-/// Rows that are read together: a chunk of a head, or a row group of a segment.
-enum Source {
-    Memory { block: MemoryBlock, hidden: Vec<u32> },
-    Group { segment: Arc<Segment>, group: usize },
-}
-
-impl Source {
-    fn span(&self) -> (i64, i64) {
-        match self {
-            Self::Memory { block, .. } => block.span(),
-            Self::Group { segment, group } => segment.group_span(*group),
-        }
-    }
-}
-
-/// The selected rows of one source.
-struct Selected {
-    block: Rc<dyn Block>,
-    rows: Vec<u32>,
-}
-
-/// Evaluates a select on one source after the other; keeps what depends on tables alone.
-struct Selector<'a> {
-    select: &'a LogSelect,
-    budget: &'a Budget,
-    compiled: Vec<Compiled>,
-    missing: Missing,
-}
-
-impl<'a> Selector<'a> {
-    fn new(select: &'a LogSelect, budget: &'a Budget, missing: Missing) -> Self {
-        Self { select, budget, compiled: Vec::new(), missing }
-    }
-
-    fn compiled(&mut self, tables: &Arc<Tables>) -> &Compiled {
-        let at = self.compiled.iter().position(|c| c.is_for(tables)).unwrap_or_else(|| {
-            // Sources of one segment follow one another for the most part.
-            if self.compiled.len() >= 8 {
-                self.compiled.remove(0);
-            }
-            self.compiled.push(Compiled::new(self.select, tables));
-            self.compiled.len() - 1
-        });
-        &self.compiled[at]
-    }
-
-    /// Finds the selected rows of a source. A damaged file makes the answer partial, no error.
-    fn rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
-        match self.try_rows(source) {
-            Err(ReadError::Corrupt { path, detail }) => {
-                self.missing.push(format!("{path} is damaged: {detail}"));
-                Ok(None)
-            }
-            Err(ReadError::Io { path, source }) => {
-                self.missing.push(format!("{path} cannot be read: {source}"));
-                Ok(None)
-            }
-            other => other,
-        }
-    }
-
-    fn try_rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
-        let budget = self.budget;
-        let (block, rows): (Rc<dyn Block>, Vec<u32>) = match source {
-            Source::Memory { block, hidden } => {
-                let mut rows = self.compiled(&block.tables).rows(block, &AnyRow, budget)?;
-                if !hidden.is_empty() {
-                    rows.retain(|row| hidden.binary_search(row).is_err());
-                }
-                (Rc::new(block.clone()), rows)
-            }
-            Source::Group { segment, group } => {
-                let compiled = self.compiled(segment.tables()?);
-                if compiled.is_hopeless() {
-                    return Ok(None);
-                }
-                let block = segment.group(*group)?;
-                let rows = compiled.rows(&block, &segment.candidates(*group), budget)?;
-                (Rc::new(block), rows)
-            }
-        };
-        Ok((!rows.is_empty()).then_some(Selected { block, rows }))
-    }
 }
 
 impl TenantLogs {
@@ -578,104 +495,5 @@ impl Emit<'_> {
             (Some(after), Order::NewestFirst) => id < after,
             (Some(after), Order::OldestFirst) => id > after,
         }
-    }
-}
-
-/// Returns what tells a row's interval; times are read only when rows fall into different ones.
-fn interval_reader<'b>(
-    block: &'b dyn Block,
-    intervals: Intervals,
-) -> Result<Box<dyn Fn(u32) -> Option<usize> + 'b>, ReadError> {
-    let (first, last) = block.span();
-    let index = move |t: i64| intervals.index(Timestamp::from_nanos(t));
-    if let (Some(a), Some(b)) = (index(first), index(last))
-        && a == b
-    {
-        return Ok(Box::new(move |_| Some(a)));
-    }
-    let times = block.times()?;
-    let (start, step) =
-        (intervals.start.as_nanos(), i64::try_from(intervals.step.as_nanos()).unwrap_or(i64::MAX));
-    if step > 0 && first.checked_sub(start).is_some() && last.checked_sub(start).is_some() {
-        let n = intervals.n;
-        return Ok(Box::new(move |row| {
-            let since = times[row as usize] - start;
-            usize::try_from(since.div_euclid(step)).ok().filter(|&i| i < n)
-        }));
-    }
-    Ok(Box::new(move |row| index(times[row as usize])))
-}
-
-/// Reads one key of a row.
-enum KeyReader {
-    Field(String, Vec<FieldAt>),
-    Severity,
-    Shape(Vec<String>),
-}
-
-/// Counts by key; neighbouring rows mostly have the same key.
-#[derive(Default)]
-struct Groups {
-    by_key: HashMap<Vec<String>, usize>,
-    groups: Vec<CountGroup>,
-    /// The parts of the present key, one behind the other, and where each ends.
-    key: String,
-    ends: Vec<usize>,
-    last: Option<usize>,
-    last_key: String,
-    last_ends: Vec<usize>,
-}
-
-impl Groups {
-    fn count(
-        &mut self,
-        block: &dyn Block,
-        row: u32,
-        readers: &[KeyReader],
-        interval: usize,
-        n: usize,
-    ) -> Result<(), ReadError> {
-        let row = row as usize;
-        self.key.clear();
-        self.ends.clear();
-        for reader in readers {
-            match reader {
-                KeyReader::Severity => self.key.push_str(severity_word(block.severities()?[row])),
-                KeyReader::Shape(texts) => self.key.push_str(&texts[block.shapes()?[row] as usize]),
-                KeyReader::Field(name, at) => {
-                    let start = self.key.len();
-                    if !field_text(block, row, &at[block.shapes()?[row] as usize], name, &mut self.key)? {
-                        self.key.truncate(start);
-                    }
-                }
-            }
-            self.ends.push(self.key.len());
-        }
-        let is_same = self.key == self.last_key && self.ends == self.last_ends;
-        let at = match self.last.filter(|_| is_same) {
-            Some(at) => at,
-            None => self.group(n),
-        };
-        self.groups[at].counts[interval] += 1;
-        Ok(())
-    }
-
-    fn group(&mut self, n: usize) -> usize {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let parts: Vec<String> =
-            starts.zip(&self.ends).map(|(from, &to)| self.key[from..to].to_owned()).collect();
-        let at = *self.by_key.entry(parts).or_insert_with_key(|parts| {
-            self.groups.push(CountGroup { key: parts.clone(), counts: vec![0; n] });
-            self.groups.len() - 1
-        });
-        self.last = Some(at);
-        self.last_key.clone_from(&self.key);
-        self.last_ends.clone_from(&self.ends);
-        at
-    }
-
-    fn finish(mut self) -> Vec<CountGroup> {
-        self.groups.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| a.key.cmp(&b.key)));
-        self.groups
     }
 }

@@ -1,0 +1,95 @@
+//! Evaluates a select on heads and segments, source by source.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::eval::{AnyRow, Compiled};
+use super::rows::{Block, MemoryBlock, Tables};
+use super::segment::Segment;
+use super::source::{LogSelect, Missing};
+use crate::read::{Budget, ReadError};
+
+/// Rows that are read together: a chunk of a head, or a row group of a segment.
+pub(super) enum Source {
+    Memory { block: MemoryBlock, hidden: Vec<u32> },
+    Group { segment: Arc<Segment>, group: usize },
+}
+
+impl Source {
+    pub(super) fn span(&self) -> (i64, i64) {
+        match self {
+            Self::Memory { block, .. } => block.span(),
+            Self::Group { segment, group } => segment.group_span(*group),
+        }
+    }
+}
+
+/// The selected rows of one source.
+pub(super) struct Selected {
+    pub(super) block: Rc<dyn Block>,
+    pub(super) rows: Vec<u32>,
+}
+
+/// Evaluates a select on one source after the other; keeps what depends on tables alone.
+pub(super) struct Selector<'a> {
+    select: &'a LogSelect,
+    budget: &'a Budget,
+    compiled: Vec<Compiled>,
+    pub(super) missing: Missing,
+}
+
+impl<'a> Selector<'a> {
+    pub(super) fn new(select: &'a LogSelect, budget: &'a Budget, missing: Missing) -> Self {
+        Self { select, budget, compiled: Vec::new(), missing }
+    }
+
+    fn compiled(&mut self, tables: &Arc<Tables>) -> &Compiled {
+        let at = self.compiled.iter().position(|c| c.is_for(tables)).unwrap_or_else(|| {
+            // Sources of one segment follow one another for the most part.
+            if self.compiled.len() >= 8 {
+                self.compiled.remove(0);
+            }
+            self.compiled.push(Compiled::new(self.select, tables));
+            self.compiled.len() - 1
+        });
+        &self.compiled[at]
+    }
+
+    /// Finds the selected rows of a source. A damaged file makes the answer partial, no error.
+    pub(super) fn rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
+        match self.try_rows(source) {
+            Err(ReadError::Corrupt { path, detail }) => {
+                self.missing.push(format!("{path} is damaged: {detail}"));
+                Ok(None)
+            }
+            Err(ReadError::Io { path, source }) => {
+                self.missing.push(format!("{path} cannot be read: {source}"));
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn try_rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
+        let budget = self.budget;
+        let (block, rows): (Rc<dyn Block>, Vec<u32>) = match source {
+            Source::Memory { block, hidden } => {
+                let mut rows = self.compiled(&block.tables).rows(block, &AnyRow, budget)?;
+                if !hidden.is_empty() {
+                    rows.retain(|row| hidden.binary_search(row).is_err());
+                }
+                (Rc::new(block.clone()), rows)
+            }
+            Source::Group { segment, group } => {
+                let compiled = self.compiled(segment.tables()?);
+                if compiled.is_hopeless() {
+                    return Ok(None);
+                }
+                let block = segment.group(*group)?;
+                let rows = compiled.rows(&block, &segment.candidates(*group), budget)?;
+                (Rc::new(block), rows)
+            }
+        };
+        Ok((!rows.is_empty()).then_some(Selected { block, rows }))
+    }
+}
