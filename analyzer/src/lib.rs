@@ -1,12 +1,25 @@
-//! Decides whether a canary may replace its baseline.
+//! Decides whether a release may go on, and tells those who wait.
 //!
-//! Flow: [`policy`] says what is compared and how surely, [`judge`] takes the two sides' data interval by
-//! interval, [`stats`] compares them, and a [`verdict`] is what comes out, with its evidence.
+//! Flow: [`policy`] says what is compared, `release` takes a release and makes a look whenever one
+//! is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`] and
+//! decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks.
+//! `anomaly` watches series that no release is about.
 //!
-//! Invariant: these four are pure. They know no clock, store, network or chance, so the same policy
-//! and data give the same bits.
+//! Invariant: [`policy`], [`stats`], [`judge`] and [`verdict`] are pure. They know no clock, store or
+//! network; the same policy and data give the same bits.
 
 pub mod policy;
 pub mod stats;
 pub mod judge;
 pub mod verdict;
+mod collect;
+mod policies;
+mod release;
+mod deliver;
+mod anomaly;
+mod analyzer;
+pub mod http;
+
+pub use analyzer::{Analyzer, AnalyzerConfig, AnalyzerEnv, Running, SetupError, StartError};
+pub use anomaly::{AnomalyConfig, AnomalyError, AnomalyWebhook};
+pub use deliver::{DeliveriesConfig, GuardError, Secret, SecretError, signature};

@@ -3,3 +3,4 @@
 mod simulate;
 mod judge;
 mod calibration;
+mod releases;

@@ -24,4 +24,6 @@ pub mod records;
 
 pub use catalog::{CatalogAt, CatalogError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
-pub use store::{OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify};
+pub use store::{
+    OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify,
+};

@@ -11,9 +11,7 @@ pub struct TenantId(Arc<str>);
 
 /// Why a text is no tenant name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "tenant {value:?} is not 1 to 64 letters, digits, '-' or '_' that start with a letter or a digit"
-)]
+#[error("tenant {value:?} is not 1 to 64 letters, digits, '-' or '_' that start with a letter or a digit")]
 pub struct TenantIdError {
     /// The refused text, cut to 80 characters.
     pub value: String,

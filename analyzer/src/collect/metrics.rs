@@ -1,0 +1,555 @@
+//! Reads metric series of one side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use greylight_query::promql;
+use greylight_query::promql::syntax::{SyntaxError, SyntaxLimits, parse_selector};
+use greylight_store::model::{Clock, ErrorKind, Labels, METRIC_NAME, Matcher, TenantId, Timestamp};
+use greylight_store::read::{
+    Budget, Limits, LogSource, MetricSource, ReadError, Samples, Select, Selection, SpanMs,
+};
+use indexmap::IndexMap;
+
+use super::Grid;
+use super::counter::{Before, book};
+use crate::judge::{Counts, Data, Histogram, Series};
+use crate::policy::{Check, CheckKind, Distribution, Source, ValueQuery};
+use crate::release::cohort::{Filling, Units, unit_of};
+
+/// How far before the first interval samples are read at once; most predecessors lie there.
+const LOOKBACK_MS_MIN: i64 = 10 * 60 * 1000;
+/// How far back an older predecessor is looked for.
+const OLDER_MS: i64 = 30 * 24 * 3600 * 1000;
+/// How long before a series' first sample its unit may have been scraped last.
+const SCRAPED_MS: i64 = 3600 * 1000;
+/// Scrapes that `$interval` spans at least.
+const SCRAPES_MIN: i64 = 4;
+/// Buckets of one histogram, over both sides.
+const BUCKETS_MAX: usize = 1000;
+
+/// Reads data of checks.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    pub(crate) metrics: Arc<dyn MetricSource>,
+    pub(crate) logs: Arc<dyn LogSource>,
+    pub(crate) engine: promql::Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+}
+
+/// What to read: one check, one side, some intervals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) check: &'a Check,
+    pub(crate) filling: &'a Filling,
+    pub(crate) units: &'a Units,
+    /// Labels that name the unit, the first that is present counts.
+    pub(crate) unit_names: &'a [String],
+    pub(crate) grid: Grid,
+}
+
+/// Why data could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CollectError {
+    #[error("reading data failed: {0}")]
+    Read(#[from] ReadError),
+    #[error("query {query:?}: {detail}")]
+    Query { query: String, detail: String },
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl CollectError {
+    /// Tells whether trying again may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Read(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Internal))
+    }
+}
+
+/// Counts of several series, summed.
+pub(super) struct Booked {
+    pub(super) sums: Vec<f64>,
+    pub(super) present: Vec<bool>,
+}
+
+impl Booked {
+    pub(super) fn new(n: usize) -> Self {
+        Self { sums: vec![0.0; n], present: vec![false; n] }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        self.present.iter_mut().zip(&other.present).for_each(|(a, b)| *a |= b);
+    }
+}
+
+impl Collector {
+    /// Makes a budget for one question.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(self.limits, self.clock.clone())
+    }
+
+    /// Reads one check's data of one side; nothing where the side has no such series or records.
+    pub(crate) fn collect(&self, q: &Question<'_>) -> Result<Option<Data>, CollectError> {
+        match &q.check.kind {
+            CheckKind::Ratio { events, trials } => Ok(self.ratio(q, events, trials)?.map(Data::Counts)),
+            CheckKind::Count { events } => Ok(self.count(q, events)?.map(Data::Counts)),
+            CheckKind::Mean { value } => self.mean(q, value),
+            CheckKind::Distribution { data: Distribution::Histogram(names) } => {
+                Ok(self.histogram(q, names)?.map(Data::Histogram))
+            }
+            CheckKind::Distribution { data: Distribution::Values(query) } => self.values(q, query),
+            CheckKind::Distribution { data: Distribution::Given } => Ok(None),
+            CheckKind::Patterns { logs, severity, trials } => {
+                self.patterns(q, logs, *severity, trials.as_ref())
+            }
+        }
+    }
+
+    /// Returns the units that matching series showed within a span.
+    pub(crate) fn metric_units(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        unit_names: &[String],
+        span: SpanMs,
+        known: &mut BTreeSet<String>,
+    ) -> Result<(), CollectError> {
+        let budget = self.budget();
+        let selection = self.metrics.select(tenant, &Select { matchers, span }, &budget)?;
+        for i in 0..selection.series().len() {
+            let Some(unit) = unit_of(&selection.series()[i], unit_names) else { continue };
+            if known.contains(unit) {
+                continue;
+            }
+            // Selected means "may have a sample"; only one that is there counts.
+            let mut seen = false;
+            selection.read(i..i + 1, &budget, &mut |_, samples| {
+                seen |= samples.values.iter().any(|v| v.is_finite())
+            })?;
+            if seen {
+                known.insert(unit.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn ratio(
+        &self,
+        q: &Question<'_>,
+        events: &Source,
+        trials: &Source,
+    ) -> Result<Option<Counts>, CollectError> {
+        let Some(trials) = self.booked(q, trials)? else { return Ok(None) };
+        let events = self.booked(q, events)?.unwrap_or_default();
+        let t_ms = q.grid.starts();
+        let row = |events: Option<&Booked>, trials: &Booked| Counts {
+            t_ms: t_ms.clone(),
+            events: masked(events.map(|b| &b.sums[..]), &trials.present),
+            exposure: masked(Some(&trials.sums), &trials.present),
+            units: IndexMap::new(),
+        };
+        let mut counts = row(Some(&total(&events, q.grid.n)), &total(&trials, q.grid.n));
+        counts.units = trials.iter().map(|(unit, b)| (unit.clone(), row(events.get(unit), b))).collect();
+        Ok(Some(counts))
+    }
+
+    fn count(&self, q: &Question<'_>, events: &Source) -> Result<Option<Counts>, CollectError> {
+        let up = self.up(q)?;
+        let events = self.booked(q, events)?;
+        let (Some(up), true) = (up, true) else { return Ok(None) };
+        let events = events.unwrap_or_default();
+        let seconds = q.grid.step_ms as f64 / 1e3;
+        let n_up = |i: usize| up.values().filter(|b| b.present[i]).count() as f64;
+        let present: Vec<bool> = (0..q.grid.n).map(|i| n_up(i) > 0.0).collect();
+        let exposure = (0..q.grid.n).map(|i| present[i].then(|| n_up(i) * seconds)).collect();
+        let events = masked(Some(&total(&events, q.grid.n).sums), &present);
+        Ok(Some(Counts { t_ms: q.grid.starts(), events, exposure, units: IndexMap::new() }))
+    }
+
+    /// Finds in which intervals each unit was up; by any of its series where nothing says `up`.
+    pub(super) fn up(&self, q: &Question<'_>) -> Result<Option<BTreeMap<String, Booked>>, CollectError> {
+        for selector in [format!("up{{{}}}", q.filling.matchers), format!("{{{}}}", q.filling.matchers)] {
+            let mut units = BTreeMap::new();
+            self.each_series(q, &selector, q.grid.span(), |labels, samples| {
+                let Some(unit) = unit_of(labels, q.unit_names) else { return };
+                let booked: &mut Booked =
+                    units.entry(unit.to_string()).or_insert_with(|| Booked::new(q.grid.n));
+                let is_up = labels.metric_name() == "up";
+                for (&t, &v) in samples.t_ms.iter().zip(samples.values) {
+                    if let (Some(i), true) = (q.grid.index(t), v.is_finite() && (!is_up || v == 1.0)) {
+                        booked.present[i] = true;
+                    }
+                }
+            })?;
+            if !units.is_empty() {
+                return Ok(Some(units));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads counts by unit from selectors or logs; nothing where no series matches.
+    pub(super) fn booked(
+        &self,
+        q: &Question<'_>,
+        source: &Source,
+    ) -> Result<Option<BTreeMap<String, Booked>>, CollectError> {
+        match source {
+            Source::Selectors(selectors) => {
+                let mut units = BTreeMap::new();
+                for selector in selectors {
+                    self.book_selector(q, &q.filling.fill(selector), |labels, booked| {
+                        merge(&mut units, unit_of(labels, q.unit_names).unwrap_or(""), booked);
+                    })?;
+                }
+                Ok((!units.is_empty()).then_some(units))
+            }
+            Source::Logs(query) => self.log_counts(q, query),
+            Source::Given => Ok(None),
+        }
+    }
+
+    /// Books each counter that a filled selector names.
+    fn book_selector(
+        &self,
+        q: &Question<'_>,
+        selector: &str,
+        mut sink: impl FnMut(&Labels, Booked),
+    ) -> Result<(), CollectError> {
+        let lookback = LOOKBACK_MS_MIN.max(q.grid.step_ms.saturating_mul(10));
+        let span = SpanMs { start: q.grid.start_ms.saturating_sub(lookback), end: q.grid.end_ms() - 1 };
+        let budget = self.budget();
+        let selection = self.select(q, selector, span, &budget)?;
+        let scraped = self.orphans(q, &*selection, &budget, selector, span)?;
+        self.each_kept(q, &*selection, &budget, |i, samples| {
+            let before = scraped.get(&i).copied().unwrap_or(Before::Unknown);
+            let mut booked = Booked::new(q.grid.n);
+            book(samples, before, &q.grid, &mut booked.sums, &mut booked.present);
+            if booked.present.contains(&true) {
+                sink(&selection.series()[i], booked);
+            }
+        })
+    }
+
+    /// Says what came before the series whose first sample in the read lies within the grid.
+    fn orphans(
+        &self,
+        q: &Question<'_>,
+        selection: &dyn Selection,
+        budget: &Budget,
+        selector: &str,
+        span: SpanMs,
+    ) -> Result<BTreeMap<usize, Before>, CollectError> {
+        let mut first = BTreeMap::new();
+        let mut seen_by_unit: BTreeMap<String, i64> = BTreeMap::new();
+        self.each_kept(q, selection, budget, |i, samples| {
+            let Some(&t) = samples.t_ms.first() else { return };
+            if let Some(unit) = unit_of(&selection.series()[i], q.unit_names) {
+                let earliest = seen_by_unit.entry(unit.to_string()).or_insert(t);
+                *earliest = t.min(*earliest);
+            }
+            if t >= q.grid.start_ms {
+                first.insert(i, t);
+            }
+        })?;
+        if first.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let older = SpanMs { start: span.start.saturating_sub(OLDER_MS), end: span.start - 1 };
+        let older = self.older(q, selector, older)?;
+        let mut scraped = BTreeMap::new();
+        let mut out = BTreeMap::new();
+        for (i, t) in first {
+            let labels = &selection.series()[i];
+            let before = match (older.get(labels), unit_of(labels, q.unit_names)) {
+                (Some(&value), _) => Before::Value(value),
+                (None, Some(unit)) if seen_by_unit.get(unit).is_some_and(|&s| s < t) => Before::Zero,
+                (None, Some(unit)) => {
+                    let key = (unit.to_string(), t);
+                    let known = match scraped.get(&key) {
+                        Some(&known) => known,
+                        None => self.was_scraped(q, labels, unit, t)?,
+                    };
+                    scraped.insert(key, known);
+                    if known { Before::Zero } else { Before::Unknown }
+                }
+                (None, None) => Before::Unknown,
+            };
+            out.insert(i, before);
+        }
+        Ok(out)
+    }
+
+    /// Returns the last values that series had in an older span.
+    fn older(
+        &self,
+        q: &Question<'_>,
+        selector: &str,
+        span: SpanMs,
+    ) -> Result<BTreeMap<Labels, f64>, CollectError> {
+        let mut last = BTreeMap::new();
+        self.each_series(q, selector, span, |labels, samples| {
+            if let Some(value) = samples.values.iter().rev().find(|v| v.is_finite()) {
+                last.insert(labels.clone(), *value);
+            }
+        })?;
+        Ok(last)
+    }
+
+    /// Tells whether a unit was scraped before a time, under whatever version it ran then.
+    fn was_scraped(
+        &self,
+        q: &Question<'_>,
+        labels: &Labels,
+        unit: &str,
+        t_ms: i64,
+    ) -> Result<bool, CollectError> {
+        let Some(name) = q.unit_names.iter().find(|name| labels.get(name) == Some(unit)) else {
+            return Ok(false);
+        };
+        let mut matchers = vec![Matcher::equal(METRIC_NAME, "up"), Matcher::equal(name, unit)];
+        matchers.extend(labels.get("job").map(|job| Matcher::equal("job", job)));
+        let span = SpanMs { start: t_ms.saturating_sub(SCRAPED_MS), end: t_ms - 1 };
+        let budget = self.budget();
+        let selection = self.metrics.select(q.tenant, &Select { matchers: &matchers, span }, &budget)?;
+        let mut seen = false;
+        selection.read(0..selection.series().len(), &budget, &mut |_, s| {
+            seen |= s.values.iter().any(|v| v.is_finite())
+        })?;
+        Ok(seen)
+    }
+
+    fn histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Histogram>, CollectError> {
+        // unit -> upper edge -> cumulative counts
+        let mut units: BTreeMap<String, BTreeMap<OrdF64, Booked>> = BTreeMap::new();
+        for name in names {
+            let selector = bucket_selector(&q.filling.fill(name));
+            self.book_selector(q, &selector, |labels, booked| {
+                let Some(le) =
+                    labels.get("le").and_then(|le| le.parse::<f64>().ok()).filter(|le| !le.is_nan())
+                else {
+                    return;
+                };
+                let unit = unit_of(labels, q.unit_names).unwrap_or("").to_string();
+                let buckets = units.entry(unit).or_default();
+                buckets.entry(OrdF64(le)).or_insert_with(|| Booked::new(q.grid.n)).add(&booked);
+            })?;
+        }
+        let edges: BTreeSet<OrdF64> = units.values().flat_map(|buckets| buckets.keys().copied()).collect();
+        if edges.is_empty() {
+            return Ok(None);
+        }
+        if edges.len() > BUCKETS_MAX {
+            return Err(CollectError::Unsupported(format!(
+                "the histogram has {} buckets, more than {BUCKETS_MAX}",
+                edges.len()
+            )));
+        }
+        let le: Vec<f64> = edges
+            .iter()
+            .map(|e| e.0)
+            .chain((!edges.contains(&OrdF64(f64::INFINITY))).then_some(f64::INFINITY))
+            .collect();
+        let by_unit: IndexMap<String, Histogram> =
+            units.into_iter().map(|(unit, buckets)| (unit, own_counts(q.grid, &le, &buckets))).collect();
+        Ok(Some(sum_histograms(q.grid, le, by_unit)))
+    }
+
+    fn mean(&self, q: &Question<'_>, value: &ValueQuery) -> Result<Option<Data>, CollectError> {
+        let ValueQuery::PromQl(query) = value else {
+            let text = "a mean's value is PromQL in this version; SQL and LogQL are not judged yet";
+            return Err(CollectError::Unsupported(text.into()));
+        };
+        let mut filling = q.filling.clone();
+        let interval_ms = q.grid.step_ms.max(SCRAPES_MIN * self.scrape_ms(q)?);
+        filling.interval = format!("{interval_ms}ms");
+        let query = filling.fill(query);
+        // The last millisecond of an interval: a sample on its end belongs to the next one.
+        let at = Timestamp::from_millis;
+        let range = (at(q.grid.start_ms + q.grid.step_ms - 1), at(q.grid.end_ms() - 1));
+        let wrong = |detail: String| CollectError::Query { query: query.clone(), detail };
+        let parsed = promql::Query::parse(&query).map_err(|e| wrong(e.to_string()))?;
+        // A value older than an interval, or than four scrapes, belongs to an earlier interval.
+        let engine = self.engine.with_lookback(Duration::from_millis(interval_ms.unsigned_abs()));
+        let step = Duration::from_millis(q.grid.step_ms.unsigned_abs());
+        let answer =
+            engine.range(q.tenant, &parsed, range, step, &self.budget()).map_err(|e| wrong(e.to_string()))?;
+        let promql::Value::Matrix(matrix) = answer.value else {
+            return Err(wrong("gives no series over time".into()));
+        };
+        let mut series = Vec::new();
+        for i in 0..matrix.len() {
+            let unit = unit_of(matrix.labels(i), q.unit_names);
+            if !q.units.keep(unit) {
+                continue;
+            }
+            let mut v = vec![None; q.grid.n];
+            for (t, value) in matrix.samples(i) {
+                if let (Some(at), true) = (q.grid.index(t), value.is_finite()) {
+                    v[at] = Some(value);
+                }
+            }
+            series.push(Series { instance: unit.unwrap_or("").to_string(), t_ms: q.grid.starts(), v });
+        }
+        Ok((!series.is_empty()).then_some(Data::Values(series)))
+    }
+
+    /// Estimates how often the cohort is scraped: the median gap of its `up` series.
+    fn scrape_ms(&self, q: &Question<'_>) -> Result<i64, CollectError> {
+        let selector = format!("up{{{}}}", q.filling.matchers);
+        let end = q.grid.end_ms() - 1;
+        let span = SpanMs { start: end.saturating_sub(LOOKBACK_MS_MIN), end };
+        let mut gaps = Vec::new();
+        self.each_series(q, &selector, span, |_, samples| {
+            gaps.extend(samples.t_ms.windows(2).map(|w| w[1] - w[0]));
+        })?;
+        gaps.sort_unstable();
+        Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(0))
+    }
+
+    fn select(
+        &self,
+        q: &Question<'_>,
+        selector: &str,
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, CollectError> {
+        let wrong =
+            |e: SyntaxError| CollectError::Query { query: selector.to_string(), detail: e.to_string() };
+        let matchers = parse_selector(selector, &SyntaxLimits::default()).map_err(wrong)?;
+        Ok(self.metrics.select(q.tenant, &Select { matchers: &matchers, span }, budget)?)
+    }
+
+    fn each_series(
+        &self,
+        q: &Question<'_>,
+        selector: &str,
+        span: SpanMs,
+        mut sink: impl FnMut(&Labels, Samples<'_>),
+    ) -> Result<(), CollectError> {
+        let budget = self.budget();
+        let selection = self.select(q, selector, span, &budget)?;
+        self.each_kept(q, &*selection, &budget, |i, samples| sink(&selection.series()[i], samples))
+    }
+
+    /// Reads the selected series of the units that are kept.
+    fn each_kept(
+        &self,
+        q: &Question<'_>,
+        selection: &dyn Selection,
+        budget: &Budget,
+        mut sink: impl FnMut(usize, Samples<'_>),
+    ) -> Result<(), CollectError> {
+        let series = selection.series();
+        let kept = |i: usize| q.units.keep(unit_of(&series[i], q.unit_names));
+        let mut i = 0;
+        while i < series.len() {
+            let end = (i..series.len()).find(|&j| !kept(j)).unwrap_or(series.len());
+            if i < end {
+                selection.read(i..end, budget, &mut sink)?;
+            }
+            i = end + 1;
+        }
+        Ok(())
+    }
+}
+
+/// A finite or infinite float that can be a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct OrdF64(f64);
+
+impl Eq for OrdF64 {}
+
+impl PartialOrd for OrdF64 {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for OrdF64 {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+fn merge(units: &mut BTreeMap<String, Booked>, unit: &str, booked: Booked) {
+    match units.get_mut(unit) {
+        Some(sum) => sum.add(&booked),
+        None => {
+            units.insert(unit.to_string(), booked);
+        }
+    }
+}
+
+fn total(units: &BTreeMap<String, Booked>, n: usize) -> Booked {
+    let mut sum = Booked::new(n);
+    units.values().for_each(|b| sum.add(b));
+    sum
+}
+
+fn masked(sums: Option<&[f64]>, present: &[bool]) -> Vec<Option<f64>> {
+    present.iter().enumerate().map(|(i, &p)| p.then(|| sums.map_or(0.0, |s| s[i]))).collect()
+}
+
+/// Turns the base name of a histogram into the selector of its buckets.
+fn bucket_selector(name: &str) -> String {
+    match name.split_once('{') {
+        Some((base, rest)) => format!("{}_bucket{{{rest}", base.trim()),
+        None => format!("{}_bucket", name.trim()),
+    }
+}
+
+/// Takes the cumulative counts of one unit apart into each bucket's own.
+fn own_counts(grid: Grid, le: &[f64], buckets: &BTreeMap<OrdF64, Booked>) -> Histogram {
+    let rows = (0..grid.n).map(|i| {
+        if !buckets.values().any(|b| b.present[i]) {
+            return None;
+        }
+        let mut below = 0.0;
+        let mut row = Vec::with_capacity(le.len());
+        for edge in le {
+            let cumulative = buckets.get(&OrdF64(*edge)).map_or(below, |b| b.sums[i]);
+            // Samples of one scrape may be torn apart by a restart; a negative count is none.
+            row.push(f64::max(cumulative - below, 0.0));
+            below = below.max(cumulative);
+        }
+        Some(row)
+    });
+    Histogram { t_ms: grid.starts(), le: le.to_vec(), counts: rows.collect(), units: IndexMap::new() }
+}
+
+fn sum_histograms(grid: Grid, le: Vec<f64>, units: IndexMap<String, Histogram>) -> Histogram {
+    let mut counts: Vec<Option<Vec<f64>>> = vec![None; grid.n];
+    for unit in units.values() {
+        for (sum, row) in counts.iter_mut().zip(&unit.counts) {
+            let Some(row) = row else { continue };
+            let sum = sum.get_or_insert_with(|| vec![0.0; le.len()]);
+            sum.iter_mut().zip(row).for_each(|(a, b)| *a += b);
+        }
+    }
+    Histogram { t_ms: grid.starts(), le, counts, units }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histograms_name_becomes_the_selector_of_its_buckets() {
+        assert_eq!(bucket_selector("x{a=\"1\"}"), "x_bucket{a=\"1\"}");
+        assert_eq!(bucket_selector("x"), "x_bucket");
+    }
+
+    #[test]
+    fn cumulative_counts_are_taken_apart() {
+        let grid = Grid { start_ms: 0, step_ms: 1, n: 2 };
+        let booked = |a: f64, b: f64| Booked { sums: vec![a, b], present: vec![true, false] };
+        let buckets = [(OrdF64(0.1), booked(2.0, 0.0)), (OrdF64(f64::INFINITY), booked(5.0, 0.0))].into();
+        let histogram = own_counts(grid, &[0.1, 0.5, f64::INFINITY], &buckets);
+        assert_eq!(histogram.counts, [Some(vec![2.0, 0.0, 3.0]), None]);
+    }
+}

@@ -1,0 +1,12 @@
+//! Reads a check's data of one side from the store, interval by interval.
+//!
+//! Counters are read raw and without extrapolation, so that integers stay integers and counts
+//! stay exact. What is read here is pinned with the look that used it.
+
+mod counter;
+mod grid;
+mod logs;
+mod metrics;
+
+pub(crate) use grid::Grid;
+pub(crate) use metrics::{CollectError, Collector, Question};

@@ -1,0 +1,307 @@
+//! The HTTP API of releases, policies and the judge; nothing else in the crate names a status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use greylight_store::model::{Caller, ErrorKind, Problem};
+use serde_json::{Value, json};
+
+use crate::Analyzer;
+use crate::policies::POLICY_BYTES_MAX;
+use crate::policy::Span;
+use crate::release::model::State as ReleaseState;
+use crate::release::request::{self, Outcome, OverrideRequest, PhaseCall};
+use crate::release::service::{Filter, LIST_MAX, Releases, Started, WAIT_MAX};
+use crate::release::wire;
+
+/// Largest body of a judge call: hours of data of many checks.
+const JUDGE_BYTES_MAX: usize = 64 << 20;
+/// Judge calls computed at once; more wait.
+const JUDGES_AT_ONCE: usize = 2;
+
+#[derive(Clone)]
+struct Api {
+    releases: Releases,
+    judges: Arc<tokio::sync::Semaphore>,
+}
+
+/// Returns the routes; requests carry a [`Caller`].
+pub fn router(analyzer: &Analyzer) -> Router {
+    let api = Api {
+        releases: analyzer.releases().clone(),
+        judges: Arc::new(tokio::sync::Semaphore::new(JUDGES_AT_ONCE)),
+    };
+    let judge =
+        Router::new().route("/api/v1/judge", post(judge)).layer(DefaultBodyLimit::max(JUDGE_BYTES_MAX));
+    Router::new()
+        .route("/api/v1/releases", get(list).post(start))
+        .route("/api/v1/releases/{id}", get(show).delete(cancel))
+        .route("/api/v1/releases/{id}/verdict", get(verdict))
+        .route("/api/v1/releases/{id}/looks", get(looks))
+        .route("/api/v1/releases/{id}/deliveries", get(deliveries))
+        .route("/api/v1/releases/{id}/phase", post(phase))
+        .route("/api/v1/releases/{id}/outcome", post(outcome))
+        .route("/api/v1/releases/{id}/override", post(put_over))
+        .route("/api/v1/policies", get(policies))
+        .route("/api/v1/policies/{name}", get(policy).put(put_policy).delete(delete_policy))
+        .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
+        .merge(judge)
+        .with_state(api)
+}
+
+/// An error as an answer.
+struct Refusal(Problem);
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self.0.to_json())).into_response()
+    }
+}
+
+type Answer = Result<Response, Refusal>;
+type Params = Query<Vec<(String, String)>>;
+
+fn body(bytes: &Bytes) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Problem::new(ErrorKind::Invalid, format!("the body is not JSON: {e}")))
+}
+
+/// Reads the parameters that a route knows; any other is an error, never ignored.
+fn known<'a>(params: &'a Params, names: &[&str]) -> Result<impl Fn(&str) -> Option<&'a str>, Problem> {
+    for (name, value) in &params.0 {
+        if !names.contains(&name.as_str()) {
+            let text = format!("unknown parameter; known here: {}", names.join(", "));
+            return Err(Problem::new(ErrorKind::Invalid, text).field(name.clone()).value(value.clone()));
+        }
+    }
+    Ok(move |name: &str| params.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()))
+}
+
+async fn start(State(api): State<Api>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Answer {
+    let started = api.releases.start(&caller.tenant, body(&bytes)?).await?;
+    let (status, release) = match started {
+        Started::New(release) => (StatusCode::CREATED, release),
+        Started::Known(release) => (StatusCode::OK, release),
+    };
+    Ok((status, Json(wire::release(&release))).into_response())
+}
+
+async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>, params: Params) -> Answer {
+    let names = ["service", "state", "decision", "environment", "label", "start", "end", "limit", "cursor"];
+    let get = known(&params, &names)?;
+    let text = |name: &str| get(name).map(str::to_string);
+    let state = get("state").map(|word| {
+        let bad = || {
+            let known = ReleaseState::ALL.map(ReleaseState::word).join(", ");
+            Problem::new(ErrorKind::Invalid, format!("a state is one of {known}")).field("state").value(word)
+        };
+        ReleaseState::from_word(word).ok_or_else(bad)
+    });
+    let label = get("label").map(|text| {
+        let bad =
+            || Problem::new(ErrorKind::Invalid, "a label is written name=value").field("label").value(text);
+        text.split_once('=').map(|(n, v)| (n.to_string(), v.to_string())).ok_or_else(bad)
+    });
+    let filter = Filter {
+        service: text("service"),
+        state: state.transpose()?,
+        decision: text("decision"),
+        environment: text("environment"),
+        label: label.transpose()?,
+        start: get("start").map(|t| request::time("start", t)).transpose()?,
+        end: get("end").map(|t| request::time("end", t)).transpose()?,
+    };
+    let limit = get("limit").map_or(Ok(50), |text| {
+        let bad = || {
+            let problem = Problem::new(ErrorKind::Invalid, "a limit is a number from 1").field("limit");
+            problem.value(text).limit(LIST_MAX)
+        };
+        text.parse().ok().filter(|n| (1..=LIST_MAX).contains(n)).ok_or_else(bad)
+    })?;
+    let (releases, cursor) = api.releases.list(&caller.tenant, &filter, limit, text("cursor")).await?;
+    let items: Vec<Value> = releases.iter().map(wire::item).collect();
+    Ok(Json(json!({ "releases": items, "cursor": cursor })).into_response())
+}
+
+async fn show(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let release = api.releases.get(&caller.tenant, &id).await?;
+    let mut answer = wire::release(&release);
+    let phase = release_phase(&answer["verdict"]);
+    let history = api.releases.history(&caller.tenant, &release, &phase).await?;
+    wire::draw(&mut answer["verdict"], &history);
+    Ok(Json(answer).into_response())
+}
+
+async fn cancel(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let release = api.releases.cancel(&caller.tenant, &id).await?;
+    Ok(Json(wire::release(&release)).into_response())
+}
+
+async fn verdict(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
+    let get = known(&params, &["after", "wait", "phase"])?;
+    let after = get("after").map(|text| {
+        let bad =
+            || Problem::new(ErrorKind::Invalid, "after is a revision number").field("after").value(text);
+        text.parse::<u64>().map_err(|_| bad())
+    });
+    let wait = get("wait").map_or(Ok(Duration::ZERO), |text| {
+        let bad = || {
+            let problem = Problem::new(ErrorKind::Invalid, "wait is a duration such as 30s").field("wait");
+            problem.value(text).limit(format!("{}s", WAIT_MAX.as_secs()))
+        };
+        Span::parse(text).map(|span| Duration::from_millis(span.millis())).ok_or_else(bad)
+    })?;
+    let release = api.releases.wait(&caller.tenant, &id, after.transpose()?, wait).await?;
+    let mut answer = wire::verdict_of(&release, get("phase")).ok_or_else(|| {
+        let problem = Problem::new(ErrorKind::Invalid, "the policy has no such phase").field("phase");
+        problem.value(get("phase").unwrap_or_default())
+    })?;
+    let phase = release_phase(&answer);
+    let history = api.releases.history(&caller.tenant, &release, &phase).await?;
+    wire::draw(&mut answer, &history);
+    Ok(Json(answer).into_response())
+}
+
+/// The phase whose checks a verdict holds.
+fn release_phase(verdict: &Value) -> String {
+    let of_check = verdict["checks"][0]["phase"].as_str();
+    of_check.or(verdict["phase"].as_str()).unwrap_or_default().to_string()
+}
+
+async fn looks(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let looks = api.releases.looks(&caller.tenant, &id).await?;
+    let looks: Vec<Value> = looks.iter().map(wire::look).collect();
+    Ok(Json(json!({ "looks": looks })).into_response())
+}
+
+async fn deliveries(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let deliveries = api.releases.deliveries(&caller.tenant, &id).await?;
+    let deliveries: Vec<Value> = deliveries.iter().map(wire::delivery).collect();
+    Ok(Json(json!({ "deliveries": deliveries })).into_response())
+}
+
+async fn phase(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Answer {
+    let call = PhaseCall::parse(&body(&bytes)?)?;
+    let release = api.releases.call(&caller.tenant, &id, call).await?;
+    Ok(Json(wire::release(&release)).into_response())
+}
+
+async fn outcome(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Answer {
+    let outcome = Outcome::parse(&body(&bytes)?)?;
+    let release = api.releases.outcome(&caller.tenant, &id, outcome).await?;
+    Ok(Json(wire::release(&release)).into_response())
+}
+
+async fn put_over(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Answer {
+    let over = OverrideRequest::parse(&body(&bytes)?)?;
+    let release = api.releases.put_over(&caller.tenant, &id, over).await?;
+    Ok(Json(wire::release(&release)).into_response())
+}
+
+async fn policies(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {
+    let stored = api.releases.policies().list(&caller.tenant).await?;
+    let list: Vec<Value> = stored.iter().map(|p| json!({ "name": p.name, "revision": p.revision })).collect();
+    Ok(Json(json!({ "policies": list })).into_response())
+}
+
+async fn policy(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer {
+    let stored = api.releases.policies().get(&caller.tenant, &name).await?;
+    let stored = stored.ok_or_else(|| crate::policies::not_found(&name))?;
+    Ok(Json(json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document }))
+        .into_response())
+}
+
+async fn put_policy(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Answer {
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
+    let stored = api.releases.policies().put(&caller.tenant, &name, text).await?;
+    Ok(Json(json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document }))
+        .into_response())
+}
+
+async fn delete_policy(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer {
+    api.releases.policies().delete(&caller.tenant, &name).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn judge(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Answer {
+    let json = headers
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|v| v.to_str().is_ok_and(|v| v.starts_with("application/json")));
+    if !json {
+        return Ok((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the judge takes application/json\n").into_response());
+    }
+    let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
+    let slot = api.judges.acquire_owned().await.map_err(closed)?;
+    // Hours of data of many checks take a second or more: never on a thread that answers others.
+    let judged = tokio::task::spawn_blocking(move || {
+        let answer = crate::judge::answer(&bytes);
+        drop(slot);
+        answer
+    });
+    let answer = judged.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?;
+    let answer = answer.map_err(|e| e.problem())?;
+    Ok(Json(answer).into_response())
+}

@@ -1,0 +1,163 @@
+//! `greylight query`: asks a server and prints tables.
+
+use serde_json::{Value, json};
+
+use super::exit;
+use crate::cli::{OutputFormat, Query, QueryLogs, QueryPromql, QuerySql};
+use crate::client::Client;
+
+type Rows = Vec<Vec<String>>;
+
+/// Runs one of the query commands.
+pub(crate) async fn run(query: Query) -> anyhow::Result<u8> {
+    match query {
+        Query::Promql(args) => promql(args).await?,
+        Query::Logs(args) => logs(args).await?,
+        Query::Sql(args) => sql(args).await?,
+    }
+    Ok(exit::OK)
+}
+
+async fn promql(args: QueryPromql) -> anyhow::Result<()> {
+    let client = Client::new(&args.remote)?;
+    let mut query = vec![("query", args.expr.clone())];
+    let path = if let (Some(start), Some(end)) = (args.start, args.end) {
+        query.extend([("start", start), ("end", end), ("step", args.step)]);
+        "/api/v1/query_range"
+    } else {
+        query.extend(args.time.map(|t| ("time", t)));
+        "/api/v1/query"
+    };
+    let answer = client.get(path, &query).await?;
+    for word in ["warnings", "infos"] {
+        for note in answer[word].as_array().into_iter().flatten() {
+            eprintln!("{}", note.as_str().unwrap_or_default());
+        }
+    }
+    print_answer(args.output.format, &answer["data"], prometheus_rows(&answer["data"]))
+}
+
+/// Flattens any result of the Prometheus API: one row a sample.
+fn prometheus_rows(data: &Value) -> Rows {
+    let mut rows = vec![vec!["SERIES".to_string(), "TIME".into(), "VALUE".into()]];
+    let mut push = |series: &str, sample: &Value| {
+        let time =
+            sample[0].as_f64().and_then(|s| jiff::Timestamp::from_millisecond((s * 1e3).round() as i64).ok());
+        let time = time.map_or_else(|| "-".to_string(), |t| t.to_string());
+        rows.push(vec![series.to_string(), time, sample[1].as_str().unwrap_or("-").to_string()]);
+    };
+    match data["resultType"].as_str() {
+        Some("scalar" | "string") => push("", &data["result"]),
+        _ => {
+            for series in data["result"].as_array().into_iter().flatten() {
+                let name = series_name(&series["metric"]);
+                for sample in series["values"].as_array().into_iter().flatten() {
+                    push(&name, sample);
+                }
+                if !series["value"].is_null() {
+                    push(&name, &series["value"]);
+                }
+            }
+        }
+    }
+    rows
+}
+
+fn series_name(metric: &Value) -> String {
+    let labels = metric.as_object().into_iter().flatten().filter(|(name, _)| *name != "__name__");
+    let inside: Vec<String> = labels.map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{}{{{}}}", metric["__name__"].as_str().unwrap_or(""), inside.join(", "))
+}
+
+async fn logs(args: QueryLogs) -> anyhow::Result<()> {
+    let client = Client::new(&args.remote)?;
+    let now = jiff::Timestamp::now();
+    let span = jiff::SignedDuration::try_from(args.since)?;
+    let body = json!({ "query": args.query, "match": args.r#match, "limit": args.limit,
+        "start": now.checked_sub(span)?.to_string(), "end": now.to_string() });
+    let answer = client.post("/api/v1/logs/search", &body).await?;
+    if answer["partial"].as_bool() == Some(true) {
+        eprintln!("the answer is partial: some stored data could not be read");
+    }
+    let mut rows = vec![vec!["TIME".to_string(), "SEVERITY".into(), "LABELS".into(), "BODY".into()]];
+    for record in answer["records"].as_array().into_iter().flatten() {
+        let field = |name: &str| record[name].as_str().unwrap_or("").to_string();
+        rows.push(vec![field("time"), field("severity"), series_name(&record["labels"]), field("body")]);
+    }
+    print_answer(args.output.format, &answer["records"], rows)
+}
+
+async fn sql(args: QuerySql) -> anyhow::Result<()> {
+    let client = Client::new(&args.remote)?;
+    let body = json!({ "query": args.query, "format": "json", "limit": args.limit });
+    let answer = client.post("/api/v1/sql", &body).await?;
+    let names = answer["columns"].as_array().into_iter().flatten();
+    let mut rows = vec![names.map(|c| c["name"].as_str().unwrap_or("").to_string()).collect::<Vec<_>>()];
+    for row in answer["rows"].as_array().into_iter().flatten() {
+        rows.push(row.as_array().into_iter().flatten().map(cell).collect());
+    }
+    if answer["truncated"].as_bool() == Some(true) {
+        eprintln!("there are more rows; raise --limit");
+    }
+    print_answer(args.output.format, &answer, rows)
+}
+
+fn cell(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+fn print_answer(format: OutputFormat, raw: &Value, rows: Rows) -> anyhow::Result<()> {
+    match format {
+        OutputFormat::Json => println!("{}", serde_json::to_string_pretty(raw)?),
+        OutputFormat::Table => print!("{}", table(&rows)),
+        OutputFormat::Csv => {
+            for row in &rows {
+                println!("{}", row.iter().map(|c| csv(c)).collect::<Vec<_>>().join(","));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn csv(cell: &str) -> String {
+    if cell.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.into()
+    }
+}
+
+/// Lays rows out in columns; the first row is the header. Control characters cannot reach the terminal.
+pub(crate) fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let clean =
+        |cell: &String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let rows: Vec<Vec<String>> = rows.iter().map(|r| r.as_ref().iter().map(clean).collect()).collect();
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up_and_hold_no_control_characters() {
+        let rows = [vec!["A".to_string(), "B".into()], vec!["long".into(), "x\u{1b}[31m".into()]];
+        assert_eq!(table(&rows), "A     B\nlong  x [31m\n");
+    }
+
+    #[test]
+    fn both_shapes_of_prometheus_results_become_rows() {
+        let data = json!({ "resultType": "vector", "result": [
+            { "metric": { "__name__": "up", "job": "a" }, "value": [1.5, "1"] } ] });
+        assert_eq!(prometheus_rows(&data)[1], ["up{job=\"a\"}", "1970-01-01T00:00:01.5Z", "1"]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Our own exposition: base units, standard names.
+
+use greylight_ingest::IngestStats;
+use greylight_store::Status;
+use greylight_store::model::Timestamp;
+use greylight_wire::exposition::{Format, MetricType, Writer};
+
+/// Linux counts processor time in hundredths of a second on every architecture that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Writes the page of `/metrics`.
+pub(crate) fn page(status: &Status, ingest: &IngestStats, started_at: Timestamp) -> String {
+    let mut page = Writer::new(Format::PrometheusText);
+    page.family("greylight_build_info", MetricType::Gauge, "The version that runs; always 1.");
+    page.sample("greylight_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    process(&mut page, started_at);
+    ingest.render(&mut page);
+    store(&mut page, status);
+    tables(&mut page, status);
+    page.finish()
+}
+
+fn process(page: &mut Writer, started_at: Timestamp) {
+    gauge(
+        page,
+        "process_start_time_seconds",
+        "When the process started.",
+        started_at.as_millis() as f64 / 1e3,
+    );
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    // Fields 14, 15 and 24 of proc(5), counted behind the command's name, which may hold anything.
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect())
+        .unwrap_or_default();
+    let field = |n: usize| fields.get(n - 3).copied().unwrap_or(0.0);
+    counter(page, "process_cpu_seconds", "Processor time spent.", (field(14) + field(15)) / TICKS_PER_SECOND);
+    gauge(page, "process_resident_memory_bytes", "Memory in use.", field(24) * 4096.0);
+}
+
+fn store(page: &mut Writer, status: &Status) {
+    let flag = |on: bool| if on { 1.0 } else { 0.0 };
+    gauge(page, "greylight_store_read_only", "1 after a write of the log failed.", flag(status.read_only));
+    gauge(page, "greylight_store_refusing", "1 while ingest is refused.", flag(status.refusing.is_some()));
+    gauge(page, "greylight_store_free_bytes", "Bytes free on the disk.", status.free_bytes as f64);
+    gauge(page, "greylight_head_bytes", "Bytes that the heads hold.", status.head_bytes as f64);
+    gauge(page, "greylight_head_series", "Series in the heads.", status.n_head_series as f64);
+    counter(page, "greylight_store_samples", "Samples taken.", status.n_samples as f64);
+    counter(page, "greylight_store_log_records", "Log records taken.", status.n_log_records as f64);
+    counter(page, "greylight_wal_frames", "Frames written to the log.", status.wal.n_frames as f64);
+    counter(page, "greylight_wal_bytes", "Bytes written to the log.", status.wal.bytes_written as f64);
+    counter(page, "greylight_wal_fsyncs", "Syncs of the log.", status.wal.n_syncs as f64);
+    counter(
+        page,
+        "greylight_wal_fsync_seconds",
+        "Time spent in syncs of the log.",
+        status.wal.sync_time.as_secs_f64(),
+    );
+    gauge(
+        page,
+        "greylight_wal_replay_seconds",
+        "Time that replay took at the start.",
+        status.wal.replay_time.as_secs_f64(),
+    );
+    counter(page, "greylight_store_seals", "Heads sealed into segments.", status.n_seals as f64);
+    counter(page, "greylight_store_merges", "Merges of segments.", status.n_merges as f64);
+    counter(
+        page,
+        "greylight_store_failures",
+        "Background steps that failed and were tried again.",
+        status.n_failures as f64,
+    );
+    gauge(
+        page,
+        "greylight_corrupt_files",
+        "Files left out of answers because they are damaged.",
+        status.missing.len() as f64,
+    );
+}
+
+fn tables(page: &mut Writer, status: &Status) {
+    for (name, help) in [
+        ("greylight_table_bytes", "Bytes of a table's files."),
+        ("greylight_table_rows", "Rows of a table's files."),
+        ("greylight_table_segments", "Segments of a table."),
+    ] {
+        page.family(name, MetricType::Gauge, help);
+        for table in &status.tables {
+            let value = match name {
+                "greylight_table_bytes" => table.bytes,
+                "greylight_table_rows" => table.n_rows,
+                _ => table.n_segments,
+            };
+            page.sample(
+                name,
+                &[("tenant", table.tenant.as_str()), ("table", table.table.as_str())],
+                value as f64,
+            );
+        }
+    }
+}
+
+fn gauge(page: &mut Writer, name: &str, help: &str, value: f64) {
+    page.family(name, MetricType::Gauge, help);
+    page.sample(name, &[], value);
+}
+
+fn counter(page: &mut Writer, name: &str, help: &str, value: f64) {
+    page.family(name, MetricType::Counter, help);
+    page.sample(&format!("{name}_total"), &[], value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_the_store() {
+        let status = Status { n_samples: 7, ..Status::default() };
+        let page = page(&status, &IngestStats::default(), Timestamp::from_millis(1500));
+        assert!(page.contains("\ngreylight_store_samples_total 7\n"), "{page}");
+        assert!(page.contains("\nprocess_start_time_seconds 1.5\n"), "{page}");
+        assert!(page.contains("\nprocess_resident_memory_bytes "), "{page}");
+    }
+}
