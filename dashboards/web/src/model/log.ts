@@ -118,6 +118,25 @@ export function pieces(template: string): Piece[] {
     .map((text) => ({ text, variable: /^<[*\w]+>$/.test(text) }));
 }
 
+/**
+ * A search that finds a template's records: its constant parts as phrases of whole words.
+ * A part of a word that touches a variable cannot be searched for and is left out.
+ */
+export function templateQuery(template: string): string {
+  const parts = pieces(template);
+  const phrases = parts.flatMap((part, index) => {
+    if (part.variable) return [];
+    const afterVariable = index > 0;
+    const beforeVariable = index < parts.length - 1;
+    let text = part.text;
+    if (afterVariable) text = text.replace(/^[^\s]+/, "");
+    if (beforeVariable) text = text.replace(/[^\s]+$/, "");
+    text = text.trim();
+    return /[\p{L}\p{N}]/u.test(text) ? [`"${text.replace(/(["\\])/g, "\\$1")}"`] : [];
+  });
+  return phrases.join(" AND ");
+}
+
 /** Marks in a body what a template calls variable; without a fitting template the body is one constant piece. */
 export function variables(body: string, template: string): Piece[] {
   const parts = pieces(template);

@@ -114,7 +114,7 @@ function isMissing(reason: Reason): boolean {
 /** Reasons worth a line in the band, without repeating what the headline says, the gravest first. */
 export function weighty(verdict: Verdict, limit = 4): { shown: Reason[]; left: number } {
   const grave = (reason: Reason) => (reason.code === "harm_shown" ? 0 : isMissing(reason) ? 1 : 2);
-  const open = verdict.reasons.filter((one) => one.code !== "below_margin");
+  const open = verdict.reasons.filter((one) => one.code !== "below_margin" && one.code !== "override");
   const harm = open.filter((one) => one.code === "harm_shown");
   // What else is open does not matter once harm is shown.
   const wanted = verdict.decision === "go" ? [] : verdict.decision === "no_go" && harm.length > 0 ? harm : open;

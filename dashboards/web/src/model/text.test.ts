@@ -9,6 +9,7 @@ import {
   readFilter,
   severityOf,
   stacks,
+  templateQuery,
   toggleFilter,
   variables,
   withFilters,
@@ -230,6 +231,14 @@ describe("logs", () => {
     const [one] = stacks([{ time: 0, count: 10, by: { error: 2, WARN: 3, info: 1 } }]);
     expect(one).toEqual({ time: 0, error: 2, warn: 3, other: 5 });
   });
+
+  test.each([
+    ["timed out after <*> ms at pool <*>", '"timed out after" AND "ms at pool"'],
+    ["payment pay_<*> not confirmed: deadline", '"payment" AND "not confirmed: deadline"'],
+    ["<*>", ""],
+    ["<*>=<*> done", '"done"'],
+    ['say "hi" <*>', '"say \\"hi\\""'],
+  ])("%s is searched as %s", (text, want) => expect(templateQuery(text)).toBe(want));
 
   test("chips join the typed query", () => {
     const filters: Filter[] = [

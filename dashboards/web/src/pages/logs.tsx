@@ -15,7 +15,15 @@ import { Foot } from "../components/shell.tsx";
 import { Keys } from "../components/text.tsx";
 import { type Range, resolve, stepFor, writeDuration } from "../model/duration.ts";
 import { bytes, count, span } from "../model/format.ts";
-import { type Filter, type LogRecord, readFilter, toggleFilter, withFilters, writeFilter } from "../model/log.ts";
+import {
+  type Filter,
+  type LogRecord,
+  readFilter,
+  templateQuery,
+  toggleFilter,
+  withFilters,
+  writeFilter,
+} from "../model/log.ts";
 import { searchTokens } from "../model/logquery.ts";
 import { Chips } from "./logs_chips.tsx";
 import { Facets } from "./logs_facets.tsx";
@@ -164,6 +172,7 @@ export default function Logs() {
                 templates={templates}
                 filters={filters}
                 ever={typed === "" && filters.length === 0 && match === ""}
+                onPattern={(template) => setParams({ q: templateQuery(template) })}
                 onFilter={filter}
                 onDrop={() => setParams({ q: null, f: null, match: null })}
                 onWider={() => setParams({ from: "now-24h", to: "now" })}
@@ -172,12 +181,7 @@ export default function Logs() {
               <PatternsPart
                 patterns={patterns}
                 total={total}
-                onChoose={(pattern) =>
-                  setParams({
-                    f: toggleFilter(filters, { field: "pattern", value: pattern.id, not: false }).map(writeFilter),
-                    view: null,
-                  })
-                }
+                onChoose={(pattern) => setParams({ q: templateQuery(pattern.text), view: null })}
               />
             )}
           </div>

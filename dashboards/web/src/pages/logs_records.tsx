@@ -24,11 +24,12 @@ interface Props {
   /** True where nothing narrows the search, so that no record means none is stored. */
   readonly ever: boolean;
   readonly onFilter: (filter: Filter) => void;
+  readonly onPattern: (template: string) => void;
   readonly onDrop: () => void;
   readonly onWider: () => void;
 }
 
-export function RecordsPart({ records, total, templates, filters, ever, onFilter, onDrop, onWider }: Props) {
+export function RecordsPart({ records, total, templates, filters, ever, onFilter, onPattern, onDrop, onWider }: Props) {
   const t = texts();
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [around, setAround] = useState<LogRecord | null>(null);
@@ -95,6 +96,7 @@ export function RecordsPart({ records, total, templates, filters, ever, onFilter
                 filters={filters}
                 onToggle={() => toggle(record.id)}
                 onFilter={onFilter}
+                onPattern={onPattern}
                 onAround={() => setAround(record)}
               />
             ))
@@ -148,10 +150,11 @@ interface RowProps {
   readonly filters: readonly Filter[];
   readonly onToggle: () => void;
   readonly onFilter: (filter: Filter) => void;
+  readonly onPattern: (template: string) => void;
   readonly onAround: () => void;
 }
 
-function RecordRow({ record, template, open, filters, onToggle, onFilter, onAround }: RowProps) {
+function RecordRow({ record, template, open, filters, onToggle, onFilter, onPattern, onAround }: RowProps) {
   const t = texts();
   const track = trackOf(record);
   return (
@@ -186,7 +189,14 @@ function RecordRow({ record, template, open, filters, onToggle, onFilter, onArou
         <tr role="row" class="rec-open">
           <td role="cell" />
           <td role="cell" colSpan={3}>
-            <Opened record={record} template={template} filters={filters} onFilter={onFilter} onAround={onAround} />
+            <Opened
+              record={record}
+              template={template}
+              filters={filters}
+              onFilter={onFilter}
+              onPattern={onPattern}
+              onAround={onAround}
+            />
           </td>
         </tr>
       )}
@@ -215,8 +225,10 @@ function Body({ record, template }: { record: LogRecord; template: string }) {
   );
 }
 
-function Opened({ record, template, filters, onFilter, onAround }: Omit<RowProps, "open" | "onToggle">) {
+function Opened({ record, template, filters, onFilter, onPattern, onAround }: Omit<RowProps, "open" | "onToggle">) {
   const t = texts();
+  // A record carries its template's id; the text is known once the patterns of the range were read.
+  const known = template !== "" && template !== record.pattern;
   const fields = [
     ...Object.entries(record.labels),
     ...Object.entries(record.attributes),
@@ -244,7 +256,7 @@ function Opened({ record, template, filters, onFilter, onAround }: Omit<RowProps
         </tbody>
       </table>
       <div>
-        {record.pattern !== "" && (
+        {known && (
           <>
             <p class="dim">{t.logs.pattern}</p>
             <p>
@@ -253,12 +265,8 @@ function Opened({ record, template, filters, onFilter, onAround }: Omit<RowProps
           </>
         )}
         <div class="row rec-acts">
-          {record.pattern !== "" && (
-            <button
-              class="btn small"
-              type="button"
-              onClick={() => onFilter({ field: "pattern", value: record.pattern, not: false })}
-            >
+          {known && (
+            <button class="btn small" type="button" onClick={() => onPattern(template)}>
               {t.logs.ofPattern}
             </button>
           )}

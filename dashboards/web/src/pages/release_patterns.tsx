@@ -7,7 +7,7 @@ import { Segments } from "../components/controls.tsx";
 import { State } from "../components/states.tsx";
 import { SeverityWord, Template } from "../components/text.tsx";
 import { clock, count, moment, ratio } from "../model/format.ts";
-import { bySeverity, pieces, quoteValue, variables } from "../model/log.ts";
+import { bySeverity, templateQuery, variables } from "../model/log.ts";
 import { type Check, checkId, type Pattern, type PatternChange, type Release, type Verdict } from "../model/release.ts";
 
 type Filter = "changed" | PatternChange;
@@ -250,11 +250,7 @@ function logsLink(pattern: Pattern, release: Release, verdict: Verdict): string 
   const start = verdict.startedAt ?? release.start;
   const end = verdict.watermark ?? verdict.decidedAt;
   const search = new URLSearchParams();
-  // Field `pattern` takes the template id; the constant words serve where the id is not known.
-  const words = pieces(pattern.text)
-    .filter((piece) => !piece.variable && piece.text.trim().length > 2)
-    .map((piece) => `"${piece.text.trim().replace(/(["\\])/g, "\\$1")}"`);
-  search.set("q", pattern.id !== "" ? `pattern:${quoteValue(pattern.id)}` : words.join(" AND "));
+  search.set("q", templateQuery(pattern.text));
   if (start !== null) search.set("from", String(start - 60_000));
   if (end !== null) search.set("to", String(end + 60_000));
   return `logs?${search}`;

@@ -277,7 +277,8 @@ describe("logs", () => {
     await opened.page.waitForSelector(".state:has-text('No pattern')");
     await opened.page.goto(ui("logs?view=patterns"));
     await opened.page.click(".pattern-list .row-pick");
-    await opened.page.waitForSelector(".chip:has-text('pattern = t0')");
+    await expect.poll(() => new URL(opened.page.url()).searchParams.get("q")).toMatch(/^"timed out after" AND/);
+    await opened.page.waitForSelector(".recs .bd:has-text('timed out after')");
     await close(opened);
   });
 
