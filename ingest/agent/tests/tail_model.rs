@@ -97,11 +97,15 @@ impl Bench {
     }
 
     pub(crate) fn append(&mut self, text: &str) {
+        self.append_bytes(text.as_bytes());
+    }
+
+    pub(crate) fn append_bytes(&mut self, bytes: &[u8]) {
         let path = self.path("app.log");
         // A file without a byte is none that anyone can have seen.
         self.seen &= std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0);
         let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the log file opens");
-        file.write_all(text.as_bytes()).expect("the log file takes bytes");
+        file.write_all(bytes).expect("the log file takes bytes");
     }
 
     pub(crate) fn pass(&mut self, span: Duration) {

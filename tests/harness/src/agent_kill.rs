@@ -69,7 +69,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         agent.kill()?;
         agent.wait()?;
-        println!("kill {kill} after {} ms: {} lines written", alive.as_millis(), writer.written.load(Ordering::SeqCst));
+        println!(
+            "kill {kill} after {} ms: {} lines written",
+            alive.as_millis(),
+            writer.written.load(Ordering::SeqCst)
+        );
     }
     let written = writer.stop()?;
     let mut agent = start(&bin, dir.path(), &url)?;
@@ -123,7 +127,12 @@ fn start(bin: &Path, dir: &Path, url: &str) -> anyhow::Result<Child> {
          [[agent.logs]]\npaths = [\"{dir}/app.log\", \"{dir}/app.log.[0-9]*\"]\n",
         dir = dir.display()
     );
-    std::fs::File::options().create(true).truncate(true).write(true).open(&config)?.write_all(text.as_bytes())?;
+    std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&config)?
+        .write_all(text.as_bytes())?;
     let child = Command::new(bin)
         .arg("--config")
         .arg(&config)
@@ -266,7 +275,9 @@ fn fill(stream: &mut TcpStream, buf: &mut [u8], bytes: &mut Vec<u8>) -> anyhow::
 fn note(body: &[u8], arrived: &Mutex<Arrived>) -> anyhow::Result<()> {
     let request = greylight_wire::otlp::ExportLogsServiceRequest::decode(body)?;
     let mut arrived = arrived.lock().map_err(|_| anyhow::anyhow!("the receiver failed"))?;
-    for record in translate_logs(request, &LogOptions::default()).into_iter().flat_map(|stream| stream.records) {
+    for record in
+        translate_logs(request, &LogOptions::default()).into_iter().flat_map(|stream| stream.records)
+    {
         arrived.n_records += 1;
         let uid = record.uid.context("a record has no id")?;
         for (at, _) in record.body.match_indices("line ") {

@@ -137,6 +137,8 @@ pub struct Queue {
     marks: BTreeMap<u64, Vec<u8>>,
     next_seq: u64,
     next_segment: u64,
+    /// The newest segment whose snapshot of the marks is durable: it and those behind it stay.
+    anchor: u64,
     n_items_dropped: u64,
     damaged_bytes: u64,
 }
@@ -166,6 +168,7 @@ impl Queue {
             marks: found.marks,
             next_seq: found.next_seq,
             next_segment: found.next_segment,
+            anchor: found.anchor,
             n_items_dropped: 0,
             damaged_bytes: found.damaged_bytes,
         };
@@ -309,21 +312,35 @@ impl Queue {
     }
 
     fn write_acks(&mut self) {
-        let Some(active) = self.active else { return };
+        if self.unwritten_acks.is_empty() {
+            return;
+        }
+        let number = match self.active {
+            Some(number) => number,
+            None => match self.start_segment() {
+                Ok(number) => number,
+                // The batches will be sent again, and stored once.
+                Err(_) => return,
+            },
+        };
         let frames = self.take_acks();
-        let Some(segment) = self.segments.get_mut(&active).filter(|_| !frames.is_empty()) else { return };
-        match segment.file.append(&frames) {
-            Ok(()) => segment.bytes += frames.len() as u64,
+        let Some(segment) = self.segments.get_mut(&number) else { return };
+        // Synced, as the segments before it, which hold the marks until now, may be removed because of it.
+        match segment.file.append(&frames).and_then(|()| segment.file.sync()) {
+            Ok(()) => {
+                segment.bytes += frames.len() as u64;
+                self.anchor = number;
+            }
             Err(_) => self.active = None,
         }
     }
 
     /// Removes the oldest segments that nobody needs: only whole prefixes, as acknowledgements lie behind
-    /// what they acknowledge, and never the newest, which holds the marks.
+    /// what they acknowledge, and none that may hold the only durable marks.
     fn reclaim(&mut self) {
         while self.segments.len() > 1 {
             let Some((&number, segment)) = self.segments.first_key_value() else { return };
-            if segment.n_pending > 0 || self.active == Some(number) {
+            if segment.n_pending > 0 || number >= self.anchor {
                 return;
             }
             // A file that cannot be removed is found again at the next start.
@@ -355,6 +372,7 @@ impl Queue {
             Err(_) => segment.file.len().unwrap_or(offset),
         };
         written?;
+        self.anchor = number;
         if segment.bytes >= self.options.segment_bytes {
             self.active = None;
         }

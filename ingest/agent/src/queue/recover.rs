@@ -16,6 +16,7 @@ pub(super) struct Found {
     pub(super) marks: BTreeMap<u64, Vec<u8>>,
     pub(super) next_seq: u64,
     pub(super) next_segment: u64,
+    pub(super) anchor: u64,
     pub(super) damaged_bytes: u64,
 }
 
@@ -45,6 +46,7 @@ pub(super) fn scan(disk: &dyn Disk, dir: &Path) -> io::Result<Found> {
             }
             Body::Snapshot { next_seq, marks } => {
                 found.next_seq = found.next_seq.max(next_seq);
+                found.anchor = number;
                 found.marks.clear();
                 apply(&mut found.marks, marks);
             }

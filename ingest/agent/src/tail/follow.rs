@@ -50,6 +50,8 @@ pub(super) struct Follower {
     head: Vec<u8>,
     window: Vec<u8>,
     boundaries: Vec<Boundary>,
+    /// What was known of the file when it was taken up again: more than is known here until as much is read again.
+    inherited: FileMark,
     lines: Lines,
     assembler: Assembler,
 }
@@ -71,6 +73,9 @@ impl Follower {
         let mut window = vec![0; usize::try_from(read_to).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES)];
         let window_start = read_to - window.len() as u64;
         file.read_exact_at(&mut window, window_start)?;
+        let mut inherited = mark.clone();
+        // A copy may be shorter than what was read of its original.
+        inherited.boundaries.retain(|boundary| boundary.at <= stat.size);
         let mut boundaries = mark.boundaries;
         boundaries.retain(|boundary| boundary.at < read_to);
         if read_to > 0 {
@@ -95,6 +100,7 @@ impl Follower {
             head,
             window,
             boundaries,
+            inherited,
         })
     }
 
@@ -102,6 +108,12 @@ impl Follower {
     pub(super) fn mark(&self) -> FileMark {
         let consumed = self.lines.start();
         let offset = self.assembler.offset(consumed);
+        let (head_len, head_hash, boundaries) = if self.inherited.read_to() > self.read_to {
+            (self.inherited.head_len, self.inherited.head_hash, self.inherited.boundaries.clone())
+        } else {
+            let head_len = u16::try_from(self.head.len()).unwrap_or(u16::MAX);
+            (head_len, xxh3_64(&self.head), self.boundaries.clone())
+        };
         FileMark {
             id: self.id,
             path: self.path.clone(),
@@ -110,9 +122,9 @@ impl Follower {
             offset,
             done: self.assembler.done().collect(),
             cutting: offset == consumed && self.lines.cutting(),
-            head_len: u16::try_from(self.head.len()).unwrap_or(u16::MAX),
-            head_hash: xxh3_64(&self.head),
-            boundaries: self.boundaries.clone(),
+            head_len,
+            head_hash,
+            boundaries,
             ended: None,
         }
     }
