@@ -83,10 +83,10 @@ export function Histogram({ stacks, stepMs, start, end, marks, onZoom }: Props) 
             {selected && <path class="a-sel" d={`M${selected[0]} ${HEIGHT}H${selected[1]}V0H${selected[0]}Z`} />}
           </>
         }
-        over={marks.map((mark) => (
+        over={marks.map((mark, index) => (
           <text
             key={mark.at}
-            class={`lab${mark.refused ? " no-go" : ""}`}
+            class={`lab${mark.refused ? " no-go" : index > 0 ? " opt" : ""}`}
             x={`${x(mark.at) / 10}%`}
             y="0"
             dx={x(mark.at) > 800 ? 0 : 2}
