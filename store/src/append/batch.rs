@@ -123,13 +123,20 @@ impl MetricBatch {
             crate::model::encode_pair(&mut self.labels, name, value);
             last = name;
         }
-        Ok(SeriesWriter { batch: self })
+        Ok(SeriesWriter { batch: self, key: None })
     }
 
     /// Starts a series.
     pub fn start_labels(&mut self, labels: &Labels) -> SeriesWriter<'_> {
         self.labels.extend_from_slice(labels.as_bytes());
-        SeriesWriter { batch: self }
+        SeriesWriter { batch: self, key: None }
+    }
+
+    /// Starts a series whose key is at hand.
+    pub(crate) fn start_known(&mut self, labels: &Labels, key: SeriesKey) -> SeriesWriter<'_> {
+        debug_assert_eq!(key, SeriesKey::of(labels.as_bytes()), "the key is that of the labels");
+        self.labels.extend_from_slice(labels.as_bytes());
+        SeriesWriter { batch: self, key: Some(key) }
     }
 
     /// Adds what is said about a metric family.
@@ -210,6 +217,7 @@ impl MetricBatch {
 #[derive(Debug)]
 pub struct SeriesWriter<'a> {
     batch: &'a mut MetricBatch,
+    key: Option<SeriesKey>,
 }
 
 impl SeriesWriter<'_> {
@@ -228,7 +236,8 @@ impl Drop for SeriesWriter<'_> {
             batch.labels.truncate(before.labels_end as usize);
             return;
         }
-        batch.keys.push(SeriesKey::of(&batch.labels[before.labels_end as usize..]));
+        let key = self.key.unwrap_or_else(|| SeriesKey::of(&batch.labels[before.labels_end as usize..]));
+        batch.keys.push(key);
         // Requests are capped at 64 MiB decoded, far below 4 GiB.
         let end = |n: usize| u32::try_from(n).expect("a request is smaller than 4 GiB");
         batch

@@ -1,11 +1,11 @@
-//! A hasher for keys that are hashes already.
+//! Hashers for keys that are hashes or running numbers, and for byte strings.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Makes [`IdentityHasher`]s.
 pub(super) type IdentityState = BuildHasherDefault<IdentityHasher>;
 
-/// Returns the low half of the integer that it is given.
+/// Returns the low half of a wide integer as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IdentityHasher(u64);
 
@@ -19,6 +19,11 @@ impl Hasher for IdentityHasher {
         for &byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(byte);
         }
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        // No hash but a running number: spread over the high bits too, which maps compare first.
+        self.0 = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     fn write_u64(&mut self, n: u64) {

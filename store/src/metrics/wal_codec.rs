@@ -50,7 +50,7 @@ impl WalSeriesDict {
 /// Series that a file of the log has named so far; the reader of a file keeps one, begun empty.
 #[derive(Debug, Default)]
 pub struct WalSeriesTable {
-    labels: HashMap<u32, Labels>,
+    series: HashMap<u32, (Labels, SeriesKey), IdentityState>,
 }
 
 /// Bytes that are no batch.
@@ -184,10 +184,12 @@ fn take_series(
     }
     if flags & FIRST != 0 {
         let labels = Labels::from_bytes(take_slice(rest)?).ok()?;
-        table.labels.insert(number, labels);
+        let key = SeriesKey::of(labels.as_bytes());
+        table.series.insert(number, (labels, key));
     }
     let n = if flags & MANY != 0 { varint::take(rest)? } else { 1 };
-    let mut writer = batch.start_labels(table.labels.get(&number)?);
+    let (labels, key) = table.series.get(&number)?;
+    let mut writer = batch.start_known(labels, *key);
     for _ in 0..n {
         if flags & (TIME | MANY) != 0 {
             at.last_t = at.last_t.wrapping_add(varint::unzigzag(varint::take(rest)?));
