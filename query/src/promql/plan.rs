@@ -28,7 +28,7 @@ impl Grid {
 }
 
 /// Where a selector or subquery looks, seen from a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shift {
     pub(super) offset_ms: i64,
     pub(super) at: Option<i64>,

@@ -137,34 +137,44 @@ fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
 
 /// Finds our own error behind DataFusion's, and the kind of DataFusion's own.
 fn translate(error: DataFusionError, memory_bytes: usize) -> SqlError {
-    match error {
+    let error = match error {
         DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
-            Ok(own) => *own,
-            Err(other) => SqlError::Execution(other.to_string()),
+            Ok(own) => return *own,
+            Err(other) => DataFusionError::External(other),
         },
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            translate(*inner, memory_bytes)
+        other => other,
+    };
+    // Parts of a plan share errors and wrap them in turn, so the cause may lie deep.
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(at) = cause {
+        let own = at
+            .downcast_ref::<DataFusionError>()
+            .or_else(|| at.downcast_ref::<Arc<DataFusionError>>().map(|e| &**e));
+        if matches!(own, Some(DataFusionError::ResourcesExhausted(_))) {
+            return SqlError::Memory { limit: memory_bytes };
         }
-        // Held by several parts of the plan at once, so it can be looked at but not taken.
-        DataFusionError::Shared(shared) => match shared.find_root() {
-            DataFusionError::ResourcesExhausted(_) => SqlError::Memory { limit: memory_bytes },
-            DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
-                Some(SqlError::Read(ReadError::Limit { what, limit, setting })) => {
-                    SqlError::Read(ReadError::Limit { what, limit: *limit, setting })
-                }
-                Some(SqlError::Read(ReadError::Deadline { limit_ms })) => {
-                    SqlError::Read(ReadError::Deadline { limit_ms: *limit_ms })
-                }
-                Some(SqlError::Read(ReadError::Cancelled)) => SqlError::Read(ReadError::Cancelled),
-                _ => SqlError::Execution(inner.to_string()),
-            },
-            root => SqlError::Execution(root.strip_backtrace()),
-        },
-        DataFusionError::ResourcesExhausted(_) => SqlError::Memory { limit: memory_bytes },
-        DataFusionError::SQL(..)
+        if let Some(SqlError::Read(read)) = at.downcast_ref::<SqlError>()
+            && let Some(copy) = copy_of(read)
+        {
+            return SqlError::Read(copy);
+        }
+        cause = at.source();
+    }
+    match error.find_root() {
+        root @ (DataFusionError::SQL(..)
         | DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
-        | DataFusionError::NotImplemented(_) => SqlError::Plan(error.strip_backtrace()),
-        other => SqlError::Execution(other.strip_backtrace()),
+        | DataFusionError::NotImplemented(_)) => SqlError::Plan(root.strip_backtrace()),
+        root => SqlError::Execution(root.strip_backtrace()),
+    }
+}
+
+/// Copies the errors that name a limit; the others stay inside the error that holds them.
+fn copy_of(error: &ReadError) -> Option<ReadError> {
+    match error {
+        ReadError::Limit { what, limit, setting } => Some(ReadError::Limit { what, limit: *limit, setting }),
+        ReadError::Deadline { limit_ms } => Some(ReadError::Deadline { limit_ms: *limit_ms }),
+        ReadError::Cancelled => Some(ReadError::Cancelled),
+        _ => None,
     }
 }

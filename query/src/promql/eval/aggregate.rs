@@ -254,11 +254,20 @@ fn choose(
     param: &[f64],
     span: Span,
 ) -> Result<Block> {
+    // Nothing is chosen, so nothing can be wrong with how much.
+    if op != AggregateOp::LimitRatio && param.iter().all(|k| *k < 1.0) {
+        return Ok(Block::new(block.n_steps));
+    }
     let mut ratio = param.to_vec();
     for (k, p) in param.iter().enumerate() {
         if p.is_nan() {
             let what = if op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
             return Err(EvalError::Execution(format!("{what} value is NaN")));
+        }
+        // The bounds of 64-bit integers, as numbers.
+        if op != AggregateOp::LimitRatio && p.abs() >= 9_223_372_036_854_775_807.0 {
+            let (over, p) = (if *p > 0.0 { "overflows" } else { "underflows" }, numeric::format_g(*p));
+            return Err(EvalError::Execution(format!("Scalar value {p} {over} int64")));
         }
         if op == AggregateOp::LimitRatio && p.abs() > 1.0 {
             ratio[k] = p.clamp(-1.0, 1.0);

@@ -1,10 +1,9 @@
 //! Series from the store, through a window and operations on single values, piece by piece: an
 //! aggregation over them never holds more than a piece of its input.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use greylight_store::read::{Select, Selection, SpanMs};
+use greylight_store::read::{Samples, Select, Selection, SpanMs};
 use parking_lot::Mutex;
 
 use super::super::plan::{Grid, Node, SeriesNode, Shift, WindowSource};
@@ -27,15 +26,19 @@ pub(super) struct Chain {
     selection: Box<dyn Selection>,
     leaf: Leaf,
     ops: Vec<Op>,
+    /// Place of the argument in the text.
     span: Span,
+    /// Length of the time that is read.
+    span_ms: u64,
 }
 
 /// Values held while a piece is worked on: small enough for the cache of a core.
 const PIECE_VALUES: usize = 64 * 1024;
 /// The parts that threads share out; fixed, so that sums round alike on every machine.
 const PARTS: usize = 8;
-/// Fewer series than this are not worth a second thread.
-const PARALLEL_SERIES: usize = 512;
+/// Fewer samples than this, at one in fifteen seconds, are not worth a second thread.
+const PARALLEL_SAMPLES: u64 = 100_000;
+const USUAL_GAP_MS: u64 = 15_000;
 
 impl Chain {
     /// Opens the series behind a node, if that is what it is; `ops` are applied to each.
@@ -54,7 +57,9 @@ impl Chain {
             _ => return Ok(None),
         };
         let selection = select(eval, series, grid, range_ms)?;
-        Ok(Some(Self { selection, leaf, ops, span }))
+        let (first, last) = series.shift.bounds(grid);
+        let span_ms = first.abs_diff(last).saturating_add(range_ms.unsigned_abs());
+        Ok(Some(Self { selection, leaf, ops, span, span_ms }))
     }
 
     /// Returns all of it.
@@ -81,60 +86,32 @@ impl Chain {
         step: impl Fn(&mut T, Block) -> Result<()> + Sync,
     ) -> Result<Vec<T>> {
         let n = self.selection.series().len();
-        let parts = if n >= PARALLEL_SERIES { PARTS } else { 1 };
-        let per_piece = (PIECE_VALUES / n_steps.max(1)).clamp(1, 1024);
+        let n_samples = (self.span_ms / USUAL_GAP_MS + 1).saturating_mul(n as u64);
+        let parts = if n >= PARTS && n_samples >= PARALLEL_SAMPLES { PARTS } else { 1 };
         let run = |part: usize| -> Result<T> {
             let mut folded = start(n_steps);
-            let (mut at, end) = (n * part / parts, n * (part + 1) / parts);
-            while at < end {
-                let next = end.min(at + per_piece);
-                step(&mut folded, self.piece(eval, at..next, n_steps)?)?;
-                at = next;
+            let mut piece = Piece::new(self, eval, n_steps);
+            let mut fault = None;
+            // One read for the whole part: opening a part of a segment costs, going on in it does not.
+            self.selection.read(
+                n * part / parts..n * (part + 1) / parts,
+                eval.budget,
+                &mut |i, samples| {
+                    if fault.is_some() {
+                        return;
+                    }
+                    piece.add(i, samples);
+                    if piece.block.values.len() >= PIECE_VALUES {
+                        fault = step(&mut folded, piece.take()).err();
+                    }
+                },
+            )?;
+            match fault {
+                Some(fault) => Err(fault),
+                None => step(&mut folded, piece.take()).map(|()| folded),
             }
-            Ok(folded)
         };
         in_parallel(parts, eval.n_threads, run)
-    }
-
-    fn piece(&self, eval: &Evaluator<'_>, series: Range<usize>, n_steps: usize) -> Result<Block> {
-        let mut block = Block::new(n_steps);
-        block.rows.reserve(series.len());
-        block.values.reserve(series.len() * n_steps);
-        let mut scratch = Scratch::default();
-        let labels = self.selection.series();
-        let mut noted = String::new();
-        self.selection.read(series, eval.budget, &mut |i, samples| {
-            let keeps = match &self.leaf {
-                Leaf::Latest { .. } => true,
-                Leaf::Window(spec) => names_are_kept(spec.func),
-            };
-            let at = block.push_absent(Row { labels: labels[i].clone(), drop_name: !keeps });
-            let values = &mut block.values[at * n_steps..];
-            match &self.leaf {
-                Leaf::Latest { grid, shift, times } => {
-                    let samples = (samples.t_ms, samples.values);
-                    window::latest_row(grid, shift, eval.lookback_ms, samples, *times, values);
-                    block.rows[at].drop_name = *times;
-                }
-                Leaf::Window(spec) => {
-                    let mut live = Scratch::default();
-                    let (t_ms, v) = live.live(samples.t_ms, samples.values);
-                    window::eval_row(spec, t_ms, v, values, &mut scratch);
-                }
-            }
-            if values.iter().all(|v| is_absent(*v)) {
-                block.rows.pop();
-                block.values.truncate(at * n_steps);
-                return;
-            }
-            if let Leaf::Window(spec) = &self.leaf {
-                self.note_name(eval, spec.func, labels[i].metric_name(), &mut noted);
-            }
-            for op in &self.ops {
-                op.apply(&mut block.rows[at], &mut block.values[at * n_steps..]);
-            }
-        })?;
-        Ok(block)
     }
 
     fn note_name(&self, eval: &Evaluator<'_>, func: FunctionId, name: &str, noted: &mut String) {
@@ -144,6 +121,62 @@ impl Chain {
         {
             name.clone_into(noted);
             eval.note_counter_name(name, self.span);
+        }
+    }
+}
+
+/// Rows that gather until there are enough of them to go on with.
+struct Piece<'a> {
+    chain: &'a Chain,
+    eval: &'a Evaluator<'a>,
+    block: Block,
+    scratch: Scratch,
+    live: Scratch,
+    /// The last name that a note was made of.
+    noted: String,
+}
+
+impl<'a> Piece<'a> {
+    fn new(chain: &'a Chain, eval: &'a Evaluator<'a>, n_steps: usize) -> Self {
+        let (scratch, live) = (Scratch::default(), Scratch::default());
+        Self { chain, eval, block: Block::new(n_steps), scratch, live, noted: String::new() }
+    }
+
+    fn take(&mut self) -> Block {
+        let empty = Block::new(self.block.n_steps);
+        std::mem::replace(&mut self.block, empty)
+    }
+
+    /// Adds the row of a series, unless it has no value at any step.
+    fn add(&mut self, i: usize, samples: Samples<'_>) {
+        let labels = &self.chain.selection.series()[i];
+        let n_steps = self.block.n_steps;
+        let drop_name = match &self.chain.leaf {
+            Leaf::Latest { times, .. } => *times,
+            Leaf::Window(spec) => !names_are_kept(spec.func),
+        };
+        let at = self.block.push_absent(Row { labels: labels.clone(), drop_name });
+        let values = &mut self.block.values[at * n_steps..];
+        match &self.chain.leaf {
+            Leaf::Latest { grid, shift, times } => {
+                let samples = (samples.t_ms, samples.values);
+                window::latest_row(grid, shift, self.eval.lookback_ms, samples, *times, values);
+            }
+            Leaf::Window(spec) => {
+                let (t_ms, v) = self.live.live(samples.t_ms, samples.values);
+                window::eval_row(spec, t_ms, v, values, &mut self.scratch);
+            }
+        }
+        if values.iter().all(|v| is_absent(*v)) {
+            self.block.rows.pop();
+            self.block.values.truncate(at * n_steps);
+            return;
+        }
+        if let Leaf::Window(spec) = &self.chain.leaf {
+            self.chain.note_name(self.eval, spec.func, labels.metric_name(), &mut self.noted);
+        }
+        for op in &self.chain.ops {
+            op.apply(&mut self.block.rows[at], &mut self.block.values[at * n_steps..]);
         }
     }
 }

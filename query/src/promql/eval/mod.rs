@@ -7,6 +7,7 @@ mod chain;
 mod elementwise;
 mod hash;
 mod histogram;
+mod info;
 mod labels;
 mod numeric;
 mod subset;
@@ -328,6 +329,19 @@ impl Evaluator<'_> {
                 let sources: Vec<&str> = texts[2..].iter().map(String::as_str).collect();
                 labels::join(block, &texts[0], &texts[1], &sources)
             }
+            F::Info => {
+                let base = self.vector(&args[0], grid)?;
+                // An argument that is the same at each step is wrapped.
+                let selector = match args.get(1) {
+                    Some(Node::Series(series)) => Some(series),
+                    Some(Node::Fixed(inner)) => match &**inner {
+                        Node::Series(series) => Some(series),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                info::eval(self, base, selector, grid)
+            }
             F::Sort | F::SortDesc => {
                 let mut block = self.vector(&args[0], grid)?;
                 block.drop_empty();
@@ -352,7 +366,7 @@ impl Evaluator<'_> {
             func => {
                 // What is left are the dates without an argument, which take the step's time.
                 let Some(f) = elementwise::math(*func) else {
-                    return Err(EvalError::Execution(format!("function {func:?} is not supported yet")));
+                    return Err(EvalError::internal("function"));
                 };
                 Ok(single((0..grid.n).map(|k| f(grid.time(k) as f64 / 1000.0)).collect()))
             }

@@ -8,6 +8,7 @@ mod ast;
 mod duration;
 mod function;
 mod lex;
+mod modifiers;
 mod parse;
 mod print;
 mod types;

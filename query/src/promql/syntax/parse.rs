@@ -4,8 +4,8 @@ use greylight_store::model::{METRIC_NAME, MatchOp, Matcher};
 
 use super::lex::{self, Tok, Token};
 use super::{
-    AggregateOp, At, BinaryOp, Card, DurationExpr, DurationOp, Expr, ExprKind, Function, Grouping, Matching,
-    Offset, Selector, Span, parse_duration_ms, types,
+    AggregateOp, BinaryOp, Card, DurationExpr, Expr, ExprKind, Function, Grouping, Matching, Offset,
+    Selector, Span, types,
 };
 
 /// Why a text is no expression.
@@ -37,7 +37,7 @@ impl Default for SyntaxLimits {
     }
 }
 
-type Result<T> = std::result::Result<T, SyntaxError>;
+pub(super) type Result<T> = std::result::Result<T, SyntaxError>;
 
 /// Parses and checks an expression.
 ///
@@ -97,12 +97,12 @@ pub fn parse_matchers(text: &str, limits: &SyntaxLimits) -> Result<Vec<Matcher>>
     if parser.peek() == Tok::End { Ok(matchers) } else { Err(parser.unexpected("")) }
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     text: &'a str,
-    tokens: Vec<Token>,
-    at: usize,
-    nodes: usize,
-    depth: usize,
+    pub(super) tokens: Vec<Token>,
+    pub(super) at: usize,
+    pub(super) nodes: usize,
+    pub(super) depth: usize,
     limits: SyntaxLimits,
 }
 
@@ -115,28 +115,28 @@ impl<'a> Parser<'a> {
         Ok(Self { text, tokens: lex::tokens(text), at: 0, nodes: 0, depth: 0, limits: *limits })
     }
 
-    fn token(&self) -> &Token {
+    pub(super) fn token(&self) -> &Token {
         &self.tokens[self.at]
     }
 
-    fn peek(&self) -> Tok {
+    pub(super) fn peek(&self) -> Tok {
         self.token().tok
     }
 
-    fn peek_at(&self, ahead: usize) -> Tok {
+    pub(super) fn peek_at(&self, ahead: usize) -> Tok {
         self.tokens.get(self.at + ahead).map_or(Tok::End, |t| t.tok)
     }
 
-    fn word(&self) -> &'a str {
+    pub(super) fn word(&self) -> &'a str {
         let span = self.token().span;
         &self.text[span.start..span.end]
     }
 
-    fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_word(&self, word: &str) -> bool {
         self.peek() == Tok::Ident && self.word().eq_ignore_ascii_case(word)
     }
 
-    fn advance(&mut self) -> Span {
+    pub(super) fn advance(&mut self) -> Span {
         let span = self.token().span;
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
@@ -144,17 +144,17 @@ impl<'a> Parser<'a> {
         span
     }
 
-    fn take_text(&mut self) -> String {
+    pub(super) fn take_text(&mut self) -> String {
         let text = self.word().to_owned();
         self.advance();
         text
     }
 
-    fn error_at(&self, span: Span, message: impl Into<String>) -> SyntaxError {
+    pub(super) fn error_at(&self, span: Span, message: impl Into<String>) -> SyntaxError {
         SyntaxError { place: span.line_column(self.text), message: message.into() }
     }
 
-    fn unexpected(&self, context: &str) -> SyntaxError {
+    pub(super) fn unexpected(&self, context: &str) -> SyntaxError {
         let token = self.token();
         let word = self.word();
         let what = match token.tok {
@@ -171,7 +171,7 @@ impl<'a> Parser<'a> {
         self.error_at(token.span, format!("unexpected {what}{place}"))
     }
 
-    fn expect(&mut self, tok: Tok, context: &str) -> Result<Span> {
+    pub(super) fn expect(&mut self, tok: Tok, context: &str) -> Result<Span> {
         if self.peek() == tok { Ok(self.advance()) } else { Err(self.unexpected(context)) }
     }
 
@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
         Ok(Expr { kind, span })
     }
 
-    fn descend(&mut self) -> Result<()> {
+    pub(super) fn descend(&mut self) -> Result<()> {
         self.depth += 1;
         if self.depth > self.limits.depth {
             let message = format!("query is nested more than {} levels deep", self.limits.depth);
@@ -351,173 +351,6 @@ impl<'a> Parser<'a> {
             return Err(self.error_at(span, "no @ modifiers allowed before range"));
         }
         self.node(ExprKind::Matrix { selector, selector_span: expr.span, range }, span)
-    }
-
-    fn offset_modifier(&mut self, mut expr: Expr) -> Result<Expr> {
-        let word = self.advance();
-        let by = self.offset_duration()?;
-        let end = self.tokens[self.at - 1].span;
-        let span = expr.span.to(end);
-        let Some(offset) = offset_of(&mut expr) else {
-            let message = "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
-            return Err(self.error_at(expr.span, message));
-        };
-        if offset.by.is_some() {
-            return Err(self.error_at(word, "offset may not be set multiple times"));
-        }
-        offset.by = Some(by);
-        expr.span = span;
-        Ok(expr)
-    }
-
-    fn at_modifier(&mut self, mut expr: Expr) -> Result<Expr> {
-        let sign = self.advance();
-        let at = self.at_time()?;
-        let end = self.tokens[self.at - 1].span;
-        let span = expr.span.to(end);
-        let Some(offset) = offset_of(&mut expr) else {
-            let message = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
-            return Err(self.error_at(expr.span, message));
-        };
-        if offset.at.is_some() {
-            return Err(self.error_at(sign, "@ <timestamp> may not be set multiple times"));
-        }
-        offset.at = Some(at);
-        expr.span = span;
-        Ok(expr)
-    }
-
-    fn at_time(&mut self) -> Result<At> {
-        for (word, at) in [("start", At::Start), ("end", At::End)] {
-            if self.is_word(word) && self.peek_at(1) == Tok::LeftParen {
-                self.advance();
-                self.advance();
-                self.expect(Tok::RightParen, "@ modifier")?;
-                return Ok(at);
-            }
-        }
-        let mut sign = 1.0;
-        if matches!(self.peek(), Tok::Add | Tok::Sub) {
-            sign = if self.peek() == Tok::Sub { -1.0 } else { 1.0 };
-            self.advance();
-        }
-        let span = self.token().span;
-        let seconds = match self.peek() {
-            Tok::Number | Tok::Duration => self.number()?.0 * sign,
-            _ => return Err(self.unexpected("@ modifier")),
-        };
-        let ms = (seconds * 1000.0).round();
-        // The bounds are those of milliseconds in 64 bits.
-        if ms.is_nan() || ms.abs() >= 9.2e18 {
-            return Err(self.error_at(span, format!("timestamp out of bounds for @ modifier: {seconds:.6}")));
-        }
-        Ok(At::Time(ms as i64))
-    }
-
-    /// Reads a number or a duration, in seconds.
-    fn number(&mut self) -> Result<(f64, bool)> {
-        let (tok, span, word) = (self.peek(), self.token().span, self.word());
-        self.advance();
-        if tok == Tok::Duration {
-            return match parse_duration_ms(word) {
-                Some(ms) => Ok((ms as f64 / 1000.0, true)),
-                None => Err(self.error_at(span, format!("not a valid duration string: {word:?}"))),
-            };
-        }
-        match lex::number(word) {
-            Some(value) => Ok((value, false)),
-            None => Err(self.error_at(span, format!("error parsing number: {word:?}"))),
-        }
-    }
-
-    fn offset_duration(&mut self) -> Result<DurationExpr> {
-        match self.peek() {
-            Tok::Sub => {
-                self.advance();
-                Ok(DurationExpr::Negative(Box::new(self.duration_primary()?)))
-            }
-            Tok::Add => {
-                self.advance();
-                self.duration_primary()
-            }
-            _ => self.duration_primary(),
-        }
-    }
-
-    fn duration(&mut self, floor: u8) -> Result<DurationExpr> {
-        self.descend()?;
-        let mut lhs = match self.peek() {
-            Tok::Sub => {
-                self.advance();
-                DurationExpr::Negative(Box::new(self.duration(3)?))
-            }
-            Tok::Add => {
-                self.advance();
-                self.duration(3)?
-            }
-            _ => self.duration_primary()?,
-        };
-        loop {
-            let (op, precedence) = match self.peek() {
-                Tok::Add => (DurationOp::Add, 1),
-                Tok::Sub => (DurationOp::Sub, 1),
-                Tok::Mul => (DurationOp::Mul, 2),
-                Tok::Div => (DurationOp::Div, 2),
-                Tok::Mod => (DurationOp::Mod, 2),
-                Tok::Pow => (DurationOp::Pow, 3),
-                _ => break,
-            };
-            if precedence < floor {
-                break;
-            }
-            self.advance();
-            let rhs = self.duration(if op == DurationOp::Pow { precedence } else { precedence + 1 })?;
-            self.nodes += 1;
-            lhs = DurationExpr::Binary(op, Box::new(lhs), Box::new(rhs));
-        }
-        self.depth -= 1;
-        Ok(lhs)
-    }
-
-    fn duration_primary(&mut self) -> Result<DurationExpr> {
-        match self.peek() {
-            Tok::Number | Tok::Duration => {
-                let (value, duration) = self.number()?;
-                Ok(DurationExpr::Seconds { value, duration })
-            }
-            Tok::LeftParen => {
-                self.advance();
-                let inner = self.duration(0)?;
-                self.expect(Tok::RightParen, "duration expression")?;
-                Ok(DurationExpr::Paren(Box::new(inner)))
-            }
-            Tok::Ident if self.peek_at(1) == Tok::LeftParen => self.duration_call(),
-            _ => Err(self.unexpected("duration expression")),
-        }
-    }
-
-    fn duration_call(&mut self) -> Result<DurationExpr> {
-        let span = self.token().span;
-        let name = self.take_text().to_ascii_lowercase();
-        self.advance();
-        let call = match name.as_str() {
-            "step" => DurationExpr::Step,
-            "range" => DurationExpr::Range,
-            "min" | "max" | "min_of" | "max_of" => {
-                let a = self.duration(0)?;
-                self.expect(Tok::Comma, "duration expression")?;
-                let b = self.duration(0)?;
-                let op = if name.starts_with("min") { DurationOp::Min } else { DurationOp::Max };
-                DurationExpr::Binary(op, Box::new(a), Box::new(b))
-            }
-            _ => {
-                return Err(
-                    self.error_at(span, format!("unexpected identifier {name:?} in duration expression"))
-                );
-            }
-        };
-        self.expect(Tok::RightParen, "duration expression")?;
-        Ok(call)
     }
 
     fn primary(&mut self) -> Result<Expr> {
@@ -705,14 +538,6 @@ impl<'a> Parser<'a> {
         let args = self.args("function call")?;
         let end = self.expect(Tok::RightParen, "function call")?;
         self.node(ExprKind::Call { func, args }, start.to(end))
-    }
-}
-
-fn offset_of(expr: &mut Expr) -> Option<&mut Offset> {
-    match &mut expr.kind {
-        ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => Some(&mut selector.offset),
-        ExprKind::Subquery { offset, .. } => Some(offset),
-        _ => None,
     }
 }
 
