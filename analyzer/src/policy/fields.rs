@@ -61,14 +61,14 @@ impl<'a> Field<'a> {
             .as_object()
             .ok_or_else(|| self.wants(&format!("a mapping with {}", known.join(", "))))?;
         let fields = Fields { path: self.path.clone(), map };
-        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            let field = fields.required(key)?;
-            if let Some((_, feature)) = NOT_YET.iter().find(|(name, _)| name == key) {
-                return Err(field.not_yet(feature));
-            }
-            return Err(field.error(FieldProblem::UnknownKey { known: known.join(", ") }));
+        let Some(stranger) = map.keys().find(|key| !known.contains(&key.as_str())) else {
+            return Ok(fields);
+        };
+        let field = fields.required(stranger)?;
+        match NOT_YET.iter().find(|(name, _)| name == stranger) {
+            Some((_, feature)) => Err(field.not_yet(feature)),
+            None => Err(field.error(FieldProblem::UnknownKey { known: known.join(", ") })),
         }
-        Ok(fields)
     }
 
     pub(super) fn items(&self) -> Result<Vec<Field<'a>>, PolicyError> {

@@ -46,10 +46,10 @@ pub fn parse(text: &str, queries: Queries) -> Result<Policy, PolicyError> {
 /// [`PolicyError::Syntax`] if it is neither, or a key comes twice.
 pub fn document(text: &str) -> Result<Value, PolicyError> {
     // JSON first where it looks like JSON: its messages are clearer than those of a YAML reader.
-    if text.trim_start().starts_with('{') {
-        if let Ok(value) = serde_json::from_str(text) {
-            return Ok(value);
-        }
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
     }
     serde_saphyr::from_str(text).map_err(|error| PolicyError::Syntax { detail: error.to_string() })
 }

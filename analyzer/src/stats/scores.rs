@@ -77,7 +77,7 @@ impl Sheet {
     /// - `counts`: each bucket's own count.
     pub fn new(edges: &[f64], counts: &[f64]) -> Option<Self> {
         let total: f64 = counts.iter().sum();
-        if !(total > 0.0) || edges.len() != counts.len() {
+        if total.is_nan() || total <= 0.0 || edges.len() != counts.len() {
             return None;
         }
         let mut cumulated = Vec::with_capacity(counts.len());
