@@ -24,6 +24,8 @@ pub struct QueryConfig {
     pub series_max: u64,
     /// Samples or log records that one query may read. Default 50 million.
     pub samples_max: u64,
+    /// Values (8 bytes each) that one intermediate result of PromQL may hold. Default 20 million.
+    pub values_max: usize,
     /// Steps of a range query. Default 11,000.
     pub points_max: usize,
     /// How old a sample may be to still stand for its series. Default `5m`.
@@ -44,6 +46,7 @@ impl Default for QueryConfig {
             queued_max: 500,
             series_max: 100_000,
             samples_max: 50_000_000,
+            values_max: 20_000_000,
             points_max: 11_000,
             lookback: Duration::from_secs(300),
             rows_max: 100_000,
@@ -75,6 +78,7 @@ impl QueryConfig {
             ("queued_max", self.queued_max == 0),
             ("series_max", self.series_max == 0),
             ("samples_max", self.samples_max == 0),
+            ("values_max", self.values_max == 0),
             ("points_max", self.points_max == 0),
             ("lookback", self.lookback.is_zero()),
             ("rows_max", self.rows_max == 0),
@@ -93,7 +97,12 @@ impl QueryConfig {
     }
 
     pub(crate) fn engine(&self) -> EngineOptions {
-        EngineOptions { lookback: self.lookback, points_max: self.points_max, ..EngineOptions::default() }
+        EngineOptions {
+            lookback: self.lookback,
+            points_max: self.points_max,
+            values_max: self.values_max,
+            ..EngineOptions::default()
+        }
     }
 }
 

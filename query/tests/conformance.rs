@@ -281,3 +281,12 @@ fn prometheus_scripts_pass() {
     assert!(total.failed.is_empty(), "{} cases fail", total.failed.len());
     assert!(total.passed >= 311, "cases were lost");
 }
+
+/// What the scripts above leave out, in the same language.
+#[test]
+fn own_cases_pass() {
+    let score = run_script("functions.test", include_str!("cases/functions.test"));
+    score.failed.iter().for_each(|text| println!("{text}"));
+    assert!(score.failed.is_empty(), "{} cases fail", score.failed.len());
+    assert!(score.passed > 70, "cases were lost: {}", score.passed);
+}

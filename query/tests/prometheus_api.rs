@@ -182,6 +182,12 @@ async fn limits_are_named() {
     let (router, _) = router_with(config, memory());
     let (_, answer) = ask_json(&router, "/api/v1/query?query=http_requests_total").await;
     assert!(answer["error"].as_str().unwrap().contains("[query] series_max"), "{answer}");
+    let config = QueryConfig { values_max: 100, ..QueryConfig::default() };
+    let (router, _) = router_with(config, memory());
+    let path =
+        format!("/api/v1/query_range?query=http_requests_total&start={}&end={NOW_S}&step=1", NOW_S - 600);
+    let (_, answer) = ask_json(&router, &path).await;
+    assert!(answer["error"].as_str().unwrap().contains("[query] values_max"), "{answer}");
     let many = "/api/v1/query?query=sum_over_time(vector(1)%5B10y:1ms%5D)";
     let (status, answer) = ask_json(&router, many).await;
     assert_eq!(status.as_u16(), 422);

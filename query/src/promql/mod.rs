@@ -90,7 +90,7 @@ pub struct EngineOptions {
     pub points_max: usize,
     /// Most steps of one subquery. Default 100,000.
     pub subquery_points_max: usize,
-    /// Most values (8 bytes each) that one intermediate result may hold. Default 50 million.
+    /// Most values (8 bytes each) that one intermediate result may hold. Default 20 million.
     pub values_max: usize,
 }
 
@@ -102,7 +102,7 @@ impl Default for EngineOptions {
             n_threads: std::thread::available_parallelism().map_or(1, usize::from),
             points_max: 11_000,
             subquery_points_max: 100_000,
-            values_max: 50_000_000,
+            values_max: 20_000_000,
         }
     }
 }

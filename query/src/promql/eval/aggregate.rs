@@ -102,6 +102,9 @@ impl Cell {
     }
 }
 
+/// Space of a cell, in values, as limits count it.
+const VALUES_PER_CELL: usize = size_of::<Cell>().div_ceil(size_of::<f64>());
+
 /// Groups and what is known of them, one cell a step.
 #[derive(Debug, Default)]
 struct Groups {
@@ -169,6 +172,7 @@ pub(super) fn eval(eval: &Evaluator<'_>, node: &Node, grid: &Grid) -> Result<Blo
         if let Some(chain) = eval.chain(expr, grid)? {
             let parts = chain.fold(eval, grid.n, fresh, |groups, piece| {
                 groups.add(op, grouping, &piece);
+                eval.check_size(groups.cells.len() * VALUES_PER_CELL)?;
                 eval.check()
             })?;
             let merged = parts.into_iter().reduce(|mut all, part| {

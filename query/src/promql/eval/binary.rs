@@ -108,6 +108,7 @@ impl Operation<'_> {
         let mut out = Output { block: Block::new(n_steps), at: HashMap::new() };
         for (group_labels, found) in matches(&many, &one, self.matching) {
             eval.check()?;
+            eval.check_size(out.block.values.len())?;
             if found.left.is_empty() || found.right.is_empty() {
                 self.check_unique(&group_labels, &one, &found.right, &live, swapped)?;
                 continue;

@@ -64,17 +64,20 @@ impl Chain {
 
     /// Returns all of it.
     pub(super) fn block(&self, eval: &Evaluator<'_>, n_steps: usize) -> Result<Block> {
-        let parts = self.fold(eval, n_steps, Block::new, |all: &mut Block, piece| {
+        // Counted as it grows, over all threads: checked at the end it would be in memory already.
+        let n_values = AtomicUsize::new(0);
+        let append = |all: &mut Block, piece: Block| {
+            let more = piece.values.len();
+            eval.check_size(n_values.fetch_add(more, Ordering::Relaxed) + more)?;
             all.append(piece);
             Ok(())
-        })?;
-        Ok(parts
-            .into_iter()
-            .reduce(|mut all, part| {
-                all.append(part);
-                all
-            })
-            .unwrap_or_else(|| Block::new(n_steps)))
+        };
+        let parts = self.fold(eval, n_steps, Block::new, append)?;
+        let join = |mut all: Block, part| {
+            all.append(part);
+            all
+        };
+        Ok(parts.into_iter().reduce(join).unwrap_or_else(|| Block::new(n_steps)))
     }
 
     /// Folds the series piece by piece; one result for each part, in the order of series.

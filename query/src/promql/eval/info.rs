@@ -38,6 +38,7 @@ pub(super) fn eval(
     let mut at: HashMap<Labels, usize> = HashMap::new();
     for (row, values) in base.iter() {
         eval.check()?;
+        eval.check_size(out.values.len())?;
         let is_info = names.iter().all(|m| m.matches(row.labels.metric_name()));
         let infos = by_target.get(&target(&row.labels)).map_or(&[][..], Vec::as_slice);
         for (k, v) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {

@@ -64,7 +64,7 @@ impl Evaluator<'_> {
     fn check_size(&self, n_values: usize) -> Result<()> {
         if n_values > self.values_max {
             return Err(EvalError::Limit {
-                what: "values of an intermediate result",
+                what: "values of an intermediate result ([query] values_max)",
                 limit: self.values_max,
             });
         }
@@ -412,6 +412,7 @@ impl Evaluator<'_> {
         let mut noted = String::new();
         for (row, values) in block.iter() {
             self.check()?;
+            self.check_size(out.values.len())?;
             // Absent values have the bits of the mark of staleness, and go the same way.
             let mut live = Scratch::default();
             let (t, v) = live.live(&t_ms, values);
