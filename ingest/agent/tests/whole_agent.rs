@@ -97,7 +97,7 @@ fn bodies(requests: &[Request]) -> Vec<String> {
 
 async fn start(dir: &Path, server: &Server, more: &str) -> (AgentHandle, CancellationToken) {
     let text = format!(
-        "[agent]\nname = \"host-1\"\ndata = \"{dir}/data\"\nown_metrics = \"0s\"\nhost.enabled = false\n\
+        "[agent]\nname = \"host-1\"\nlabels = {{ track = \"none\" }}\ndata = \"{dir}/data\"\nown_metrics = \"0s\"\nhost.enabled = false\n\
          container.enabled = false\n[agent.server]\nurl = \"{url}\"\ncompression = \"none\"\ntenant = \"shop\"\n\
          token = \"s3cret\"\n[agent.tail]\npoll = \"20ms\"\nflush = \"20ms\"\ndiscovery = \"250ms\"\n{more}",
         dir = dir.display(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Why a collector gave nothing, or not everything.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CollectError {
+pub(super) enum CollectError {
     /// A file could not be read.
     #[error("could not read {path}")]
     Read {

@@ -65,7 +65,7 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 struct LocalFile(File);
 
 impl DiskFile for LocalFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

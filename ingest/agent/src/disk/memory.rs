@@ -101,7 +101,7 @@ impl MemoryFile {
 }
 
 impl DiskFile for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.with(|content| Ok(content.bytes.len() as u64))
     }
 

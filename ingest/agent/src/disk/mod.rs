@@ -53,11 +53,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
 /// A file of a [`Disk`].
 pub trait DiskFile: Send + fmt::Debug {
-    /// Returns the file's length.
+    /// Returns the file's length in bytes.
     ///
     /// # Errors
     /// Whatever the file system says.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Fills `buf` from `offset`.
     ///

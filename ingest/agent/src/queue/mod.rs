@@ -369,7 +369,7 @@ impl Queue {
         let written = segment.file.append(frames).and_then(|()| segment.file.sync());
         segment.bytes = match written {
             Ok(()) => offset + frames.len() as u64,
-            Err(_) => segment.file.len().unwrap_or(offset),
+            Err(_) => segment.file.size().unwrap_or(offset),
         };
         written?;
         self.anchor = number;
@@ -388,7 +388,7 @@ impl Queue {
         let mut bytes = HEADER.to_vec();
         format::write_frame(&mut bytes, &Body::Snapshot { next_seq: self.next_seq, marks });
         let written = file.append(&bytes);
-        let bytes = if written.is_ok() { bytes.len() as u64 } else { file.len()? };
+        let bytes = if written.is_ok() { bytes.len() as u64 } else { file.size()? };
         self.segments.insert(number, Segment { file, bytes, n_pending: 0 });
         written?;
         self.active = Some(number);

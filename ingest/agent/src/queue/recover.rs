@@ -30,7 +30,7 @@ pub(super) fn scan(disk: &dyn Disk, dir: &Path) -> io::Result<Found> {
         // What a killed process wrote but did not sync is read from the page cache here; it must be durable
         // before anything is built on it, or a later power loss would take batches whose marks survive.
         file.sync()?;
-        let bytes = file.len()?;
+        let bytes = file.size()?;
         found.next_segment = number + 1;
         found.damaged_bytes += scan_segment(file.as_ref(), bytes, |offset, frame_bytes, body| match body {
             Body::Batch { seq, items, marks, payload } => {

@@ -136,6 +136,9 @@ impl Job {
     async fn refresh(&mut self) {
         let mut wanted = targets::of_groups(&self.config, &self.config.targets);
         wanted.extend(self.files.targets(&self.config));
+        for target in &mut wanted {
+            target.add(&self.parts.labels);
+        }
         let gone: Vec<Target> =
             self.running.keys().filter(|target| !wanted.contains(target)).cloned().collect();
         for target in gone {

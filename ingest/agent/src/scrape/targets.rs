@@ -16,6 +16,18 @@ pub struct Target {
     pub labels: Labels,
 }
 
+impl Target {
+    /// Adds the agent's labels; the target's own win.
+    pub(super) fn add(&mut self, labels: &BTreeMap<String, String>) {
+        for (name, value) in labels {
+            if !self.labels.iter().any(|(other, _)| other == name) {
+                self.labels.push((Cow::Owned(name.clone()), value.clone()));
+            }
+        }
+        sort(&mut self.labels);
+    }
+}
+
 /// Why a target file could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -141,6 +141,9 @@ pub struct Tailer {
     buf: Vec<u8>,
 }
 
+/// What all records of a file share; shared by them until they are encoded.
+type Resource = Arc<[(String, greylight_wire::logs::Value)]>;
+
 /// Records on their way into a batch.
 #[derive(Debug)]
 struct Intake {
@@ -391,7 +394,7 @@ impl Tailer {
 impl Intake {
     fn take(
         &mut self,
-        (file, resource, source): (u64, &Arc<[(String, greylight_wire::logs::Value)]>, &Arc<Source>),
+        (file, resource, source): (u64, &Resource, &Arc<Source>),
         output: Output<'_>,
         context: &Context<'_>,
         now: Duration,
