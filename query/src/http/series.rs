@@ -3,9 +3,8 @@
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use greylight_store::append::MetricKind;
 use greylight_store::model::{Caller, Labels, Matcher};
-use greylight_store::read::{Select, SpanMs};
+use greylight_store::read::{MetricKind, Select, SpanMs};
 use serde_json::{Map, Value as Json, json};
 
 use super::error::{PromError, check_scope};

@@ -10,9 +10,9 @@ mod reader;
 use std::fmt;
 use std::ops::Range;
 
-use crate::append::MetricMetadata;
 use crate::model::{Labels, Matcher, TenantId};
 
+pub use crate::append::{MetricKind, MetricMetadata};
 pub use crate::logs::{
     CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Order as LogOrder,
     PageRequest, Query as LogQuery, QueryError as LogQueryError, RecordId,

@@ -3,6 +3,7 @@
 mod aggregate;
 mod binary;
 mod block;
+mod call;
 mod chain;
 mod elementwise;
 mod hash;
@@ -283,94 +284,6 @@ impl Evaluator<'_> {
             },
             _ => return Err(EvalError::internal("vector")),
         })
-    }
-
-    fn call(&self, node: &Node, grid: &Grid) -> Result<Block> {
-        use FunctionId as F;
-        let Node::Call { func, args, spans, absent_labels } = node else {
-            return Err(EvalError::internal("call"));
-        };
-        let texts = |from: usize| -> Result<Vec<String>> {
-            args[from..].iter().map(|arg| self.text(arg, grid)).collect()
-        };
-        match func {
-            F::VectorOf => Ok(single(self.scalar(&args[0], grid)?)),
-            F::Absent => {
-                let block = self.vector(&args[0], grid)?;
-                Ok(absent(&block, absent_labels))
-            }
-            F::HistogramQuantile => {
-                let q = self.scalar(&args[0], grid)?;
-                let block = self.vector(&args[1], grid)?;
-                histogram::quantile(self, &q, &block, (spans[0], spans[1]))
-            }
-            F::HistogramFraction => {
-                let (low, high) = (self.scalar(&args[0], grid)?, self.scalar(&args[1], grid)?);
-                let block = self.vector(&args[2], grid)?;
-                histogram::fraction(self, (&low, &high), &block, spans[2])
-            }
-            // These look at native histograms alone; other samples are passed over.
-            F::HistogramAvg
-            | F::HistogramCount
-            | F::HistogramSum
-            | F::HistogramStddev
-            | F::HistogramStdvar => {
-                self.vector(&args[0], grid)?;
-                Ok(Block::new(grid.n))
-            }
-            F::LabelReplace => {
-                let block = self.vector(&args[0], grid)?;
-                let texts = texts(1)?;
-                labels::replace(block, [&texts[0], &texts[1], &texts[2], &texts[3]])
-            }
-            F::LabelJoin => {
-                let block = self.vector(&args[0], grid)?;
-                let texts = texts(1)?;
-                let sources: Vec<&str> = texts[2..].iter().map(String::as_str).collect();
-                labels::join(block, &texts[0], &texts[1], &sources)
-            }
-            F::Info => {
-                let base = self.vector(&args[0], grid)?;
-                // An argument that is the same at each step is wrapped.
-                let selector = match args.get(1) {
-                    Some(Node::Series(series)) => Some(series),
-                    Some(Node::Fixed(inner)) => match &**inner {
-                        Node::Series(series) => Some(series),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                info::eval(self, base, selector, grid)
-            }
-            F::Sort | F::SortDesc => {
-                let mut block = self.vector(&args[0], grid)?;
-                block.drop_empty();
-                Ok(labels::sort(block, *func == F::SortDesc))
-            }
-            F::SortByLabel | F::SortByLabelDesc => {
-                let mut block = self.vector(&args[0], grid)?;
-                block.drop_empty();
-                let names = texts(1)?;
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                Ok(labels::sort_by(block, &names, *func == F::SortByLabelDesc))
-            }
-            F::Timestamp => {
-                let mut block = self.vector(&args[0], grid)?;
-                let n = grid.n;
-                block.rows.iter_mut().for_each(|row| row.drop_name = true);
-                for (i, v) in block.values.iter_mut().enumerate().filter(|(_, v)| !is_absent(**v)) {
-                    *v = grid.time(i % n) as f64 / 1000.0;
-                }
-                Ok(block)
-            }
-            func => {
-                // What is left are the dates without an argument, which take the step's time.
-                let Some(f) = elementwise::math(*func) else {
-                    return Err(EvalError::internal("function"));
-                };
-                Ok(single((0..grid.n).map(|k| f(grid.time(k) as f64 / 1000.0)).collect()))
-            }
-        }
     }
 
     fn window_spec(

@@ -1,3 +1,5 @@
+//! What is an expression, how it is written back, and what refuses one.
+
 use proptest::prelude::*;
 
 use super::super::{ValueType, pretty};
