@@ -21,8 +21,9 @@ fn holds_level(name: &str, alpha: f64, runs: &[Outcome]) {
     let refused = share(runs, |run| run.decision == Decision::NoGo);
     let error = 100.0 * (alpha * (1.0 - alpha) / runs.len() as f64).sqrt();
     println!(
-        "{name}: {:.1} % refused of {} (level {} %, seed {SEED})",
+        "{name}: {:.1} +- {:.1} % refused of {} (level {} %, seed {SEED})",
         refused.percent,
+        refused.error,
         runs.len(),
         100.0 * alpha
     );
@@ -45,7 +46,7 @@ fn counts_hold_their_level() {
 
 #[test]
 fn means_hold_their_level() {
-    for (rho, history) in [(0.0, 0), (0.6, 180), (0.9, 180), (0.6, 720)] {
+    for (rho, history) in [(0.6, 0), (0.6, 180), (0.9, 180)] {
         let setting = Means { checks: 2, rho, history, shift: 0.0, margin: 0.1, alpha: 0.05 };
         holds_level(
             &format!("AR({rho}), history {history}"),
