@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn threads_append_side_by_side() {
+        let head = Head::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let head = &head;
+                scope.spawn(move || {
+                    for t in 0..500 {
+                        // Series 0 is everyone's, at times of their own.
+                        head.append_batch(&batch(&[(0, t * 4 + thread, 1.0), (1 + thread as u8, t, 2.0)]));
+                    }
+                });
+            }
+        });
+        assert_eq!((head.n_series(), head.n_samples()), (5, 4_000));
+        assert_eq!(content(&head).len(), 4_000);
+    }
+
+    #[test]
     fn windows_are_those_with_samples() {
         let head = Arc::new(Head::new());
         head.append_batch(&batch(&[(1, -1, 0.0), (1, 99, 0.0), (2, 250, 0.0)]));

@@ -305,6 +305,25 @@ fn the_general_reader_reads_the_same_rows() {
 }
 
 #[test]
+fn the_first_and_the_last_time_are_times_like_others() {
+    let mut bench = Bench::new();
+    let labels = Labels::from_pairs([("a", "x")]).unwrap();
+    let rows: Vec<_> = [i64::MIN, i64::MIN + WINDOW_MS, -1, 0, i64::MAX - WINDOW_MS, i64::MAX]
+        .map(|t| (labels.clone(), t, 1f64.to_bits()))
+        .to_vec();
+    bench.append(&rows);
+    assert_eq!(bench.read(&[], SpanMs::ALL), as_map(&rows));
+    bench.freeze();
+    bench.seal();
+    assert_eq!(bench.metrics.segments.len(), 6);
+    assert_eq!(bench.read(&[], SpanMs::ALL), as_map(&rows));
+    let target = bench.target();
+    let meta = merge(&target, &bench.metrics.segments, SpanMs::ALL, 1).unwrap();
+    bench.metrics.segments = vec![bench.open(meta)];
+    assert_eq!(bench.read(&[], SpanMs::ALL), as_map(&rows));
+}
+
+#[test]
 fn the_later_write_answers() {
     let mut bench = Bench::new();
     let labels = Labels::from_pairs([("a", "x")]).unwrap();

@@ -52,8 +52,10 @@ pub const WINDOW_MS: i64 = 2 * 3_600_000;
 
 /// Returns the window of a width in milliseconds that a time lies in.
 pub fn window_of(t_ms: i64, width_ms: i64) -> SpanMs {
-    let start = t_ms.div_euclid(width_ms).saturating_mul(width_ms);
-    SpanMs { start, end: start.saturating_add(width_ms - 1) }
+    // The first and the last window reach past what a time can say and are cut there.
+    let start = i128::from(t_ms.div_euclid(width_ms)) * i128::from(width_ms);
+    let end = start + i128::from(width_ms) - 1;
+    SpanMs { start: i64::try_from(start).unwrap_or(i64::MIN), end: i64::try_from(end).unwrap_or(i64::MAX) }
 }
 
 /// Where new segments go and what they are called.

@@ -355,7 +355,8 @@ fn step_of(t_ms: &[i64]) -> i64 {
     let [first, second, ..] = t_ms else { return 0 };
     let step = second.wrapping_sub(*first);
     let regular = t_ms.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
-    if regular { step } else { 0 }
+    // Below 0 the difference of two far times has wrapped.
+    if regular && step > 0 { step } else { 0 }
 }
 
 impl Column {
