@@ -1,8 +1,8 @@
 //! Procedure M: a shift in the mean of autocorrelated differences.
 //!
 //! Input is the difference canary - baseline of each interval, before the release (history) and
-//! since. Its memory is unknown, so the t test is averaged over [`structure`]s (AR(1) plus noise) with
-//! weights that the data give; the [`guard`] asks that placebo windows of the history look
+//! since. Its memory is unknown, so the t test is averaged over structures (AR(1) plus noise) with
+//! weights that the data give; the guards ask that placebo windows of the history look
 //! nothing like the release.
 //!
 //! Assumes memory near AR(1) plus noise, the shift as the only change at the release, and bursts
