@@ -62,13 +62,6 @@ impl Client {
         self.answer(self.request(reqwest::Method::POST, path).json(body)).await
     }
 
-    /// Puts a document of any type.
-    pub(crate) async fn put(&self, path: &str, content_type: &str, body: String) -> anyhow::Result<Value> {
-        let request =
-            self.request(reqwest::Method::PUT, path).header("Content-Type", content_type).body(body);
-        self.answer(request).await
-    }
-
     /// Deletes something.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.answer(self.request(reqwest::Method::DELETE, path)).await

@@ -3,6 +3,8 @@
 //! The child is this test binary, told by a variable to be one. It says on its output what was
 //! acknowledged; the parent kills it after some lines, opens the folder and looks.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use super::tail::Tail;
 
-/// Values of the last hour or so against which a level is compared.
-const SHORT: usize = 60;
 /// Sampled values of the long median, spread over a week.
 const LONG: usize = 500;
 /// Slots of a day in the daily profile.
@@ -27,12 +25,11 @@ pub(super) struct Detector {
     config: DetectorConfig,
     n_values: usize,
     last: Option<f64>,
-    recent: VecDeque<f64>,
     long: VecDeque<f64>,
     /// Medians are expensive; they change slowly.
     long_median: Option<f64>,
     profile: Vec<VecDeque<f64>>,
-    tails: [Tail; 4],
+    tails: [Tail; 2],
     /// Scores of alerts and of what came after, for the rest.
     rest: VecDeque<(i64, f64)>,
 }
@@ -69,7 +66,6 @@ impl Detector {
             config,
             n_values: 0,
             last: None,
-            recent: VecDeque::new(),
             long: VecDeque::new(),
             long_median: None,
             profile: vec![VecDeque::new(); SLOTS],
@@ -94,15 +90,12 @@ impl Detector {
         found
     }
 
-    /// Residuals against the long median, the value before, the same time of day, and the level of the last hour.
-    fn residuals(&self, value: f64, slot: usize) -> [Option<f64>; 4] {
-        let level = (self.recent.len() == SHORT).then(|| median(self.recent.iter().copied()));
-        [
-            self.long_median.map(|m| value - m),
-            self.last.map(|last| value - last),
-            self.usual(slot).map(|usual| value - usual),
-            level.zip(self.long_median).map(|(level, long)| level - long),
-        ]
+    /// Residuals against the value before and against the same time of day.
+    ///
+    /// A slowly moving residual (against a long median, or of the last hour's level) would be rare
+    /// by the count of values, but its values hang together: it is left out.
+    fn residuals(&self, value: f64, slot: usize) -> [Option<f64>; 2] {
+        [self.last.map(|last| value - last), self.usual(slot).map(|usual| value - usual)]
     }
 
     /// The median of the same time of day, with its neighbours, over the last days.
@@ -140,7 +133,7 @@ impl Detector {
         Some(Anomaly { t_ms, value, expected, score, once_in_days })
     }
 
-    fn learn(&mut self, value: f64, slot: usize, residuals: [Option<f64>; 4]) {
+    fn learn(&mut self, value: f64, slot: usize, residuals: [Option<f64>; 2]) {
         for (tail, residual) in self.tails.iter_mut().zip(residuals) {
             if let Some(residual) = residual {
                 tail.learn(residual);
@@ -148,7 +141,6 @@ impl Detector {
         }
         self.n_values += 1;
         self.last = Some(value);
-        push(&mut self.recent, value, SHORT);
         push(&mut self.profile[slot], value, DAYS);
         // A week is sampled down to LONG values; until then every value counts.
         let week = 7.0 * 86_400.0 / self.config.interval.as_secs_f64();

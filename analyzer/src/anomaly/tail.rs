@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Absolute residuals that are kept: the newest.
-const KEPT: usize = 1_500;
+const KEPT: usize = 4_000;
 /// Share of residuals below the threshold over which the tail is fitted.
 const THRESHOLD: f64 = 0.98;
 /// Peaks that a fit needs.

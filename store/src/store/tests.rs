@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;

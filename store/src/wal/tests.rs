@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 use std::path::Path;
 
 /// Writes a file, as a program under test would.
