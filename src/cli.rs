@@ -317,7 +317,7 @@ pub(crate) struct StoreVerify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Files to check: server configuration (.toml), agent configuration (.toml with [agent]), policy (.yaml, .yml, .json).
+    /// Files to check: server configuration (.toml), agent configuration (.toml with an agent section), policy (.yaml, .yml, .json).
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
 }

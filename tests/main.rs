@@ -1,5 +1,8 @@
 //! Whole-system scenarios, and the rules that the source tree keeps.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+#![expect(clippy::disallowed_methods, reason = "scenarios damage files and watch the real time")]
+
 mod loop_through;
 mod server;
 mod tidy;

@@ -1,5 +1,7 @@
 //! Releases over a real store: looks, verdicts, restarts, calls.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -173,7 +173,7 @@ fn check_decision(check: &Value) -> String {
 
 fn number(value: &Value) -> String {
     match value.as_f64() {
-        Some(v) if v == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(v) if v.abs() >= 0.001 && v.abs() < 1e6 => {
             let digits = (3 - v.abs().log10().floor() as i32).clamp(0, 6) as usize;
             let fixed = format!("{v:.digits$}");

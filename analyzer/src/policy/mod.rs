@@ -1,6 +1,6 @@
 //! What a team wants to know about a release, and how sure it wants to be.
 //!
-//! A [`Policy`] is read from YAML or JSON by [`check`] (a file, queries required) or [`parse`]. Every
+//! A [`Policy`] is read from YAML or JSON by [`check`] (a file, queries required) or [`parse()`]. Every
 //! value is validated once, here; the rest of the crate holds types that cannot be wrong. A refusal
 //! is a [`PolicyError`] that names the field's path, the value and what would have been allowed.
 //!

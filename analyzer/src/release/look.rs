@@ -486,17 +486,24 @@ fn set_verdict(release: &mut Release, mut verdict: VerdictJson) {
     release.verdict = Some(verdict);
 }
 
-/// The parts whose change is news: decision, final, phase, the phases' decisions, the set of reasons.
-fn acted_on(
-    verdict: &VerdictJson,
-) -> (String, bool, String, Vec<String>, BTreeSet<(String, Option<String>)>) {
-    (
-        verdict.decision.clone(),
-        verdict.is_final,
-        verdict.phase.clone(),
-        verdict.phases.iter().map(|phase| phase.decision.clone()).collect(),
-        verdict.reasons.iter().map(|reason| (reason.code.clone(), reason.check.clone())).collect(),
-    )
+/// The parts of a verdict whose change is news.
+#[derive(PartialEq)]
+struct News<'a> {
+    decision: &'a str,
+    is_final: bool,
+    phase: &'a str,
+    phases: Vec<&'a str>,
+    reasons: BTreeSet<(&'a str, Option<&'a str>)>,
+}
+
+fn acted_on(verdict: &VerdictJson) -> News<'_> {
+    News {
+        decision: &verdict.decision,
+        is_final: verdict.is_final,
+        phase: &verdict.phase,
+        phases: verdict.phases.iter().map(|phase| phase.decision.as_str()).collect(),
+        reasons: verdict.reasons.iter().map(|r| (r.code.as_str(), r.check.as_deref())).collect(),
+    }
 }
 
 /// The verdict of a release that has no look yet.

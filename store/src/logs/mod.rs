@@ -2,7 +2,7 @@
 //!
 //! Flow: [`Head`] splits each body into its pattern and variables and keeps records as columns;
 //! a [`FrozenHead`] is a head that takes no more, until [`segment::write`] has made segments of it;
-//! [`merge`] makes one segment of several; [`TenantLogs`] is what a reader sees of all these and
+//! [`merge()`] makes one segment of several; [`TenantLogs`] is what a reader sees of all these and
 //! answers the questions of [`LogSource`].
 //!
 //! Invariants: a record is in an answer once, however often it was sent; its body comes back byte

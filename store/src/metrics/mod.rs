@@ -1,7 +1,7 @@
 //! Metrics: samples of series, in the head and in segments, behind one selection.
 //!
 //! Flow: [`Head`] takes batches and answers for the newest samples; a [`FrozenHead`] is a head that
-//! takes no more, until [`segment::write`] has made segments of it; [`merge`] makes one segment of
+//! takes no more, until [`segment::write`] has made segments of it; [`merge()`] makes one segment of
 //! several; [`TenantMetrics`] is what a reader sees of all these, and [`select`] reads it.
 //!
 //! Invariants: a series has at most one sample at a millisecond in any answer, the one written

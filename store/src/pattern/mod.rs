@@ -7,7 +7,7 @@
 //! Stage 2, [`Templates`], works on distinct patterns only. It finds which words of similar
 //! patterns are values after all and joins those patterns into templates with ids that stay.
 //!
-//! Beside them: [`Header`] learns which leading columns of a stream are no message, [`words`] cuts
+//! Beside them: [`Header`] learns which leading columns of a stream are no message, [`words()`] cuts
 //! text for the index and for queries alike, and [`TokenClass`] says what a variable is, by which
 //! the index decides where to keep it.
 

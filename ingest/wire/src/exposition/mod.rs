@@ -1,6 +1,6 @@
 //! The Prometheus text format (0.0.4 and 1.0.0) and OpenMetrics text, read and written.
 //!
-//! [`parse`] walks a page line by line and hands each line to a [`Visitor`], borrowed from the page;
+//! [`parse()`] walks a page line by line and hands each line to a [`Visitor`], borrowed from the page;
 //! [`Writer`] builds a page.
 
 mod parse;
