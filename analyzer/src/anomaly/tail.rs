@@ -10,8 +10,9 @@ const THRESHOLD: f64 = 0.98;
 const PEAKS_MIN: usize = 10;
 /// A fit is made anew after so many residuals.
 const REFIT_EVERY: usize = 20;
-/// The shape is held in this range: below it the tail would end, above it the mean would not exist.
-const SHAPE: (f64, f64) = (-0.5, 0.9);
+/// The shape is held in this range: below it a few peaks would make one believe that the tail ends, above it the
+/// mean would not exist.
+const SHAPE: (f64, f64) = (0.0, 0.9);
 
 /// Learns the upper tail of |residual| and tells how rare a value is.
 ///
