@@ -13,6 +13,8 @@ use greylight_store::model::{Caller, Clock, ErrorKind, Problem, Timestamp};
 use greylight_store::{Status, Store};
 use serde_json::{Value, json};
 
+use crate::auth::refuse;
+
 /// What the operator's routes look at.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
@@ -87,11 +89,6 @@ async fn end_query(
         return StatusCode::NO_CONTENT.into_response();
     }
     refuse(&Problem::new(ErrorKind::NotFound, format!("no query {id:?} is running")))
-}
-
-fn refuse(problem: &Problem) -> Response {
-    let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(problem.to_json())).into_response()
 }
 
 async fn status(State(admin): State<Admin>, Extension(caller): Extension<Caller>) -> Json<Value> {

@@ -155,7 +155,8 @@ pub(crate) async fn authenticate(
     next.run(request).await
 }
 
-fn refuse(problem: &Problem) -> Response {
+/// Answers with a problem in our own envelope.
+pub(crate) fn refuse(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(problem.to_json())).into_response();
     if status == StatusCode::UNAUTHORIZED {

@@ -84,14 +84,15 @@ fn phase_start_ms(phase: &PhaseProgress) -> i64 {
     phase.started_at.unwrap_or_default().as_millis()
 }
 
-fn phase_run(release: &Release, phase: &PhaseProgress, n_moves: usize) -> PhaseRun {
+/// The phase as it began: moves after its start are told one by one, in the order of the looks.
+fn phase_run(release: &Release, phase: &PhaseProgress) -> PhaseRun {
     let start = phase_start_ms(phase);
-    let at_start = phase.moves.iter().take(n_moves).filter(|m| m.at.as_millis() <= start);
+    let at_start = phase.moves.iter().filter(|m| m.at.as_millis() <= start);
     PhaseRun {
         release_start_ms: release.start.as_millis(),
         phase_start_ms: start,
         traffic_share: at_start.rev().find_map(|m| m.traffic_share),
-        shifts: shifts(phase, 0, n_moves),
+        shifts: Vec::new(),
     }
 }
 
@@ -151,10 +152,7 @@ impl Memory {
                 (check.name.clone(), CheckData { run: Sides::default(), pre })
             })
             .collect();
-        let run = phase_run(release, progress, 0);
-        let declared = progress.moves.iter().filter(|m| m.at.as_millis() <= phase_start_ms(progress));
-        let run = PhaseRun { traffic_share: declared.rev().find_map(|m| m.traffic_share), ..run };
-        let mut analysis = Analysis::new(policy, phase, run, &data)?;
+        let mut analysis = Analysis::new(policy, phase, phase_run(release, progress), &data)?;
         // Intervals of the warm-up have no look of their own, but the analysis counts them.
         let nothing = analysis.place(&data)?;
         for interval in 0..first_interval(release) {
