@@ -178,7 +178,11 @@ impl Collector {
         Ok(LogSelect { query, matchers, range })
     }
 
-    fn log_matchers(&self, q: &Question<'_>, matchers: &str) -> Result<Vec<Matcher>, CollectError> {
+    pub(super) fn log_matchers(
+        &self,
+        q: &Question<'_>,
+        matchers: &str,
+    ) -> Result<Vec<Matcher>, CollectError> {
         let filled = q.filling.fill(if matchers.trim().is_empty() { "$cohort" } else { matchers });
         let inner = filled.trim().trim_start_matches('{').trim_end_matches('}');
         cohort::matchers(inner)

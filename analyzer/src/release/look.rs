@@ -235,6 +235,38 @@ pub(super) fn make(
     Ok(Found { memory, look, document, pre })
 }
 
+/// Tells whether the next look's interval is whole before the policy's delay has passed: every unit
+/// of both sides has something later in each source of each check.
+pub(super) fn is_whole(
+    collector: &Collector,
+    tenant: &TenantId,
+    release: &Release,
+    phase_idx: usize,
+    now: Timestamp,
+) -> Result<bool, LookError> {
+    let phase = &release.policy.policy.phases[phase_idx];
+    let interval = next_interval(release, &release.phases[phase_idx]);
+    let end_ms = phase_start_ms(&release.phases[phase_idx]) + (interval as i64 + 1) * step(release);
+    let n = SILENT_AFTER;
+    let grid = Grid { start_ms: end_ms - n as i64 * step(release), step_ms: step(release), n };
+    for check in &phase.checks {
+        for side in Side::BOTH {
+            let question = Question {
+                tenant,
+                check,
+                filling: &filling(release, phase, phase_idx, side),
+                units: &Units::all(),
+                unit_names: &release.policy.policy.unit,
+                grid,
+            };
+            if !collector.is_whole(&question, now)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Pins the history of a phase when its first look is made: by then the canary's units are known.
 fn begin(
     collector: &Collector,
@@ -294,7 +326,7 @@ fn history(
     canary_units: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Sides>, LookError> {
     let phase = &release.policy.policy.phases[phase_idx];
-    let pre_ms = i64::try_from(release.pre_period().millis()).unwrap_or(i64::MAX);
+    let pre_ms = i64::try_from(release.policy.policy.pre_period.millis()).unwrap_or(i64::MAX);
     let n = (pre_ms / step(release)).min(HISTORY_MAX);
     let mut out = BTreeMap::new();
     if n == 0 {
@@ -420,6 +452,7 @@ pub(super) fn apply(release: &mut Release, found: &Found, now: Timestamp) {
     phase.n_looks += 1;
     phase.state = PhaseState::Begun(look.decision);
     phase.decided_at = look.decided_at;
+    phase.alpha_spent = look.alpha_spent;
     let is_last = phase_idx + 1 == policy.phases.len();
     let (decision, is_final) = match look.decision {
         Decision::NoGo => (Decision::NoGo, true),
@@ -571,16 +604,13 @@ fn phases(release: &Release) -> Vec<PhaseResult> {
 
 fn verdict(release: &Release, found: &Found, decision: Decision, is_final: bool, now: Timestamp) -> Verdict {
     let look = &found.look;
-    let before = release.verdict.as_ref();
-    let spent_before = before.filter(|v| v.phase != found.document.phase).map_or(0.0, |v| v.alpha_spent);
-    let spent_in_earlier = spent_before.max(earlier_spent(before, &found.document.phase));
     Verdict {
         decision,
         is_final,
         decided_at: is_final.then_some(look.decided_at.unwrap_or(look.at)),
         watermark: Some(look.at),
         expires_at: Some(expires(release, now)),
-        alpha_spent: spent_in_earlier + look.alpha_spent,
+        alpha_spent: release.phases.iter().map(|phase| phase.alpha_spent).sum(),
         score: look.score,
         time_left: look.time_left,
         reasons: look.reasons.clone(),
@@ -590,12 +620,6 @@ fn verdict(release: &Release, found: &Found, decision: Decision, is_final: bool,
         evidence: Some(evidence(release, found)),
         ..skeleton(release)
     }
-}
-
-/// What phases before this one spent, carried from verdict to verdict.
-fn earlier_spent(before: Option<&VerdictJson>, phase: &str) -> f64 {
-    let Some(before) = before.filter(|v| v.phase == phase) else { return 0.0 };
-    (before.alpha_spent - before.checks.iter().map(|check| check.spent).sum::<f64>()).max(0.0)
 }
 
 fn cohorts(release: &Release, found: &Found) -> Cohorts {
