@@ -7,6 +7,7 @@ use greylight_query::promql;
 use greylight_store::model::{Matcher, TimeRange, Timestamp};
 use greylight_store::read::{Select, SpanMs};
 
+use super::logs::searched;
 use super::{CollectError, Collector, Question};
 use crate::policy::{CheckKind, Distribution, Source, ValueQuery};
 use crate::release::cohort::unit_of;
@@ -120,19 +121,12 @@ fn sources(kind: &CheckKind) -> (Vec<&str>, Vec<&Source>) {
     match kind {
         CheckKind::Ratio { events, trials } => (Vec::new(), vec![events, trials]),
         CheckKind::Count { events } => (Vec::new(), vec![events]),
-        CheckKind::Patterns { logs, trials, .. } => (log_matchers(logs), trials.iter().collect()),
+        CheckKind::Patterns { logs, trials, .. } => {
+            (searched(logs).map(|(_, matchers)| matchers).into_iter().collect(), trials.iter().collect())
+        }
         CheckKind::Distribution { data: Distribution::Values(query) } => {
             (vec![query.matchers.as_str()], Vec::new())
         }
         CheckKind::Mean { .. } | CheckKind::Distribution { .. } => (Vec::new(), Vec::new()),
-    }
-}
-
-/// The matchers of the logs of a `patterns` check, which may stand alone.
-fn log_matchers(logs: &Source) -> Vec<&str> {
-    match logs {
-        Source::Logs(query) => vec![&query.matchers],
-        Source::Selectors(matchers) => matchers.iter().take(1).map(String::as_str).collect(),
-        Source::Given => Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ use super::format::{self, LookFormat, PinFormat};
 use super::look::{self, Found, LookError, Memory};
 use super::model::{Release, State};
 use super::service::{Held, Live, Releases};
+use super::verdict;
 use crate::verdict::Cause;
 
 /// Longest nap: the wall clock may jump, and then what is due changes.
@@ -159,7 +160,7 @@ async fn store_look(
     mut found: Found,
 ) -> Result<Memory, Failure> {
     let mut release = held.release.clone();
-    look::apply(&mut release, &found, releases.0.clock.now());
+    verdict::apply(&mut release, &found, releases.0.clock.now());
     found.document.revision = release.revision();
     let id = format::look_id(&release.id, found.document.number);
     let mut transaction = releases.store(&held.release, &release, held.version).put(
@@ -202,7 +203,7 @@ async fn end_held(
     state: State,
 ) -> Result<(), Failure> {
     let mut release = held.release.clone();
-    look::end(&mut release, cause, state, releases.0.clock.now());
+    verdict::end(&mut release, cause, state, releases.0.clock.now());
     let transaction = releases.store(&held.release, &release, held.version);
     releases.0.records.commit(&live.tenant, transaction).await?;
     announce(releases, live, held, release);

@@ -388,7 +388,7 @@ impl Releases {
             if release.state == State::Cancelled {
                 return Err(Problem::new(ErrorKind::Conflict, "the release is cancelled"));
             }
-            super::look::put_over(release, &over, now);
+            super::verdict::put_over(release, &over, now);
             Ok(())
         })
         .await
@@ -645,5 +645,5 @@ impl Filter {
 
 /// Returns the verdict as it stands, also before the first look.
 pub(crate) fn verdict(release: &Release) -> VerdictJson {
-    release.verdict.clone().unwrap_or_else(|| super::look::before_the_first(release))
+    release.verdict.clone().unwrap_or_else(|| super::verdict::before_the_first(release))
 }
