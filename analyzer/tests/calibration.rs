@@ -6,7 +6,8 @@
 use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
-    Chance, Errors, Fault, Latency, Logs, Means, Outcome, Slow, demo, errors, latency, logs, means, share,
+    Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, Slow, TrafficShare, demo, errors, latency,
+    logs, means, share,
 };
 
 const SEED: u64 = 20_261_121;
@@ -38,8 +39,7 @@ fn counts_hold_their_level() {
         ("clumps of five", 5, 0.5),
         ("clumps, a tenth", 5, 0.1),
     ] {
-        let setting =
-            Errors { rates: (5.0, 5.0), history: 1_440, clump, share, alpha: 0.05, held_to: "vote: veto" };
+        let setting = Errors { clump, share: TrafficShare::Fixed(share), alpha: 0.05, ..Errors::default() };
         holds_level(name, 0.05, &runs(200, |chance| errors(setting, chance)));
     }
 }
@@ -47,7 +47,7 @@ fn counts_hold_their_level() {
 #[test]
 fn means_hold_their_level() {
     for (rho, history) in [(0.6, 0), (0.6, 180), (0.9, 180)] {
-        let setting = Means { checks: 2, rho, history, shift: 0.0, margin: 0.1, alpha: 0.05 };
+        let setting = Means { checks: 2, noise: Noise::Ar(rho), history, alpha: 0.05, ..Means::default() };
         holds_level(
             &format!("AR({rho}), history {history}"),
             0.05,
@@ -58,14 +58,7 @@ fn means_hold_their_level() {
 
 #[test]
 fn four_times_the_errors_are_found() {
-    let setting = Errors {
-        rates: (0.05, 0.2),
-        history: 1_440,
-        clump: 1,
-        share: 0.5,
-        alpha: 0.01,
-        held_to: "vote: veto",
-    };
+    let setting = Errors { rates: (0.05, 0.2), ..Errors::default() };
     let found = share(&runs(300, |chance| errors(setting, chance)), |run| run.decision == Decision::NoGo);
     // Three quarters of what the most powerful test finds (51 %), less three standard errors.
     assert!(found.percent >= 0.75 * 51.0 - 3.0 * 2.9, "{found:?}");
@@ -73,13 +66,8 @@ fn four_times_the_errors_are_found() {
 
 #[test]
 fn a_slow_tail_is_found() {
-    let setting = |part| Latency {
-        requests: 100,
-        history: 180,
-        slow: Slow { part, factor: 10.0 },
-        wander: (0.6, 0.05),
-        alpha: 0.01,
-    };
+    let setting =
+        |part| Latency { slow: Slow { part, factor: 10.0 }, wander: (0.6, 0.05), ..Latency::default() };
     let slow = runs(10, |chance| latency(setting(0.1), chance));
     assert!(slow.iter().all(|run| run.decision == Decision::NoGo && run.look <= Some(20)), "{slow:?}");
     holds_level("latency", 0.01, &runs(40, |chance| latency(setting(0.0), chance)));
