@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 use crate::policy::{Phase, Policy, Vote};
 use crate::verdict::{CheckResult, Decision, Reason, TimeLeft, Validity};
 
-use super::check::{Budget, GO_LOOKS_MIN, MISSING_MAX, Outcome, PRESENT_MIN};
+use super::check::{Budget, GO_LOOKS_MIN, MISSING_MAX, Outcome};
 use super::data::{CheckData, Sides};
 use super::error::JudgeError;
 use super::grid::{Grid, Stretch};
-use super::placed::{Placed, RunData, is_raw, place, place_units, unit_values};
-use super::procedure::CheckRun;
+use super::placed::{Placed, RunData, is_raw, place, place_fresh, place_units, unit_values};
+use super::procedure::{CheckRun, Known};
 use super::share::{ShareResult, test_share};
 
 /// When a phase of a release began, and what changed in it since.
@@ -104,14 +104,14 @@ impl Analysis {
             let pre = data.get(&check.name).map(|data| data.pre.clone()).unwrap_or_default();
             let placed = place(check, Stretch::Pre(&grid), &pre, "pre")?;
             n_history = n_history.min(placed.n_present());
-            checks.push(CheckRun::new(
-                check,
-                alpha,
-                Budget::new(policy, alpha, &grid),
-                placed,
-                declared,
-                is_raw(&pre),
-            ));
+            let known = Known {
+                pre: placed,
+                births: data.get(&check.name).map(|data| data.births.as_slice()).unwrap_or_default(),
+                declared_share: declared,
+                is_raw: is_raw(&pre),
+                warm_up: grid.first_warm(),
+            };
+            checks.push(CheckRun::new(check, Budget::new(policy, alpha, &grid), known));
         }
         Ok(Self {
             phase: phase.clone(),
@@ -133,8 +133,12 @@ impl Analysis {
         let nothing = Sides::default();
         let mut run = RunData::default();
         for one in &self.checks {
-            let sides = data.get(&one.check.name).map_or(&nothing, |data| &data.run);
-            run.checks.push(place(&one.check, Stretch::Run(&self.grid), sides, "data")?);
+            let data = data.get(&one.check.name);
+            let sides = data.map_or(&nothing, |data| &data.run);
+            let stretch = Stretch::Run(&self.grid);
+            let mut placed = place(&one.check, stretch, sides, "data")?;
+            place_fresh(&mut placed, stretch, data.and_then(|data| data.fresh.as_ref()));
+            run.checks.push(placed);
             run.units.push(place_units(Stretch::Run(&self.grid), sides));
         }
         Ok(run)
@@ -210,7 +214,7 @@ impl Analysis {
                 run.state.decision == Decision::Go
                     && !run.placebo.is_restless
                     && run.state.missing < MISSING_MAX
-                    && outcome.t as f64 >= PRESENT_MIN * n_warm as f64
+                    && outcome.is_complete(n_warm)
             })
             && n_warm >= GO_LOOKS_MIN
             && self.grid.until_ms(i, self.phase.at_least.millis()) == 0

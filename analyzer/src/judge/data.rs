@@ -103,6 +103,24 @@ pub struct CheckData {
     pub run: Sides,
     /// Before the release.
     pub pre: Sides,
+    /// Pods of the old version that started together with the canary, since the phase began.
+    pub fresh: Option<Data>,
+    /// Earlier starts of the service's pods.
+    pub births: Vec<BirthData>,
+}
+
+/// An earlier start of one pod: a placebo for new ones.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct BirthData {
+    /// Starts of one event came together.
+    pub event: String,
+    /// Difference from the settled pods of its own version by interval since its start, NaN where
+    /// missing; of logarithms where the check compares those.
+    pub d: Vec<f64>,
+    /// Names of the settled pods it was compared with, where known.
+    pub pods: Vec<String>,
+    /// For kinds `ratio` and `count`: events over trials or exposure of its life.
+    pub counted: Option<(f64, f64)>,
 }
 
 impl Data {

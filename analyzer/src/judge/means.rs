@@ -13,6 +13,7 @@ use super::check::{Budget, Direction, Lack, Outcome, directions, rescaled};
 use super::counts::CountCells;
 use super::data::Series;
 use super::grid::{Cells, Grid, Stretch, align_pre};
+use super::scale::Scale;
 
 /// A series of differences tested for a shift, in one direction or both.
 #[derive(Clone, Debug)]
@@ -106,8 +107,8 @@ impl ShiftTest {
             }
             if let (Some(margin), Some(p_go)) = (question.margin, answer.p_go) {
                 answer.p_go = Some(p_go.max(look.p_go(margin[idx])));
-                answer.is_recent_beyond |= is_beyond(&values, means, margin[idx]);
-                answer.is_faded |= has_faded(&values, means, margin[idx]);
+                answer.is_recent_beyond |= is_beyond(&values, means.history_mean(), margin[idx]);
+                answer.is_faded |= has_faded(&values, means.history_mean(), margin[idx]);
                 let left = self.looks_left(&look, margin[idx], t);
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
@@ -157,44 +158,26 @@ impl ShiftTest {
     }
 }
 
-fn mean_of<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+pub(super) fn mean_of<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
     sum / n
 }
 
-fn is_beyond(values: &[f64], means: &Means, margin: f64) -> bool {
+/// Tells whether the last ten intervals lie beyond the margin.
+pub(super) fn is_beyond(values: &[f64], usual: f64, margin: f64) -> bool {
     let recent = values.iter().rev().filter(|value| value.is_finite()).take(RECENT);
-    mean_of(recent) - means.history_mean() > margin
+    mean_of(recent) - usual > margin
 }
 
 /// Tells whether the first ten intervals lay beyond the margin and the last ten lie below half of it.
-fn has_faded(values: &[f64], means: &Means, margin: f64) -> bool {
+pub(super) fn has_faded(values: &[f64], usual: f64, margin: f64) -> bool {
     let present = || values.iter().filter(|value| value.is_finite());
     if present().count() < 2 * RECENT {
         return false;
     }
-    let first = mean_of(present().take(RECENT)) - means.history_mean();
-    let last = mean_of(present().rev().take(RECENT)) - means.history_mean();
+    let first = mean_of(present().take(RECENT)) - usual;
+    let last = mean_of(present().rev().take(RECENT)) - usual;
     first > margin && last < 0.5 * margin
-}
-
-/// Whether values are compared as they are or by their logarithms.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Scale {
-    Linear,
-    /// A value that is not positive counts as the floor.
-    Log {
-        floor: f64,
-    },
-}
-
-impl Scale {
-    fn apply(self, value: f64) -> f64 {
-        match self {
-            Self::Linear => value,
-            Self::Log { floor } => value.max(floor).ln(),
-        }
-    }
 }
 
 /// A check on means under way.
@@ -222,6 +205,8 @@ pub(super) struct MeanCheck {
 #[derive(Clone, Debug, Default)]
 pub(super) struct MeanRun {
     pub(super) hosts: [IndexMap<String, Cells<f64>>; 2],
+    /// Pods of the old version that started together with the canary.
+    pub(super) fresh: IndexMap<String, Cells<f64>>,
     pub(super) inverse_n: Option<Vec<f64>>,
 }
 
@@ -242,12 +227,16 @@ pub(super) fn shares(sides: &[CountCells; 2]) -> MeanRun {
         }
         _ => f64::NAN,
     });
-    MeanRun { inverse_n: Some(inverse.collect()), hosts: [share(&sides[0]), share(&sides[1])] }
+    MeanRun {
+        inverse_n: Some(inverse.collect()),
+        hosts: [share(&sides[0]), share(&sides[1])],
+        fresh: IndexMap::new(),
+    }
 }
 
 impl MeanCheck {
     pub(super) fn new(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> Self {
-        let MeanRun { hosts: mut sides, inverse_n } = pre;
+        let MeanRun { hosts: mut sides, inverse_n, .. } = pre;
         let [baseline, canary] = &mut sides;
         align_pre(&mut baseline.values_mut().chain(canary.values_mut()).collect::<Vec<_>>());
         let has_history = [0, 1].map(|side| n_present(&sides[side]) > 0);
@@ -280,20 +269,9 @@ impl MeanCheck {
         new
     }
 
-    /// Chooses logarithms where the amounts are relative and every value is positive.
     fn scale_of(&self, sides: [&IndexMap<String, Cells<f64>>; 2]) -> Scale {
-        let is_relative = match (self.margin, self.tolerated) {
-            (Some(Amount::Relative(_)), Amount::Relative(_)) => true,
-            (None, Amount::Relative(part)) => part > 0.0,
-            _ => false,
-        };
         let values = sides.into_iter().flat_map(IndexMap::values).flatten().flatten();
-        let least = values.copied().fold(f64::INFINITY, f64::min);
-        if is_relative && least > 0.0 && least.is_finite() {
-            Scale::Log { floor: least }
-        } else {
-            Scale::Linear
-        }
+        Scale::choose(self.margin, self.tolerated, values.copied())
     }
 
     /// Averages a side's hosts interval by interval, each host less its own mean in the history, so that
@@ -353,17 +331,8 @@ impl MeanCheck {
         });
     }
 
-    /// Turns an amount of harm into the scale of the differences, for each direction tested.
     fn sizes(&self, amount: Amount, baseline_mean: f64) -> [f64; 2] {
-        let mut sizes = [0.0; 2];
-        for (size, direction) in sizes.iter_mut().zip(directions(self.harm)) {
-            *size = match (amount, self.scale) {
-                (Amount::Absolute(number), _) => number,
-                (Amount::Relative(part), Scale::Log { .. }) => direction.sign() * direction.ratio(part).ln(),
-                (Amount::Relative(part), Scale::Linear) => part * baseline_mean.abs(),
-            };
-        }
-        sizes
+        self.scale.sizes(self.harm, amount, baseline_mean)
     }
 
     pub(super) fn look(&mut self, grid: &Grid, i: usize, run: &MeanRun) -> Outcome {
@@ -445,10 +414,11 @@ impl MeanCheck {
     }
 
     fn effect(&self, answer: &Answer) -> Effect {
-        let (shown, unit, measure): (fn(f64) -> f64, _, _) = match self.scale {
-            Scale::Linear => (|value| value, self.unit, Measure::Difference),
-            Scale::Log { .. } => (f64::exp_m1, "ratio", Measure::Relative),
+        let (unit, measure) = match self.scale {
+            Scale::Linear => (self.unit, Measure::Difference),
+            Scale::Log { .. } => ("ratio", Measure::Relative),
         };
+        let shown = |difference| self.scale.shown(difference);
         Effect {
             estimate: answer.estimate.map(shown),
             low: Some(answer.low).filter(|low| low.is_finite()).map(shown),
@@ -482,7 +452,7 @@ impl MeanCheck {
     }
 }
 
-fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {
+pub(super) fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {
     hosts.values().flatten().flatten().count()
 }
 
@@ -493,13 +463,13 @@ fn warm(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> IndexMap
     hosts.iter().map(|(name, cells)| (name.clone(), keep(cells))).collect()
 }
 
-fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {
+pub(super) fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {
     let warm = hosts.values().flat_map(|cells| cells.iter().take(n).enumerate());
     let values = warm.filter(|(idx, _)| grid.is_warm(*idx)).filter_map(|(_, value)| value.as_ref());
     Some(mean_of(values)).filter(|mean| mean.is_finite())
 }
 
-fn units(grid: &Grid, run: &MeanRun, n: usize) -> Vec<UnitValue> {
+pub(super) fn units(grid: &Grid, run: &MeanRun, n: usize) -> Vec<UnitValue> {
     if run.inverse_n.is_some() {
         return Vec::new();
     }

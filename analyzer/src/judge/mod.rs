@@ -16,7 +16,9 @@ mod procedure;
 mod report;
 mod check;
 mod counts;
+mod scale;
 mod means;
+mod pods;
 mod scores;
 mod patterns;
 mod share;
@@ -25,7 +27,7 @@ mod request;
 pub mod wire;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
-pub use data::{CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
+pub use data::{BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
 pub use error::JudgeError;
 pub use placed::RunData;
 pub use request::{Answer, Engine, Request, answer, run};

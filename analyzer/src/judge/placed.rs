@@ -144,7 +144,7 @@ pub(super) fn place(
                 _ => None,
             })
             .ok_or_else(wrong)?,
-            inverse_n: None,
+            ..MeanRun::default()
         }),
         CheckKind::Distribution { .. } => Placed::Buckets(
             each(both, |data| match data {
@@ -165,6 +165,13 @@ pub(super) fn place(
         align_pre(&mut [baseline, canary]);
     }
     Ok(placed)
+}
+
+/// Places pods of the old version that started with the canary; only means are compared with them.
+pub(super) fn place_fresh(placed: &mut Placed, stretch: Stretch<'_>, fresh: Option<&Data>) {
+    if let (Placed::Hosts(run), Some(Data::Values(series))) = (placed, fresh) {
+        run.fresh = means::hosts(stretch, series);
+    }
 }
 
 /// Places each side; a side that is absent has nothing. `None` if one is of another kind.

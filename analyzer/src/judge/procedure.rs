@@ -8,11 +8,13 @@ use crate::verdict::{Cause, Decision};
 
 use super::check::{Budget, CheckState, Outcome};
 use super::counts::{self, CountCells, CountCheck};
+use super::data::BirthData;
 use super::describe;
 use super::grid::Grid;
 use super::means::{self, MeanCheck, MeanRun};
 use super::patterns::{PatternCells, PatternCheck, PatternHistory};
 use super::placed::Placed;
+use super::pods::{self, PodCheck};
 use super::scores::{BucketCells, ScoreCheck};
 
 /// One check of a phase.
@@ -31,6 +33,7 @@ pub(super) struct CheckRun {
 pub(super) enum Procedure {
     Counts(Box<CountCheck>),
     Means(Box<MeanCheck>),
+    Pods(Box<PodCheck>),
     Scores(Box<ScoreCheck>),
     Patterns(Box<PatternCheck>),
 }
@@ -46,21 +49,28 @@ pub(super) struct Placebo {
 /// Above this the binomial is not trusted, and the shares of intervals are compared as means.
 const BINOMIAL_EVENTS_MAX: f64 = 3_000.0;
 
+/// What is known of a check before its phase begins.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    pub(super) pre: Placed,
+    pub(super) births: &'a [BirthData],
+    pub(super) declared_share: Option<f64>,
+    /// Whether a distribution comes as raw values.
+    pub(super) is_raw: bool,
+    /// Intervals of the warm-up.
+    pub(super) warm_up: usize,
+}
+
 impl CheckRun {
-    pub(super) fn new(
-        check: &Check,
-        alpha: f64,
-        budget: Budget,
-        pre: Placed,
-        declared_share: Option<f64>,
-        is_raw: bool,
-    ) -> Self {
-        let (procedure, placebo) = match pre {
-            Placed::Counts(pre) => count_procedure(check, budget, &pre, declared_share),
-            Placed::Hosts(pre) => mean_procedure(check, budget, pre, "value"),
+    pub(super) fn new(check: &Check, budget: Budget, known: Known<'_>) -> Self {
+        let alpha = budget.alpha;
+        let (procedure, placebo) = match &known.pre {
+            Placed::Counts(pre) => count_procedure(check, budget, pre, known.declared_share),
+            Placed::Hosts(pre) => pod_procedure(check, &budget, pre, &known)
+                .unwrap_or_else(|| mean_procedure(check, budget, pre.clone(), "value")),
             Placed::Buckets(pre) => {
                 let n_looks = budget.n_looks;
-                let mut run = ScoreCheck::new(check, budget, pre, is_raw);
+                let mut run = ScoreCheck::new(check, budget, pre.clone(), known.is_raw);
                 let n = run.n_placebo();
                 let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
                 (Procedure::Scores(Box::new(run)), placebo)
@@ -74,9 +84,9 @@ impl CheckRun {
                 let placebo = placebo(history.n_placebo(), budget.n_looks, alpha, |start| {
                     history.placebo_alarm(&budget, start)
                 });
-                (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &pre))), placebo)
+                (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, pre))), placebo)
             }
-            Placed::Nothing => Self::without_history(check, budget, declared_share, is_raw),
+            Placed::Nothing => Self::without_history(check, budget, known.declared_share, known.is_raw),
         };
         Self { check: check.clone(), budget: alpha, state: CheckState::new(), placebo, procedure }
     }
@@ -149,6 +159,34 @@ fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static st
     (Procedure::Means(Box::new(run)), placebo)
 }
 
+/// Judges new pods by procedure N, where the old ones have a history and the canary's have none.
+///
+/// Each birth is judged as a canary of one against the others; the check is restless if so many of them
+/// alarm as happens by chance in at most 0.5 % of sound checks.
+fn pod_procedure(
+    check: &Check,
+    budget: &Budget,
+    pre: &MeanRun,
+    known: &Known<'_>,
+) -> Option<(Procedure, Placebo)> {
+    if !pods::is_new(&pre.hosts) {
+        return None;
+    }
+    let run = PodCheck::new(check, budget, known.warm_up, &pre.hosts[0], known.births)?;
+    let (runs, alarms, level) = run.placebo();
+    let by_chance =
+        Rate { events: alarms as f64, exposure: runs as f64, law: EventLaw::Binomial }.at_least(level);
+    let placebo = Placebo {
+        runs: runs as u64,
+        alarms: alarms as u64,
+        is_restless: alarms > 0 && by_chance <= SOUND_LOST_MAX,
+    };
+    Some((Procedure::Pods(Box::new(run)), placebo))
+}
+
+/// Part of the sound checks that may lose their vote.
+const SOUND_LOST_MAX: f64 = 0.005;
+
 /// Runs placebo releases every half phase where at least 60 intervals precede and a whole phase follows.
 ///
 /// A check is restless if it alarms at two or more placebo starts that share no interval, and that often by
@@ -157,7 +195,6 @@ fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static st
 /// enough there, while a single check at 1 % with a day of history needs four of its 45 runs.
 fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(usize) -> bool) -> Placebo {
     const BEFORE_MIN: usize = 60;
-    const SOUND_LOST_MAX: f64 = 0.005;
     let step = (n_looks / 2).max(1);
     let mut placebo = Placebo::default();
     let (mut disjoint, mut free_from) = (0_u64, 0);
@@ -187,6 +224,8 @@ impl Procedure {
             (Self::Means(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
             (Self::Means(run), Placed::Counts(sides)) => run.look(grid, i, &means::shares(sides)),
             (Self::Means(run), _) => run.look(grid, i, &MeanRun::default()),
+            (Self::Pods(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
+            (Self::Pods(run), _) => run.look(grid, i, &MeanRun::default()),
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
             (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
             (Self::Patterns(run), Placed::Patterns(sides)) => run.look(grid, i, sides),

@@ -40,12 +40,33 @@ pub struct CheckDataJson {
     /// Both before the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre: Option<SidesJson>,
-    /// Refused: procedure N.
+    /// Pods of the old version that started together with the canary, since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fresh: Option<serde_json::Value>,
-    /// Refused: procedure N.
+    pub fresh: Option<DataJson>,
+    /// Earlier starts of the service's pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub births: Vec<BirthJson>,
+}
+
+/// An earlier start of one pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BirthJson {
+    /// Starts of one event came together.
+    pub event: String,
+    /// Difference from the settled pods by interval since the start, of logarithms where the check
+    /// compares those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub d: Numbers,
+    /// Names of these settled pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<String>,
+    /// ratio, count: events of its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub births: Option<serde_json::Value>,
+    pub events: Option<f64>,
+    /// ratio, count: trials or exposure of its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<f64>,
 }
 
 /// Both sides.

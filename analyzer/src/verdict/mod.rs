@@ -263,6 +263,29 @@ pub struct CheckResult {
     pub queries: Vec<String>,
     /// Patterns that differ, for kind `patterns`.
     pub patterns: Vec<PatternResult>,
+    /// How new pods, which have no history, were judged.
+    pub new_pods: Option<NewPods>,
+}
+
+/// How a canary of new pods was judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NewPods {
+    /// With whom they are compared: `births`, `fresh`, `old`, or `none`.
+    pub compared_with: &'static str,
+    /// The canary's pods.
+    pub canary: u64,
+    /// The settled pods of the old version.
+    pub old: u64,
+    /// Pods of the old version that started with the canary.
+    pub fresh: u64,
+    /// Earlier starts that count.
+    pub births: u64,
+    /// Events in which these came.
+    pub events: u64,
+    /// Age at which such pods are settled, in milliseconds since the start: the warm-up that is used.
+    pub settled_ms: Option<u64>,
+    /// The shift that is found by the end of the phase in 80 % of cases, in the unit of the effect.
+    pub announced: Option<f64>,
 }
 
 /// The two sides of a check.

@@ -71,6 +71,16 @@ pub enum Cause {
         /// Intervals there must be.
         need: u64,
     },
+    /// The canary's pods are new, and too little is known of how new pods behave.
+    NoBirths {
+        /// What would do, in words.
+        what: String,
+    },
+    /// The canary's pods are new, and such pods take longer to settle than the phase lasts.
+    NotSettled {
+        /// Age, in intervals, at which earlier starts were still far from settled.
+        intervals: u64,
+    },
     /// The measured traffic share contradicts the declared one.
     ShareMismatch {
         /// What the policy or the deploy tool declared.
@@ -126,6 +136,8 @@ impl Cause {
             Self::NotEnoughData { .. } => "not_enough_data",
             Self::Restless { .. } => "restless",
             Self::NoHistory { .. } => "no_history",
+            Self::NoBirths { .. } => "no_births",
+            Self::NotSettled { .. } => "not_settled",
             Self::ShareMismatch { .. } => "share_mismatch",
             Self::WarmUp { .. } => "warm_up",
             Self::TooEarly { .. } => "too_early",
@@ -172,6 +184,11 @@ impl Reason {
             ),
             Cause::NoHistory { have, need } => format!(
                 "go needs {need} intervals of history of both sides, and there are {have}; harm can refuse meanwhile"
+            ),
+            Cause::NoBirths { what } => what.clone(),
+            Cause::NotSettled { intervals } => format!(
+                "earlier starts of such pods were not settled after {intervals} intervals: a longer phase, a longer \
+                 warm-up or fresh pods of the old version, started together with the canary, would do"
             ),
             Cause::ShareMismatch { declared, measured, low, high } => format!(
                 "the canary gets {} of the requests ({} to {}), and {} was declared",

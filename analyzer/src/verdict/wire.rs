@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use greylight_store::model::Timestamp;
 
 use super::{
-    CheckResult, Cohort, Effect, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
+    CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
 };
 use crate::policy::Span;
 
@@ -208,6 +208,30 @@ pub struct CheckJson {
     /// For kind `patterns`: those that differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<PatternJson>,
+    /// For new pods, which have no history: how they were judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_pods: Option<NewPodsJson>,
+}
+
+/// How a canary of new pods was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewPodsJson {
+    /// `births`, `fresh`, `old` or `none`.
+    pub compared_with: String,
+    /// The canary's pods.
+    pub canary: u64,
+    /// The settled pods of the old version.
+    pub old: u64,
+    /// Pods of the old version that started with the canary.
+    pub fresh: u64,
+    /// Earlier starts that count.
+    pub births: u64,
+    /// Events in which these came.
+    pub events: u64,
+    /// Age from which such pods count.
+    pub settled: Option<String>,
+    /// The shift found by the end of the phase in 80 % of cases, in the unit of the effect.
+    pub announced: Option<f64>,
 }
 
 /// The two sides of a check.
@@ -434,6 +458,22 @@ impl From<&CheckResult> for CheckJson {
             method: check.method.clone(),
             queries: check.queries.clone(),
             patterns: check.patterns.iter().map(PatternJson::from).collect(),
+            new_pods: check.new_pods.as_ref().map(NewPodsJson::from),
+        }
+    }
+}
+
+impl From<&NewPods> for NewPodsJson {
+    fn from(pods: &NewPods) -> Self {
+        Self {
+            compared_with: pods.compared_with.to_owned(),
+            canary: pods.canary,
+            old: pods.old,
+            fresh: pods.fresh,
+            births: pods.births,
+            events: pods.events,
+            settled: pods.settled_ms.map(|ms| Span::from_millis(ms).to_string()),
+            announced: pods.announced,
         }
     }
 }

@@ -102,6 +102,7 @@ pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
     let data = CheckData {
         pre: Sides { baseline: side(false, 0, before), canary: side(true, 0, before) },
         run: Sides { baseline: side(false, before, before + 60), canary: side(true, before, before + 60) },
+        ..CheckData::default()
     };
     judge(&policy, IndexMap::from([("errors".to_owned(), data)]))
 }

@@ -53,6 +53,7 @@ pub(crate) fn demo(requests_per_s: f64, share: f64, fault: Fault, chance: &mut C
             baseline: Some(pick(&baseline, HISTORY, HISTORY + PHASE, 0)),
             canary: Some(pick(&canary, HISTORY, HISTORY + PHASE, 0)),
         },
+        ..CheckData::default()
     };
     judge(
         &policy,

@@ -149,6 +149,7 @@ pub(crate) fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
     let data = CheckData {
         run: Sides { baseline, canary },
         pre: Sides { baseline: pre_baseline, canary: pre_canary },
+        ..CheckData::default()
     };
     judge(&policy, IndexMap::from([("latency".to_owned(), data)]))
 }

@@ -65,6 +65,7 @@ pub(crate) fn logs(setting: Logs, chance: &mut Chance) -> Outcome {
     let data = CheckData {
         run: Sides { baseline: part(0, HISTORY, n), canary: part(1, HISTORY, n) },
         pre: Sides { baseline: part(0, 0, HISTORY), canary: part(1, 0, HISTORY) },
+        ..CheckData::default()
     };
     judge(&policy, IndexMap::from([("logs".to_owned(), data)]))
 }

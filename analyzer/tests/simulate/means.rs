@@ -16,7 +16,7 @@ pub(crate) enum Noise {
     Shared,
     /// Half of the variance AR(1) 0.9, half white.
     HalfWhite,
-    /// Lognormal with sigma 1, AR(1) 0.6 in its logarithm, judged on the raw scale.
+    /// Lognormal with sigma 1, AR(1) 0.6 in its logarithm.
     Lognormal,
     /// Three hosts against five, one of each side half as high again.
     SlowHost,
@@ -41,7 +41,7 @@ pub(crate) struct Means {
     pub(crate) shift: f64,
     /// ... from this minute on.
     pub(crate) from: usize,
-    /// The relative margin.
+    /// The margin, in parts of the mean.
     pub(crate) margin: f64,
     /// Alpha of the release.
     pub(crate) alpha: f64,
@@ -76,13 +76,12 @@ pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
         "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n",
         setting.alpha
     );
-    let scale = if setting.noise == Noise::Lognormal { "absolute" } else { "relative" };
     let mut data = IndexMap::new();
     for idx in 0..setting.checks {
         writeln!(
             policy,
-            "  - {{ name: m{idx}, kind: mean, margin: {{ {scale}: {} }} }}",
-            setting.margin * if setting.noise == Noise::Lognormal { 100.0 } else { 1.0 }
+            "  - {{ name: m{idx}, kind: mean, margin: {{ absolute: {} }} }}",
+            100.0 * setting.margin
         )
         .expect("a string takes what is written");
         data.insert(format!("m{idx}"), one_check(&setting, idx == 0, chance));
@@ -128,6 +127,7 @@ fn one_check(setting: &Means, is_worse: bool, chance: &mut Chance) -> CheckData 
     CheckData {
         pre: Sides { baseline: place(0, 0, setting.history), canary: place(1, 0, setting.history) },
         run: Sides { baseline: place(0, setting.history, n), canary: place(1, setting.history, n) },
+        ..CheckData::default()
     }
 }
 

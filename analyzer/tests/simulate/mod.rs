@@ -8,6 +8,7 @@ mod demo;
 mod latency;
 mod logs;
 mod means;
+mod pods;
 
 use greylight_analyzer::judge::{CheckData, Engine, Request, run};
 use greylight_analyzer::policy::{Queries, parse};
@@ -21,6 +22,7 @@ pub(crate) use demo::{Fault, demo};
 pub(crate) use latency::{Latency, Shape, Slow, latency};
 pub(crate) use logs::{Logs, logs};
 pub(crate) use means::{Means, Noise, means};
+pub(crate) use pods::{Pods, pods};
 
 /// Start of every simulated release, on an edge of every interval.
 const START_MS: i64 = 1_795_255_200_000;

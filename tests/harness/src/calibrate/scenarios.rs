@@ -1,7 +1,7 @@
 //! The cases: what is simulated, and what is promised of it.
 
 use super::simulate::{
-    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, Shape, Slow, TrafficShare,
+    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, Pods, Shape, Slow, TrafficShare,
 };
 use super::{Promise, Scenario};
 
@@ -12,6 +12,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     worse_gauges(&mut all);
     goes_of_gauges(&mut all);
     changed_conditions(&mut all);
+    new_pods(&mut all);
     counts(&mut all);
     count_margins(&mut all);
     distributions(&mut all);
@@ -76,7 +77,7 @@ fn worse_gauges(all: &mut Vec<Scenario>) {
         gauges(all, format!("M +5 %, one, AR {rho}, 24 h"), 1.0, Promise::Found(five), one);
     }
     for (rho, found) in [(0.0, 0.99), (0.6, 0.30)] {
-        // A margin that the step stays below the whole hour through, so that no go comes first.
+        // With a margin next to nothing no go comes first.
         let step = Means {
             noise: Noise::Ar(rho),
             shift: 0.3,
@@ -106,7 +107,6 @@ fn goes_of_gauges(all: &mut Vec<Scenario>) {
         }
     }
     for rho in [0.0, 0.6] {
-        // The margin is relative and the values are compared by logarithms: the shift is 10 % of the mean.
         let worse = Means { noise: Noise::Ar(rho), shift: 0.1, ..Means::default() };
         gauges(all, format!("M harm = margin, one, AR {rho}, 3 h"), 1.0, Promise::FalseGo(0.05), worse);
     }
@@ -141,6 +141,56 @@ fn changed_conditions(all: &mut Vec<Scenario>) {
             silent,
         );
     }
+}
+
+fn pods(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Pods) {
+    add(all, name, part, promise, move |chance| simulate::pods(setting, chance));
+}
+
+/// Canaries of new pods: level, what is found, go, cold starts.
+fn new_pods(all: &mut Vec<Scenario>) {
+    let layouts = [
+        ("1+3, 12 births in 12", (1, 3, 0), (12, 12)),
+        ("1+10, 12 in 12", (1, 10, 0), (12, 12)),
+        ("1+10, 5 in 5", (1, 10, 0), (5, 5)),
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6)),
+        ("5+10, 30 in 10", (5, 10, 0), (30, 10)),
+        ("5+10, 30 in 10, 5 fresh", (5, 10, 5), (30, 10)),
+        ("5+30, 100 in 20", (5, 30, 0), (100, 20)),
+    ];
+    for (label, n, births) in layouts {
+        for (rho, tau) in [(0.6, 0.3), (0.0, 0.0), (0.9, 0.6)] {
+            let same = Pods { n, births, rho, tau, ..Pods::default() };
+            let name = format!("N good, ten, {label}, AR {rho}, tau {tau}");
+            pods(all, name, 0.5, Promise::Refused(0.01), same);
+        }
+    }
+    let one = Pods { checks: 1, ..Pods::default() };
+    for (label, n, births, factor, found) in [
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6), 1.2, 0.90),
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6), 1.5, 1.0),
+        ("1+10, 12 in 12", (1, 10, 0), (12, 12), 1.2, 0.71),
+        ("5+10, 30 in 10, 5 fresh", (5, 10, 5), (30, 10), 1.1, 0.57),
+    ] {
+        // One check that has a tenth of alpha; no go comes first, since the margin is next to nothing.
+        let worse = Pods { n, births, factor, alpha: 0.001, margin: 0.001, ..one };
+        pods(all, format!("N x{factor}, 0.1 %, {label}"), 2.0, Promise::Found(found), worse);
+    }
+    let goes = Pods { n: (2, 10, 0), births: (12, 6), margin: 0.2, ..Pods::default() };
+    pods(all, "N good, ten, 2+10, 12 in 6, margin 20 %, go".to_owned(), 0.5, Promise::Goes(0.99), goes);
+    let worse = Pods { n: (2, 10, 0), births: (12, 6), factor: 1.2, margin: 0.2, ..one };
+    pods(all, "N harm = margin, one, 2+10, 12 in 6".to_owned(), 1.0, Promise::FalseGo(0.05), worse);
+    let shared = Pods { n: (2, 10, 0), births: (12, 6), omega: 0.3, ..Pods::default() };
+    pods(all, "N good, ten, 2+10, 12 in 6, events as far apart as pods".to_owned(), 0.5, Promise::Refused(0.012), shared);
+    for (n, births) in [((1, 10, 0), (12, 12)), ((2, 10, 0), (30, 15))] {
+        for half_life in [3.0, 8.0, 15.0] {
+            let cold = Pods { n, births, cold: (0.3, half_life), ..Pods::default() };
+            let name = format!("N good, ten, {}+10, cold start of 30 %, half-life {half_life}", n.0);
+            pods(all, name, 0.5, Promise::Refused(0.016), cold);
+        }
+    }
+    let trust = Pods { births: (0, 1), warm_up: 10, ..Pods::default() };
+    pods(all, "N good, ten, 1+10, no births".to_owned(), 0.5, Promise::Refused(0.013), trust);
 }
 
 fn error_counts(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Errors) {
