@@ -109,6 +109,7 @@ impl Analysis {
                 births: data.get(&check.name).map(|data| data.births.as_slice()).unwrap_or_default(),
                 declared_share: declared,
                 is_raw: is_raw(&pre),
+                units: place_units(Stretch::Pre(&grid), &pre),
                 warm_up: grid.first_warm(),
             };
             checks.push(CheckRun::new(check, Budget::new(policy, alpha, &grid), known));
@@ -172,7 +173,8 @@ impl Analysis {
         let mut outcomes = Vec::with_capacity(self.checks.len());
         for (idx, run) in self.checks.iter_mut().enumerate() {
             let placed = data.checks.get(idx).unwrap_or(&nothing);
-            let mut outcome = run.procedure.look(grid, interval, placed);
+            let units = data.units.get(idx).map(Vec::as_slice).unwrap_or_default();
+            let mut outcome = run.procedure.look(grid, interval, placed, units);
             if let Some(units) = data.units.get(idx).filter(|units| !units.is_empty()) {
                 outcome.units = unit_values(units, grid, interval);
             }

@@ -82,13 +82,26 @@ impl Outcome {
 /// What keeps a check from go.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Lack {
-    History { have: usize, need: usize },
-    Trials { have: f64, need: f64 },
-    Events { have: f64, need: f64 },
+    History {
+        have: usize,
+        need: usize,
+    },
+    Trials {
+        have: f64,
+        need: f64,
+    },
+    Events {
+        have: f64,
+        need: f64,
+    },
     /// New pods that nothing says enough of; in words, what would.
-    Births { what: String },
+    Births {
+        what: String,
+    },
     /// New pods that do not settle: births were still far off after this many intervals.
-    Unsettled { intervals: usize },
+    Unsettled {
+        intervals: usize,
+    },
 }
 
 /// Two directions, or one, in which harm may lie.

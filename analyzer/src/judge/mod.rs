@@ -27,7 +27,9 @@ mod request;
 pub mod wire;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
-pub use data::{BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
+pub use data::{
+    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values,
+};
 pub use error::JudgeError;
 pub use placed::RunData;
 pub use request::{Answer, Engine, Request, answer, run};

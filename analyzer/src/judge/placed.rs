@@ -23,7 +23,7 @@ pub struct RunData {
 #[derive(Clone, Debug)]
 pub(super) struct UnitCells {
     unit: String,
-    is_canary: bool,
+    pub(super) is_canary: bool,
     cells: CountCells,
 }
 
@@ -95,12 +95,18 @@ pub(super) fn place_units(stretch: Stretch<'_>, sides: &Sides) -> Vec<UnitCells>
     units
 }
 
+impl UnitCells {
+    /// Sums events and exposure over the intervals that count, in `0..n`.
+    pub(super) fn sum(&self, n: usize, counts: impl Fn(usize) -> bool) -> (f64, f64) {
+        let kept = self.cells.iter().enumerate().take(n).filter(|(idx, _)| counts(*idx));
+        kept.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |(x, n), cell| (x + cell.0, n + cell.1))
+    }
+}
+
 /// Computes events over exposure of each unit up to interval `i`.
 pub(super) fn unit_values(units: &[UnitCells], grid: &Grid, i: usize) -> Vec<UnitValue> {
     let value = |one: &UnitCells| {
-        let warm = one.cells.iter().enumerate().take(i + 1).filter(|(idx, _)| grid.is_warm(*idx));
-        let (events, exposure) =
-            warm.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |(x, n), cell| (x + cell.0, n + cell.1));
+        let (events, exposure) = one.sum(i + 1, |idx| grid.is_warm(idx));
         let value = events / exposure;
         value.is_finite().then(|| UnitValue { unit: one.unit.clone(), is_canary: one.is_canary, value })
     };

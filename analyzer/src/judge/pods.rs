@@ -131,7 +131,8 @@ impl PodCheck {
     pub(super) fn look(&mut self, grid: &Grid, i: usize, run: &MeanRun) -> Outcome {
         let seen = self.differences(grid, i, run);
         let means = [0, 1].map(|side| plain_mean(grid, &run.hosts[side], i + 1));
-        let has = [0, 1].map(|side| run.hosts[side].values().any(|cells| cells.iter().take(i + 1).any(Option::is_some)));
+        let has = [0, 1]
+            .map(|side| run.hosts[side].values().any(|cells| cells.iter().take(i + 1).any(Option::is_some)));
         let mut outcome = Outcome {
             t: seen.t,
             settling: seen.settling,
@@ -139,7 +140,11 @@ impl PodCheck {
             has_baseline: has[0],
             has_canary: has[1],
             method: self.method(),
-            n: Sizes { baseline: seen.t as f64, canary: seen.t as f64, effective: seen.canary.pods.len() as f64 },
+            n: Sizes {
+                baseline: seen.t as f64,
+                canary: seen.t as f64,
+                effective: seen.canary.pods.len() as f64,
+            },
             ..Outcome::default()
         };
         if has != [true, true] {
@@ -200,7 +205,8 @@ impl PodCheck {
             let sign = side.direction.sign();
             let against = self.against(part, side, seen) + law.taken_off;
             let b = side.mean_of(&seen.canary.pods) - against;
-            let p = law.p_harm(b, tolerated[idx]).max(without_worst(side, &law, seen, against, tolerated[idx]));
+            let p =
+                law.p_harm(b, tolerated[idx]).max(without_worst(side, &law, seen, against, tolerated[idx]));
             outcome.is_harm_crossed |= p <= level && level > 0.0;
             let p = super::check::rescaled(p, level, shown);
             outcome.p_harm = Some(outcome.p_harm.map_or(p, |least| least.min(p)));
@@ -259,7 +265,8 @@ impl PodCheck {
             Scale::Linear => ("value", Measure::Difference),
             Scale::Log { .. } => ("ratio", Measure::Relative),
         };
-        let end = |value: f64| Some(value).filter(|value| value.is_finite()).map(|value| self.scale.shown(value));
+        let end =
+            |value: f64| Some(value).filter(|value| value.is_finite()).map(|value| self.scale.shown(value));
         Effect {
             estimate: end(sign * b),
             low: end(sign * b - reach),
@@ -271,7 +278,8 @@ impl PodCheck {
 
     fn announced(&self, part: Part, pods: Pods) -> Option<f64> {
         let level = self.harm_levels.nominal(self.t_max);
-        let shifts = self.sides.iter().map(|side| side.fleet.announced(part, pods, self.age?, self.t_max, level));
+        let shifts =
+            self.sides.iter().map(|side| side.fleet.announced(part, pods, self.age?, self.t_max, level));
         shifts.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
     }
 
@@ -301,7 +309,9 @@ impl PodCheck {
         }
         let trust = match self.part.flatten() {
             Some(Part::Births | Part::Fresh) => return None,
-            Some(Part::Old) => "that new pods are settled by then is taken on trust, so they can be refused and cannot go",
+            Some(Part::Old) => {
+                "that new pods are settled by then is taken on trust, so they can be refused and cannot go"
+            }
             None => "so they have no vote",
         };
         let (births, events) = self.sides[0].fleet.n_births();
@@ -324,7 +334,9 @@ impl PodCheck {
             found.zip(wanted).is_some_and(|(found, wanted)| found <= wanted)
         };
         let fresh = match (pods.canary.max(1)..=FRESH_MAX).find(finds) {
-            Some(fresh) => format!("{fresh} fresh pods of the old version, started together with the canary,"),
+            Some(fresh) => {
+                format!("{fresh} fresh pods of the old version, started together with the canary,")
+            }
             None => "more pods of the canary and as many fresh ones of the old version".to_owned(),
         };
         format!("{fresh} or 12 starts in 6 events would do")
@@ -337,7 +349,9 @@ impl PodCheck {
         let any = |idx: usize| run.hosts[1].values().any(|cells| value_at(cells, idx).is_some());
         let counts = |idx: usize| is_settled(idx) && usual[idx].is_finite() && any(idx);
         let kept: Vec<usize> = (0..=i).filter(|idx| counts(*idx)).collect();
-        let n_old = |cells: &&Cells<f64>| 2 * kept.iter().filter(|idx| value_at(cells, **idx).is_some()).count() >= kept.len();
+        let n_old = |cells: &&Cells<f64>| {
+            2 * kept.iter().filter(|idx| value_at(cells, **idx).is_some()).count() >= kept.len()
+        };
         Differences {
             canary: self.pod_means(&run.hosts[1], &usual, &kept),
             fresh: self.pod_means(&run.fresh, &usual, &kept),
@@ -368,7 +382,9 @@ impl PodCheck {
                 kept.iter().filter_map(|idx| d(cells, *idx)).map(|d| self.sides[0].clipped(d)).collect();
             (2 * values.len() >= kept.len() && !values.is_empty()).then(|| mean_of(values.iter()))
         });
-        let all = |idx: &usize| finite_mean(hosts.values().filter_map(|cells| d(cells, *idx)).collect::<Vec<_>>().iter());
+        let all = |idx: &usize| {
+            finite_mean(hosts.values().filter_map(|cells| d(cells, *idx)).collect::<Vec<_>>().iter())
+        };
         PodMeans { pods: pods.collect(), by_interval: kept.iter().map(all).collect() }
     }
 
@@ -424,7 +440,9 @@ fn old_differences(pre: &Hosts, scale: Scale) -> Vec<Vec<f64>> {
     // A pod that is alone in an interval has nobody to differ from.
     let usual: Vec<f64> = means.iter().map(|(sum, n)| if *n >= 2.0 { sum / n } else { f64::NAN }).collect();
     let d = |cells: &Cells<f64>| {
-        (0..n).map(|idx| value_at(cells, idx).map_or(f64::NAN, |value| scale.apply(value) - usual[idx])).collect()
+        (0..n)
+            .map(|idx| value_at(cells, idx).map_or(f64::NAN, |value| scale.apply(value) - usual[idx]))
+            .collect()
     };
     pre.values().map(d).collect()
 }

@@ -3,6 +3,7 @@
 use crate::policy::{Check, CheckKind, Vote};
 use crate::stats::dispersion::EventLaw;
 use crate::stats::means::GO_HISTORY_MIN;
+use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::Rate;
 use crate::verdict::{Cause, Decision};
 
@@ -13,7 +14,7 @@ use super::describe;
 use super::grid::Grid;
 use super::means::{self, MeanCheck, MeanRun};
 use super::patterns::{PatternCells, PatternCheck, PatternHistory};
-use super::placed::Placed;
+use super::placed::{Placed, UnitCells};
 use super::pods::{self, PodCheck};
 use super::scores::{BucketCells, ScoreCheck};
 
@@ -57,15 +58,25 @@ pub(super) struct Known<'a> {
     pub(super) declared_share: Option<f64>,
     /// Whether a distribution comes as raw values.
     pub(super) is_raw: bool,
+    /// Counts of single units in the history.
+    pub(super) units: Vec<UnitCells>,
     /// Intervals of the warm-up.
     pub(super) warm_up: usize,
+}
+
+impl Known<'_> {
+    /// Learns how rates differ between pods, from the units' histories and earlier starts.
+    fn rate_spread(&self) -> Option<RateSpread> {
+        let units = self.units.iter().map(|unit| unit.sum(usize::MAX, |_| true));
+        RateSpread::new(units.chain(self.births.iter().filter_map(|birth| birth.counted)))
+    }
 }
 
 impl CheckRun {
     pub(super) fn new(check: &Check, budget: Budget, known: Known<'_>) -> Self {
         let alpha = budget.alpha;
         let (procedure, placebo) = match &known.pre {
-            Placed::Counts(pre) => count_procedure(check, budget, pre, known.declared_share),
+            Placed::Counts(pre) => count_procedure(check, budget, pre, &known),
             Placed::Hosts(pre) => pod_procedure(check, &budget, pre, &known)
                 .unwrap_or_else(|| mean_procedure(check, budget, pre.clone(), "value")),
             Placed::Buckets(pre) => {
@@ -136,7 +147,7 @@ fn count_procedure(
     check: &Check,
     budget: Budget,
     pre: &[CountCells; 2],
-    declared_share: Option<f64>,
+    known: &Known<'_>,
 ) -> (Procedure, Placebo) {
     let n_both = pre[0]
         .iter()
@@ -149,7 +160,8 @@ fn count_procedure(
     let n = if n_both > 0 { pre[0].len().max(pre[1].len()) } else { 0 };
     let placebo =
         placebo(n, budget.n_looks, budget.alpha, |start| counts::placebo_alarm(check, &budget, pre, start));
-    (Procedure::Counts(Box::new(CountCheck::new(check, budget, pre, declared_share))), placebo)
+    let run = CountCheck::new(check, budget, pre, known.declared_share).with_spread(known.rate_spread());
+    (Procedure::Counts(Box::new(run)), placebo)
 }
 
 fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> (Procedure, Placebo) {
@@ -217,10 +229,10 @@ fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(u
 }
 
 impl Procedure {
-    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed, units: &[UnitCells]) -> Outcome {
         match (self, placed) {
-            (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides),
-            (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()]),
+            (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides, units),
+            (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()], units),
             (Self::Means(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
             (Self::Means(run), Placed::Counts(sides)) => run.look(grid, i, &means::shares(sides)),
             (Self::Means(run), _) => run.look(grid, i, &MeanRun::default()),

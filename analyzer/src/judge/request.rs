@@ -85,7 +85,10 @@ pub fn run(request: &Request) -> Result<Answer, JudgeError> {
 }
 
 fn instants(data: &IndexMap<String, CheckData>) -> impl Iterator<Item = (i64, i64)> {
-    data.values().flat_map(|one| [&one.run.baseline, &one.run.canary, &one.fresh]).flatten().filter_map(Data::span_ms)
+    data.values()
+        .flat_map(|one| [&one.run.baseline, &one.run.canary, &one.fresh])
+        .flatten()
+        .filter_map(Data::span_ms)
 }
 
 fn last_instant(data: &IndexMap<String, CheckData>) -> Option<i64> {

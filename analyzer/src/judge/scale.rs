@@ -27,7 +27,11 @@ impl Scale {
             _ => false,
         };
         let least = values.fold(f64::INFINITY, f64::min);
-        if is_relative && least > 0.0 && least.is_finite() { Self::Log { floor: least } } else { Self::Linear }
+        if is_relative && least > 0.0 && least.is_finite() {
+            Self::Log { floor: least }
+        } else {
+            Self::Linear
+        }
     }
 
     pub(super) fn apply(self, value: f64) -> f64 {

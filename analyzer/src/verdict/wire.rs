@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use greylight_store::model::Timestamp;
 
 use super::{
-    CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
+    CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity,
+    Verdict,
 };
 use crate::policy::Span;
 

@@ -8,6 +8,7 @@ mod demo;
 mod latency;
 mod logs;
 mod means;
+mod pod_errors;
 mod pods;
 
 use greylight_analyzer::judge::{CheckData, Engine, Request, run};
@@ -22,6 +23,7 @@ pub(crate) use demo::{Fault, demo};
 pub(crate) use latency::{Latency, Shape, Slow, latency};
 pub(crate) use logs::{Logs, logs};
 pub(crate) use means::{Means, Noise, means};
+pub(crate) use pod_errors::{PodErrors, pod_errors};
 pub(crate) use pods::{Pods, pods};
 
 /// Start of every simulated release, on an edge of every interval.

@@ -126,7 +126,12 @@ fn course(setting: &Pods, start: Start, n: usize, shared: f64, chance: &mut Chan
         Start::Before => 0.0,
         Start::Now => height * 0.5_f64.powf(age as f64 / half_life),
     };
-    chance.ar1(n, setting.rho).into_iter().enumerate().map(|(age, noise)| standing + noise + cold(age)).collect()
+    chance
+        .ar1(n, setting.rho)
+        .into_iter()
+        .enumerate()
+        .map(|(age, noise)| standing + noise + cold(age))
+        .collect()
 }
 
 /// Starts of like pods, as differences from the mean of the old ones, whose level is known.

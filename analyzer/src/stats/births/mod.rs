@@ -214,8 +214,11 @@ impl Fleet {
         let (n_of_tau, n_of_omega, n_of_v) = match part {
             Part::Births => {
                 let n_of_omega = 1.0 + standing.event_weight;
-                let n_of_tau =
-                    if standing.tells { 1.0 / n_canary + 1.0 / n_births } else { 1.0 + 1.0 / standing.n_events };
+                let n_of_tau = if standing.tells {
+                    1.0 / n_canary + 1.0 / n_births
+                } else {
+                    1.0 + 1.0 / standing.n_events
+                };
                 let replaced = if self.is_replaced { 2.0 / n_old } else { 0.0 };
                 (n_of_tau + replaced, n_of_omega, 1.0 / n_canary + 1.0 / n_births + 1.0 / n_old)
             }
@@ -297,7 +300,11 @@ impl Law {
 
     /// Computes how far the ends of an interval lie from `b`, each at a one-sided level.
     pub fn reach(&self, level: f64) -> f64 {
-        if level > 0.0 { StudentTail::new(self.nu).isf(level.min(0.5)) * self.variance.sqrt() } else { f64::INFINITY }
+        if level > 0.0 {
+            StudentTail::new(self.nu).isf(level.min(0.5)) * self.variance.sqrt()
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// Computes a p for "the canary without its worst third is no worse either": small unless one bad pod

@@ -1,7 +1,8 @@
 //! The cases: what is simulated, and what is promised of it.
 
 use super::simulate::{
-    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, Pods, Shape, Slow, TrafficShare,
+    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
+    TrafficShare,
 };
 use super::{Promise, Scenario};
 
@@ -181,13 +182,36 @@ fn new_pods(all: &mut Vec<Scenario>) {
     let worse = Pods { n: (2, 10, 0), births: (12, 6), factor: 1.2, margin: 0.2, ..one };
     pods(all, "N harm = margin, one, 2+10, 12 in 6".to_owned(), 1.0, Promise::FalseGo(0.05), worse);
     let shared = Pods { n: (2, 10, 0), births: (12, 6), omega: 0.3, ..Pods::default() };
-    pods(all, "N good, ten, 2+10, 12 in 6, events as far apart as pods".to_owned(), 0.5, Promise::Refused(0.012), shared);
+    pods(
+        all,
+        "N good, ten, 2+10, 12 in 6, events as far apart as pods".to_owned(),
+        0.5,
+        Promise::Refused(0.012),
+        shared,
+    );
     for (n, births) in [((1, 10, 0), (12, 12)), ((2, 10, 0), (30, 15))] {
         for half_life in [3.0, 8.0, 15.0] {
             let cold = Pods { n, births, cold: (0.3, half_life), ..Pods::default() };
             let name = format!("N good, ten, {}+10, cold start of 30 %, half-life {half_life}", n.0);
             pods(all, name, 0.5, Promise::Refused(0.016), cold);
         }
+    }
+    for (tau, factor, promise) in [
+        (0.3, 1.0, Promise::Refused(0.01)),
+        (0.3, 2.0, Promise::Found(0.57)),
+        (0.3, 4.0, Promise::Found(1.0)),
+        (0.0, 1.0, Promise::Refused(0.01)),
+        (0.0, 2.0, Promise::Found(1.0)),
+    ] {
+        let alpha = if factor > 1.0 { 0.001 } else { 0.01 };
+        let setting = PodErrors { n: (5, 10), births: 30, rate: 0.5, tau, factor, alpha };
+        add(
+            all,
+            format!("N errors x{factor}, 5+10, 0.5 a pod-minute, tau {tau}"),
+            0.5,
+            promise,
+            move |chance| simulate::pod_errors(setting, chance),
+        );
     }
     let trust = Pods { births: (0, 1), warm_up: 10, ..Pods::default() };
     pods(all, "N good, ten, 1+10, no births".to_owned(), 0.5, Promise::Refused(0.013), trust);
