@@ -490,7 +490,7 @@ impl GoTest {
 }
 
 /// Returns the ratio, counted side over the other, that an amount of harm in a direction means.
-fn counted_ratio(direction: Direction, part: f64) -> f64 {
+pub(super) fn counted_ratio(direction: Direction, part: f64) -> f64 {
     match direction {
         Direction::Up => direction.ratio(part),
         // Fewer events are harm: the baseline's are counted.
@@ -498,7 +498,7 @@ fn counted_ratio(direction: Direction, part: f64) -> f64 {
     }
 }
 
-fn opposite(direction: Direction) -> Direction {
+pub(super) fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::Up => Direction::Down,
         Direction::Down => Direction::Up,
@@ -525,7 +525,7 @@ fn events_needed(part: f64) -> f64 {
 }
 
 /// Computes limits of the ratio of two rates, conditional on the total.
-fn ratio_limits(baseline: &Rate, canary: &Rate, level: f64) -> (f64, f64) {
+pub(super) fn ratio_limits(baseline: &Rate, canary: &Rate, level: f64) -> (f64, f64) {
     let total = baseline.events + canary.events;
     if total <= 0.0 || level <= 0.0 {
         return (0.0, f64::INFINITY);

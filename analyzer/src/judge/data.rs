@@ -15,6 +15,27 @@ pub enum Data {
     Raw(Values),
     /// For kind `patterns`.
     Patterns(PatternCounts),
+    /// For kind `users`.
+    Users(UserRows),
+}
+
+/// One side's users.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct UserRows {
+    /// In any order.
+    pub users: Vec<UserRow>,
+}
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct UserRow {
+    /// Who it is; without it nobody can tell who was on both sides.
+    pub id: Option<String>,
+    /// The value so far from each of these instants on, in epoch milliseconds, ascending; the first is the
+    /// first sight.
+    pub updates: Vec<(i64, f64)>,
+    /// The value before the release, where the user was seen before.
+    pub before: Option<f64>,
 }
 
 /// Events over trials or exposure.
@@ -132,6 +153,7 @@ impl Data {
             Self::Histogram(histogram) => histogram.t_ms.len(),
             Self::Raw(values) => values.values.iter().flatten().map(Vec::len).sum(),
             Self::Patterns(patterns) => patterns.t_ms.len() * (1 + patterns.patterns.len()),
+            Self::Users(rows) => rows.users.iter().map(|user| user.updates.len()).sum(),
         };
         rows as u64
     }
@@ -146,6 +168,9 @@ impl Data {
             Self::Histogram(histogram) => ends(&histogram.t_ms),
             Self::Raw(values) => ends(&values.t_ms),
             Self::Patterns(patterns) => ends(&patterns.t_ms),
+            Self::Users(rows) => (rows.users.iter())
+                .filter_map(|user| Some((user.updates.first()?.0, user.updates.last()?.0)))
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Words for what the numbers say.
 
-use crate::policy::{Check, CheckKind, Distribution, LogQuery, Source, ValueQuery};
+use crate::policy::{Check, CheckKind, Distribution, LogQuery, Source, Users, ValueQuery};
 use crate::verdict::{Cause, Effect, Measure, Values, percent};
 
 use super::check::{CheckState, Lack, Outcome};
@@ -30,6 +30,12 @@ pub(super) fn queries(check: &Check) -> Vec<String> {
             }
             ValueQuery::Given => {}
         },
+        CheckKind::Users { users } => {
+            if let Users::Logs { query, .. } = users {
+                all.push(log_query(query));
+            }
+        }
+        CheckKind::Composite => {}
         CheckKind::Distribution { data } => match data {
             Distribution::Histogram(selectors) => all.extend(selectors.iter().cloned()),
             Distribution::Values(query) => all.push(log_query(query)),

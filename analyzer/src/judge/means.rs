@@ -196,6 +196,8 @@ pub(super) struct MeanCheck {
     test: ShiftTest,
     /// Differences of the history.
     pre_values: Vec<f64>,
+    /// Differences of the release, as of the last look.
+    values: Vec<f64>,
     /// Hosts of both sides that the halves of the baseline were scaled to.
     scaled_to: (usize, usize),
     unit: &'static str,
@@ -252,6 +254,7 @@ impl MeanCheck {
             scale: Scale::Linear,
             pre: sides,
             pre_values: Vec::new(),
+            values: Vec::new(),
             scaled_to: (0, 0),
             unit,
         };
@@ -365,7 +368,22 @@ impl MeanCheck {
             self.test_outcome(&mut outcome, run, &values, means, n_hosts);
             outcome.units = units(grid, run, n);
         }
+        self.values = values;
         outcome
+    }
+
+    pub(super) fn harm(&self) -> Harm {
+        self.harm
+    }
+
+    /// Returns the differences of the history; empty without one of both sides.
+    pub(super) fn pre_values(&self) -> &[f64] {
+        &self.pre_values
+    }
+
+    /// Returns the differences of the release as of the last look, NaN where missing.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
     }
 
     fn test_outcome(

@@ -21,6 +21,8 @@ mod means;
 mod pods;
 mod scores;
 mod patterns;
+mod users;
+mod composite;
 mod share;
 mod describe;
 mod request;
@@ -28,7 +30,8 @@ pub mod wire;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
 pub use data::{
-    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values,
+    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, UserRow, UserRows,
+    Values,
 };
 pub use error::JudgeError;
 pub use placed::RunData;

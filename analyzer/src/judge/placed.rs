@@ -4,12 +4,13 @@ use crate::policy::{Check, CheckKind};
 use crate::verdict::UnitValue;
 
 use super::counts::CountCells;
-use super::data::{Data, Sides};
+use super::data::{CheckData, Data, Sides};
 use super::error::JudgeError;
 use super::grid::{Grid, Stretch, align_pre};
 use super::means::{self, MeanRun};
 use super::patterns::{self, PatternCells};
 use super::scores::{self, BucketCells};
+use super::users::{self, UserCells};
 
 /// Data of all checks since the phase began, placed on its intervals.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) enum Placed {
     Hosts(MeanRun),
     Buckets([BucketCells; 2]),
     Patterns([PatternCells; 2]),
+    Users(Box<UserCells>),
 }
 
 impl Placed {
@@ -45,7 +47,7 @@ impl Placed {
             a.zip(b).filter(|(a, b)| a.is_some() && b.is_some()).count()
         }
         match self {
-            Self::Nothing => 0,
+            Self::Nothing | Self::Users(_) => 0,
             Self::Counts([baseline, canary]) => both(baseline.iter().copied(), canary.iter().copied()),
             Self::Hosts(run) => {
                 let n =
@@ -75,7 +77,7 @@ impl Placed {
                 sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
             })),
             Self::Patterns(sides) => any([0, 1].map(|side| sides[side].trials.clone())),
-            Self::Nothing | Self::Hosts(_) => None,
+            Self::Nothing | Self::Hosts(_) | Self::Users(_) => None,
         }
     }
 }
@@ -159,6 +161,8 @@ pub(super) fn place(
             })
             .ok_or_else(wrong)?,
         ),
+        // Users are placed by [`place_users`], and a composite has no data of its own.
+        CheckKind::Users { .. } | CheckKind::Composite => Placed::Nothing,
         CheckKind::Patterns { .. } => Placed::Patterns(
             each(both, |data| match data {
                 Data::Patterns(counts) => Some(patterns::patterns(stretch, counts)),
@@ -171,6 +175,22 @@ pub(super) fn place(
         align_pre(&mut [baseline, canary]);
     }
     Ok(placed)
+}
+
+/// Places users, each on the side that saw it first; history says what users were worth before.
+pub(super) fn place_users(check: &Check, grid: &Grid, data: &CheckData) -> Result<Placed, JudgeError> {
+    let of = |data: &Option<Data>| match data {
+        None => Ok(None),
+        Some(Data::Users(rows)) => Ok(Some(rows.clone())),
+        Some(_) => Err(JudgeError::field(
+            format!("data.{}", check.name),
+            format!("does not hold data of kind {}", check.kind.word()),
+        )),
+    };
+    let run = [of(&data.run.baseline)?, of(&data.run.canary)?];
+    let pre = [of(&data.pre.baseline)?, of(&data.pre.canary)?];
+    let cells = users::place(grid, run.each_ref().map(Option::as_ref), pre.each_ref().map(Option::as_ref));
+    Ok(Placed::Users(Box::new(cells)))
 }
 
 /// Places pods of the old version that started with the canary; only means are compared with them.

@@ -8,6 +8,7 @@ use crate::stats::rates::Rate;
 use crate::verdict::{Cause, Decision};
 
 use super::check::{Budget, CheckState, Outcome};
+use super::composite::CompositeCheck;
 use super::counts::{self, CountCells, CountCheck};
 use super::data::BirthData;
 use super::describe;
@@ -17,6 +18,7 @@ use super::patterns::{PatternCells, PatternCheck, PatternHistory};
 use super::placed::{Placed, UnitCells};
 use super::pods::{self, PodCheck};
 use super::scores::{BucketCells, ScoreCheck};
+use super::users::{UserCells, UserCheck};
 
 /// One check of a phase.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub(super) struct CheckRun {
     pub(super) budget: f64,
     pub(super) state: CheckState,
     pub(super) placebo: Placebo,
+    /// Users on both sides, and all, where there are too many of them.
+    pub(super) crossing: Option<(u64, u64)>,
     pub(super) procedure: Procedure,
 }
 
@@ -37,6 +41,9 @@ pub(super) enum Procedure {
     Pods(Box<PodCheck>),
     Scores(Box<ScoreCheck>),
     Patterns(Box<PatternCheck>),
+    Users(Box<UserCheck>),
+    /// Fed with what the mean checks saw, after them.
+    Composite(Box<CompositeCheck>),
 }
 
 /// Placebo releases in the history.
@@ -97,9 +104,18 @@ impl CheckRun {
                 });
                 (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, pre))), placebo)
             }
-            Placed::Nothing => Self::without_history(check, budget, known.declared_share, known.is_raw),
+            Placed::Nothing | Placed::Users(_) => {
+                Self::without_history(check, budget, known.declared_share, known.is_raw)
+            }
         };
-        Self { check: check.clone(), budget: alpha, state: CheckState::new(), placebo, procedure }
+        Self {
+            check: check.clone(),
+            budget: alpha,
+            state: CheckState::new(),
+            placebo,
+            crossing: None,
+            procedure,
+        }
     }
 
     fn without_history(
@@ -120,6 +136,8 @@ impl CheckRun {
                 let none = [BucketCells::default(), BucketCells::default()];
                 Procedure::Scores(Box::new(ScoreCheck::new(check, budget, none, is_raw)))
             }
+            CheckKind::Users { .. } => Procedure::Users(Box::new(UserCheck::new(check, budget))),
+            CheckKind::Composite => Procedure::Composite(Box::new(CompositeCheck::new(budget))),
             CheckKind::Patterns { .. } => {
                 let none = [PatternCells::default(), PatternCells::default()];
                 Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &none)))
@@ -128,10 +146,32 @@ impl CheckRun {
         (procedure, Placebo::default())
     }
 
+    /// Returns what a composite check is fed with: differences of means, not those of counts as shares.
+    pub(super) fn as_mean(&self) -> Option<&MeanCheck> {
+        match &self.procedure {
+            Procedure::Means(run) if matches!(self.check.kind, CheckKind::Mean { .. }) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Teaches a composite check from the mean checks' histories, and judges these against themselves.
+    pub(super) fn learn(&mut self, means: &[&MeanCheck]) {
+        if let Procedure::Composite(run) = &mut self.procedure {
+            run.learn(means);
+            let (n, n_looks) = (run.n_placebo(), run.n_looks());
+            self.placebo = placebo(n, n_looks, self.budget, |start| run.placebo_alarm(start));
+        }
+    }
+
+    /// Tells whether the check has no vote, since placebo releases alarmed or users crossed sides.
+    pub(super) fn is_restless(&self) -> bool {
+        self.placebo.is_restless || self.crossing.is_some()
+    }
+
     /// Tells whether this check refuses the release.
     pub(super) fn refuses(&self) -> bool {
         let may_vote =
-            self.check.vote != Vote::None && (!self.placebo.is_restless || self.state.is_missing_refused);
+            self.check.vote != Vote::None && (!self.is_restless() || self.state.is_missing_refused);
         may_vote && self.state.decision == Decision::NoGo
     }
 
@@ -240,6 +280,9 @@ impl Procedure {
             (Self::Pods(run), _) => run.look(grid, i, &MeanRun::default()),
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
             (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
+            (Self::Users(run), Placed::Users(cells)) => run.look(grid, i, cells),
+            (Self::Users(run), _) => run.look(grid, i, &UserCells::default()),
+            (Self::Composite(_), _) => Outcome::default(),
             (Self::Patterns(run), Placed::Patterns(sides)) => run.look(grid, i, sides),
             (Self::Patterns(run), _) => {
                 run.look(grid, i, &[PatternCells::default(), PatternCells::default()])

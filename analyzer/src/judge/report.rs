@@ -117,6 +117,9 @@ impl Analysis {
         if run.placebo.is_restless {
             causes.push(Cause::Restless { runs: run.placebo.runs, alarms: run.placebo.alarms });
         }
+        if let Some((crossed, users)) = run.crossing {
+            causes.push(Cause::Crossing { crossed, users });
+        }
         if self.grid.n_warm(i) == 0 {
             return causes;
         }

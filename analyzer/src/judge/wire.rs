@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Look;
-use super::data::{Counts, Data, Histogram, Pattern, PatternCounts, Series, Values};
+use super::data::{Counts, Data, Histogram, Pattern, PatternCounts, Series, UserRow, UserRows, Values};
 use super::error::JudgeError;
 use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, VerdictJson};
 
@@ -120,9 +120,40 @@ pub struct DataJson {
     /// patterns: by id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patterns: Option<IndexMap<String, PatternCountsJson>>,
-    /// Refused: one test a value.
+    /// users: one row a user.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<serde_json::Value>,
+    pub users: Option<Vec<UserJson>>,
+    /// users: one row a change of a user's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Vec<UpdateJson>>,
+    /// ratio, count, distribution with `by`: data of each value, alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<IndexMap<String, DataJson>>,
+}
+
+/// One user with the value at the end of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserJson {
+    /// First sight.
+    pub first_ms: i64,
+    /// The value so far.
+    pub value: f64,
+    /// The value before the release, where the user was seen before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<f64>,
+}
+
+/// A user's value from an instant on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateJson {
+    /// The instant.
+    pub t_ms: i64,
+    /// Who.
+    pub user: String,
+    /// The value so far.
+    pub value: f64,
 }
 
 /// Values of one instance.
@@ -217,15 +248,16 @@ impl DataJson {
     /// [`JudgeError::Field`] if a field is missing, of another length, negative where it counts, or unknown
     /// to this kind.
     pub fn into_data(self, kind: &str, path: &str) -> Result<Data, JudgeError> {
-        if self.by.is_some() {
-            return Err(JudgeError::field(format!("{path}.by"), "`by` is not supported by this version yet"));
-        }
         self.refuse_strangers(kind, path)?;
         match kind {
             "ratio" | "count" => self.into_counts(kind, path).map(Data::Counts),
             "mean" => self.into_series(path).map(Data::Values),
             "distribution" if self.values.is_some() => self.into_values(path).map(Data::Raw),
             "distribution" => self.into_histogram(path).map(Data::Histogram),
+            "users" => self.into_users(path).map(Data::Users),
+            "composite" => {
+                Err(JudgeError::field(path, "a composite check takes its data from the mean checks"))
+            }
             _ => self.into_patterns(path).map(Data::Patterns),
         }
     }
@@ -237,6 +269,8 @@ impl DataJson {
             "count" => &["t_ms", "events", "exposure", "units"],
             "mean" => &["series"],
             "distribution" => &["t_ms", "le", "counts", "values", "units"],
+            "users" => &["users", "updates"],
+            "composite" => &[],
             _ => &["t_ms", "records", "trials", "patterns"],
         };
         let given = [
@@ -251,6 +285,9 @@ impl DataJson {
             ("values", self.values.is_some()),
             ("records", self.records.is_some()),
             ("patterns", self.patterns.is_some()),
+            ("users", self.users.is_some()),
+            ("updates", self.updates.is_some()),
+            ("by", self.by.is_some()),
         ];
         match given.iter().find(|(name, is_given)| *is_given && !known.contains(name)) {
             Some((name, _)) => Err(JudgeError::field(
@@ -312,6 +349,44 @@ impl DataJson {
             .map(|(unit, data)| Ok((unit.clone(), data.into_histogram(&format!("{path}.units.{unit}"))?)))
             .collect::<Result<_, JudgeError>>()?;
         Ok(Histogram { t_ms, le, counts, units })
+    }
+
+    fn into_users(self, path: &str) -> Result<UserRows, JudgeError> {
+        let finite = |field: String, values: Vec<f64>| match values.iter().find(|value| !value.is_finite()) {
+            Some(wrong) => Err(JudgeError::field(field, format!("finite values, not {wrong}"))),
+            None => Ok(()),
+        };
+        match (self.users, self.updates) {
+            (Some(users), None) => {
+                let field = format!("{path}.users");
+                instants(users.iter().map(|user| user.first_ms).collect(), &field)?;
+                finite(
+                    field,
+                    users.iter().flat_map(|user| [user.value, user.before.unwrap_or(0.0)]).collect(),
+                )?;
+                let row = |user: UserJson| UserRow {
+                    id: None,
+                    updates: vec![(user.first_ms, user.value)],
+                    before: user.before,
+                };
+                Ok(UserRows { users: users.into_iter().map(row).collect() })
+            }
+            (None, Some(mut updates)) => {
+                let field = format!("{path}.updates");
+                instants(updates.iter().map(|update| update.t_ms).collect(), &field)?;
+                finite(field, updates.iter().map(|update| update.value).collect())?;
+                updates.sort_by_key(|update| update.t_ms);
+                let mut users: IndexMap<String, UserRow> = IndexMap::new();
+                for update in updates {
+                    let row = users
+                        .entry(update.user.clone())
+                        .or_insert_with(|| UserRow { id: Some(update.user), ..UserRow::default() });
+                    row.updates.push((update.t_ms, update.value));
+                }
+                Ok(UserRows { users: users.into_values().collect() })
+            }
+            _ => Err(JudgeError::field(path, "needs either `users` or `updates`")),
+        }
     }
 
     fn into_patterns(self, path: &str) -> Result<PatternCounts, JudgeError> {
@@ -411,6 +486,7 @@ impl From<&Data> for DataJson {
                 values: Some(values.values.clone()),
                 ..Self::default()
             },
+            Data::Users(rows) => from_users(rows),
             Data::Patterns(counts) => Self {
                 t_ms: Some(counts.t_ms.clone()),
                 records: Some(counts.records.clone()),
@@ -437,6 +513,26 @@ impl DataJson {
             data => Self::from(data),
         }
     }
+}
+
+fn from_users(rows: &UserRows) -> DataJson {
+    let is_named = rows.users.iter().all(|user| user.id.is_some());
+    if is_named {
+        let updates = rows.users.iter().flat_map(|user| {
+            let id = user.id.clone().unwrap_or_default();
+            user.updates.iter().map(move |(t_ms, value)| UpdateJson {
+                t_ms: *t_ms,
+                user: id.clone(),
+                value: *value,
+            })
+        });
+        return DataJson { updates: Some(updates.collect()), ..DataJson::default() };
+    }
+    let users = rows.users.iter().filter_map(|user| {
+        let (first_ms, value) = (user.updates.first()?.0, user.updates.last()?.1);
+        Some(UserJson { first_ms, value, before: user.before })
+    });
+    DataJson { users: Some(users.collect()), ..DataJson::default() }
 }
 
 fn from_counts(counts: &Counts, is_ratio: bool) -> DataJson {

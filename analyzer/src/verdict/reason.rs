@@ -64,6 +64,13 @@ pub enum Cause {
         /// How many of them alarmed.
         alarms: u64,
     },
+    /// Too many users were seen on both sides.
+    Crossing {
+        /// How many were.
+        crossed: u64,
+        /// Of how many.
+        users: u64,
+    },
     /// Go needs history that is not there.
     NoHistory {
         /// Intervals there are on both sides.
@@ -134,7 +141,7 @@ impl Cause {
             Self::StaleData { .. } => "stale_data",
             Self::Missing { .. } => "missing",
             Self::NotEnoughData { .. } => "not_enough_data",
-            Self::Restless { .. } => "restless",
+            Self::Crossing { .. } | Self::Restless { .. } => "restless",
             Self::NoHistory { .. } => "no_history",
             Self::NoBirths { .. } => "no_births",
             Self::NotSettled { .. } => "not_settled",
@@ -181,6 +188,10 @@ impl Reason {
             Cause::Restless { runs, alarms } => format!(
                 "too restless to vote: {alarms} of {runs} placebo releases in its history alarmed; longer \
                  history, more hosts or a wider margin would help"
+            ),
+            Cause::Crossing { crossed, users } => format!(
+                "{crossed} of {users} users were seen on both sides, and above 1 % the sides are not compared: \
+                 let each user stay on one side"
             ),
             Cause::NoHistory { have, need } => format!(
                 "go needs {need} intervals of history of both sides, and there are {have}; harm can refuse meanwhile"

@@ -10,6 +10,7 @@ mod logs;
 mod means;
 mod pod_errors;
 mod pods;
+mod users;
 
 use greylight_analyzer::judge::{CheckData, Engine, Request, run};
 use greylight_analyzer::policy::{Queries, parse};
@@ -25,6 +26,7 @@ pub(crate) use logs::{Logs, logs};
 pub(crate) use means::{Means, Noise, means};
 pub(crate) use pod_errors::{PodErrors, pod_errors};
 pub(crate) use pods::{Pods, pods};
+pub(crate) use users::{UserValue, Users, users};
 
 /// Start of every simulated release, on an edge of every interval.
 const START_MS: i64 = 1_795_255_200_000;
