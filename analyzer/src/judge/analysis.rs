@@ -11,7 +11,9 @@ use super::data::{CheckData, Sides};
 use super::error::JudgeError;
 use super::grid::{Grid, Stretch};
 use super::means::MeanCheck;
-use super::placed::{Placed, RunData, is_raw, place, place_fresh, place_units, place_users, unit_values};
+use super::placed::{
+    Placed, RunData, is_raw, place, place_by, place_fresh, place_units, place_users, unit_values,
+};
 use super::procedure::{CheckRun, Known, Procedure};
 use super::share::{ShareResult, test_share};
 use super::users::UserCheck;
@@ -104,7 +106,10 @@ impl Analysis {
         for check in &phase.checks {
             let alpha = policy.budget(phase, check);
             let pre = data.get(&check.name).map(|data| data.pre.clone()).unwrap_or_default();
-            let placed = place(check, Stretch::Pre(&grid), &pre, "pre")?;
+            let placed = match check.by {
+                Some(_) => place_by(check, Stretch::Pre(&grid), &pre, "pre")?,
+                None => place(check, Stretch::Pre(&grid), &pre, "pre")?,
+            };
             if !matches!(check.kind, CheckKind::Users { .. } | CheckKind::Composite) {
                 n_history = n_history.min(placed.n_present());
             }
@@ -146,6 +151,7 @@ impl Analysis {
             let stretch = Stretch::Run(&self.grid);
             let mut placed = match (&one.check.kind, data) {
                 (CheckKind::Users { .. }, Some(data)) => place_users(&one.check, &self.grid, data)?,
+                _ if one.check.by.is_some() => place_by(&one.check, stretch, sides, "data")?,
                 _ => place(&one.check, stretch, sides, "data")?,
             };
             place_fresh(&mut placed, stretch, data.and_then(|data| data.fresh.as_ref()));

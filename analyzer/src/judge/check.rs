@@ -6,7 +6,9 @@ use greylight_store::model::Timestamp;
 
 use crate::policy::{Amount, Check, Harm, Missing, Policy, Vote};
 use crate::stats::boundary::Boundary;
-use crate::verdict::{Decision, Effect, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values};
+use crate::verdict::{
+    ByValue, Decision, Effect, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
+};
 
 use super::grid::Grid;
 
@@ -70,6 +72,9 @@ pub(super) struct Outcome {
     pub(super) method: &'static str,
     pub(super) patterns: Vec<PatternResult>,
     pub(super) new_pods: Option<NewPods>,
+    /// The value of the check's label that stands out most, where there is one test a value.
+    pub(super) leading: Option<String>,
+    pub(super) by: Vec<ByValue>,
 }
 
 impl Outcome {
@@ -93,6 +98,10 @@ pub(super) enum Lack {
     Events {
         have: f64,
         need: f64,
+    },
+    /// Values of the check's label that cannot go; in words.
+    Values {
+        what: String,
     },
     /// New pods that nothing says enough of; in words, what would.
     Births {

@@ -17,6 +17,8 @@ pub enum Data {
     Patterns(PatternCounts),
     /// For kind `users`.
     Users(UserRows),
+    /// For checks with one test a value: data of each value.
+    By(IndexMap<String, Data>),
 }
 
 /// One side's users.
@@ -154,6 +156,7 @@ impl Data {
             Self::Raw(values) => values.values.iter().flatten().map(Vec::len).sum(),
             Self::Patterns(patterns) => patterns.t_ms.len() * (1 + patterns.patterns.len()),
             Self::Users(rows) => rows.users.iter().map(|user| user.updates.len()).sum(),
+            Self::By(values) => return values.values().map(Self::n_rows).sum(),
         };
         rows as u64
     }
@@ -168,6 +171,9 @@ impl Data {
             Self::Histogram(histogram) => ends(&histogram.t_ms),
             Self::Raw(values) => ends(&values.t_ms),
             Self::Patterns(patterns) => ends(&patterns.t_ms),
+            Self::By(values) => {
+                (values.values().filter_map(Self::span_ms)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            }
             Self::Users(rows) => (rows.users.iter())
                 .filter_map(|user| Some((user.updates.first()?.0, user.updates.last()?.0)))
                 .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),

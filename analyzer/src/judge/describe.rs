@@ -79,9 +79,13 @@ fn effect(check: &Check, outcome: &Outcome) -> String {
         }
         _ => "canary and baseline".to_owned(),
     };
+    let value = match (&check.by, &outcome.leading) {
+        (Some(by), Some(value)) => format!("{} {value}: ", by.name),
+        _ => String::new(),
+    };
     match &outcome.effect {
-        Some(effect) => format!("{sides}, {}", interval(effect)),
-        None => sides,
+        Some(effect) => format!("{value}{sides}, {}", interval(effect)),
+        None => format!("{value}{sides}"),
     }
 }
 
@@ -148,6 +152,7 @@ pub(super) fn not_enough(check: &Check, outcome: &Outcome) -> String {
         Some(Lack::Events { have, need }) => {
             format!("{have:.0} events of about {need:.0} that go needs; {so_far}")
         }
+        Some(Lack::Values { what }) => what.clone(),
         _ => format!("harm below the margin is not shown yet: {so_far}; {}", looks(outcome.looks_left)),
     }
 }

@@ -22,6 +22,7 @@ mod pods;
 mod scores;
 mod patterns;
 mod users;
+mod by;
 mod composite;
 mod share;
 mod describe;

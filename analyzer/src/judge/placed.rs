@@ -1,5 +1,7 @@
 //! Data of the checks, placed on the intervals of a phase.
 
+use indexmap::{IndexMap, IndexSet};
+
 use crate::policy::{Check, CheckKind};
 use crate::verdict::UnitValue;
 
@@ -38,6 +40,8 @@ pub(super) enum Placed {
     Buckets([BucketCells; 2]),
     Patterns([PatternCells; 2]),
     Users(Box<UserCells>),
+    /// By value of the check's label.
+    By(IndexMap<String, Placed>),
 }
 
 impl Placed {
@@ -48,6 +52,7 @@ impl Placed {
         }
         match self {
             Self::Nothing | Self::Users(_) => 0,
+            Self::By(values) => values.values().map(Self::n_present).max().unwrap_or(0),
             Self::Counts([baseline, canary]) => both(baseline.iter().copied(), canary.iter().copied()),
             Self::Hosts(run) => {
                 let n =
@@ -66,18 +71,22 @@ impl Placed {
 
     /// Returns requests by interval and side, where the check counts them.
     pub(super) fn exposure(&self) -> Option<[Vec<Option<f64>>; 2]> {
-        let any = |sides: [Vec<Option<f64>>; 2]| {
-            sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
-        };
+        let sides = self.exposure_of_any();
+        sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
+    }
+
+    /// Returns the same where only one side has any, or none.
+    pub(super) fn exposure_of_any(&self) -> [Vec<Option<f64>>; 2] {
         match self {
             Self::Counts(sides) => {
-                any([0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect()))
+                [0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect())
             }
-            Self::Buckets(sides) => any([0, 1].map(|side| {
+            Self::Buckets(sides) => [0, 1].map(|side| {
                 sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
-            })),
-            Self::Patterns(sides) => any([0, 1].map(|side| sides[side].trials.clone())),
-            Self::Nothing | Self::Hosts(_) | Self::Users(_) => None,
+            }),
+            Self::Patterns(sides) => [0, 1].map(|side| sides[side].trials.clone()),
+            Self::By(values) => pooled(&values.values().collect::<Vec<_>>(), true).exposure_of_any(),
+            Self::Nothing | Self::Hosts(_) | Self::Users(_) => [Vec::new(), Vec::new()],
         }
     }
 }
@@ -118,7 +127,7 @@ pub(super) fn unit_values(units: &[UnitCells], grid: &Grid, i: usize) -> Vec<Uni
 /// Tells whether a side holds raw values.
 pub(super) fn is_raw(sides: &Sides) -> bool {
     let is_raw = |side: &Option<Data>| matches!(side, Some(Data::Raw(_)));
-    is_raw(&sides.baseline) || is_raw(&sides.canary)
+    is_raw(&sides.baseline) || is_raw(&sides.canary) || is_raw_by(&sides.baseline) || is_raw_by(&sides.canary)
 }
 
 /// Places both sides of a check on a stretch, if they are of its kind.
@@ -197,6 +206,86 @@ pub(super) fn place_users(check: &Check, grid: &Grid, data: &CheckData) -> Resul
 pub(super) fn place_fresh(placed: &mut Placed, stretch: Stretch<'_>, fresh: Option<&Data>) {
     if let (Placed::Hosts(run), Some(Data::Values(series))) = (placed, fresh) {
         run.fresh = means::hosts(stretch, series);
+    }
+}
+
+/// Adds up counts or buckets of several values.
+pub(super) fn pooled(values: &[&Placed], is_raw: bool) -> Placed {
+    let counts = |side: usize| {
+        let mut sums: CountCells = Vec::new();
+        for value in values {
+            let Placed::Counts(sides) = value else { continue };
+            sums.resize(sums.len().max(sides[side].len()), None);
+            for (sum, cell) in sums.iter_mut().zip(&sides[side]) {
+                if let Some((events, exposure)) = cell {
+                    let (so_far, exposed) = sum.unwrap_or_default();
+                    *sum = Some((so_far + events, exposed + exposure));
+                }
+            }
+        }
+        sums
+    };
+    match values.first() {
+        Some(Placed::Counts(_)) => Placed::Counts([counts(0), counts(1)]),
+        Some(Placed::Buckets(_)) => {
+            let all = values.iter().filter_map(|value| match value {
+                Placed::Buckets(sides) => Some(sides),
+                _ => None,
+            });
+            Placed::Buckets(scores::pool(all, is_raw))
+        }
+        _ => Placed::Nothing,
+    }
+}
+
+/// Places the data of each value, for a check with one test a value.
+pub(super) fn place_by(
+    check: &Check,
+    stretch: Stretch<'_>,
+    sides: &Sides,
+    what: &str,
+) -> Result<Placed, JudgeError> {
+    let of = |data: &Option<Data>| match data {
+        None => Ok(IndexMap::new()),
+        Some(Data::By(values)) => Ok(values.clone()),
+        Some(_) => Err(JudgeError::field(
+            format!("{what}.{}", check.name),
+            "needs `by`, since its check has one test a value",
+        )),
+    };
+    let (mut baseline, mut canary) = (of(&sides.baseline)?, of(&sides.canary)?);
+    let names: IndexSet<String> = baseline.keys().chain(canary.keys()).cloned().collect();
+    let mut placed = IndexMap::with_capacity(names.len());
+    for value in names {
+        let sides = Sides { baseline: baseline.swap_remove(&value), canary: canary.swap_remove(&value) };
+        placed.insert(value, place(check, stretch, &sides, what)?);
+    }
+    if let Stretch::Pre(_) = stretch {
+        align_values(&mut placed);
+    }
+    Ok(Placed::By(placed))
+}
+
+/// Lets the histories of all values end at the release with the same number of intervals, as pooling needs.
+fn align_values(values: &mut IndexMap<String, Placed>) {
+    let mut counts: Vec<&mut CountCells> = Vec::new();
+    let mut buckets = Vec::new();
+    for value in values.values_mut() {
+        match value {
+            Placed::Counts(sides) => counts.extend(sides),
+            Placed::Buckets(sides) => buckets.extend(sides.iter_mut().map(|side| &mut side.cells)),
+            _ => {}
+        }
+    }
+    align_pre(&mut counts);
+    align_pre(&mut buckets);
+}
+
+/// Tells whether raw values come under any value.
+fn is_raw_by(data: &Option<Data>) -> bool {
+    match data {
+        Some(Data::By(values)) => values.values().any(|one| matches!(one, Data::Raw(_))),
+        _ => false,
     }
 }
 

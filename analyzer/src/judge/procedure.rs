@@ -1,12 +1,15 @@
 //! A check under way: its procedure, its own first of two, and what its history says of it.
 
-use crate::policy::{Check, CheckKind, Vote};
+use indexmap::IndexMap;
+
+use crate::policy::{By, Check, CheckKind, Vote};
 use crate::stats::dispersion::EventLaw;
 use crate::stats::means::GO_HISTORY_MIN;
 use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::Rate;
 use crate::verdict::{Cause, Decision};
 
+use super::by::ByCheck;
 use super::check::{Budget, CheckState, Outcome};
 use super::composite::CompositeCheck;
 use super::counts::{self, CountCells, CountCheck};
@@ -42,6 +45,7 @@ pub(super) enum Procedure {
     Scores(Box<ScoreCheck>),
     Patterns(Box<PatternCheck>),
     Users(Box<UserCheck>),
+    By(Box<ByCheck>),
     /// Fed with what the mean checks saw, after them.
     Composite(Box<CompositeCheck>),
 }
@@ -104,6 +108,7 @@ impl CheckRun {
                 });
                 (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, pre))), placebo)
             }
+            Placed::By(pre) => Self::by_value(check, &budget, pre, &known),
             Placed::Nothing | Placed::Users(_) => {
                 Self::without_history(check, budget, known.declared_share, known.is_raw)
             }
@@ -144,6 +149,25 @@ impl CheckRun {
             }
         };
         (procedure, Placebo::default())
+    }
+
+    fn by_value(
+        check: &Check,
+        budget: &Budget,
+        pre: &IndexMap<String, Placed>,
+        known: &Known<'_>,
+    ) -> (Procedure, Placebo) {
+        let by = check.by.clone().unwrap_or(By { name: String::new(), limit: 0 });
+        let run = ByCheck::new(check, &by, budget, pre, known);
+        let placebo = run.placebo();
+        (Procedure::By(Box::new(run)), placebo)
+    }
+
+    /// Looks as a test of its own inside another check.
+    pub(super) fn look_alone(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
+        let outcome = self.procedure.look(grid, i, placed, &[]);
+        self.state.update(&self.check, &outcome, grid, i);
+        outcome
     }
 
     /// Returns what a composite check is fed with: differences of means, not those of counts as shares.
@@ -280,6 +304,8 @@ impl Procedure {
             (Self::Pods(run), _) => run.look(grid, i, &MeanRun::default()),
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
             (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
+            (Self::By(run), Placed::By(values)) => run.look(grid, i, values),
+            (Self::By(run), _) => run.look(grid, i, &IndexMap::new()),
             (Self::Users(run), Placed::Users(cells)) => run.look(grid, i, cells),
             (Self::Users(run), _) => run.look(grid, i, &UserCells::default()),
             (Self::Composite(_), _) => Outcome::default(),

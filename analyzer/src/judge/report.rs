@@ -77,6 +77,7 @@ impl Analysis {
             queries: describe::queries(&run.check),
             patterns: outcome.patterns.clone(),
             new_pods: outcome.new_pods,
+            by: outcome.by.clone(),
         }
     }
 

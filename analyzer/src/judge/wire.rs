@@ -248,6 +248,9 @@ impl DataJson {
     /// [`JudgeError::Field`] if a field is missing, of another length, negative where it counts, or unknown
     /// to this kind.
     pub fn into_data(self, kind: &str, path: &str) -> Result<Data, JudgeError> {
+        if self.by.is_some() {
+            return self.into_by(kind, path).map(Data::By);
+        }
         self.refuse_strangers(kind, path)?;
         match kind {
             "ratio" | "count" => self.into_counts(kind, path).map(Data::Counts),
@@ -349,6 +352,26 @@ impl DataJson {
             .map(|(unit, data)| Ok((unit.clone(), data.into_histogram(&format!("{path}.units.{unit}"))?)))
             .collect::<Result<_, JudgeError>>()?;
         Ok(Histogram { t_ms, le, counts, units })
+    }
+
+    fn into_by(mut self, kind: &str, path: &str) -> Result<IndexMap<String, Data>, JudgeError> {
+        let field = format!("{path}.by");
+        if !["ratio", "count", "distribution"].contains(&kind) {
+            return Err(JudgeError::field(field, format!("does not belong to kind {kind}")));
+        }
+        let values = self.by.take().unwrap_or_default();
+        if self != Self::default() {
+            return Err(JudgeError::field(field, "stands alone: the data of each value is inside"));
+        }
+        (values.into_iter())
+            .map(|(value, data)| {
+                let path = format!("{field}.{value}");
+                if data.by.is_some() {
+                    return Err(JudgeError::field(path, "has `by` inside of `by`"));
+                }
+                Ok((value, data.into_data(kind, &path)?))
+            })
+            .collect()
     }
 
     fn into_users(self, path: &str) -> Result<UserRows, JudgeError> {
@@ -487,6 +510,7 @@ impl From<&Data> for DataJson {
                 ..Self::default()
             },
             Data::Users(rows) => from_users(rows),
+            Data::By(values) => from_by(values, |data| Self::from(data)),
             Data::Patterns(counts) => Self {
                 t_ms: Some(counts.t_ms.clone()),
                 records: Some(counts.records.clone()),
@@ -510,9 +534,15 @@ impl DataJson {
     pub fn from_data(data: &Data, kind: &str) -> Self {
         match data {
             Data::Counts(counts) => from_counts(counts, kind == "ratio"),
+            Data::By(values) => from_by(values, |data| Self::from_data(data, kind)),
             data => Self::from(data),
         }
     }
+}
+
+fn from_by(values: &IndexMap<String, Data>, one: impl Fn(&Data) -> DataJson) -> DataJson {
+    let by = values.iter().map(|(value, data)| (value.clone(), one(data))).collect();
+    DataJson { by: Some(by), ..DataJson::default() }
 }
 
 fn from_users(rows: &UserRows) -> DataJson {

@@ -215,6 +215,9 @@ impl Releases {
             problem.field(field)
         };
         let policy = policy::from_document(&document, Queries::Required).map_err(|e| prefixed(&e))?;
+        if let Some(error) = policy::uncollected(&policy) {
+            return Err(prefixed(&error));
+        }
         let name = if revision.is_some() { name } else { policy.name.clone() };
         Ok(Pinned { name, revision, document, policy: Arc::new(policy) })
     }

@@ -265,6 +265,27 @@ pub struct CheckResult {
     pub patterns: Vec<PatternResult>,
     /// How new pods, which have no history, were judged.
     pub new_pods: Option<NewPods>,
+    /// Where there is one test a value of a label: each of them, and the pool of the others last.
+    pub by: Vec<ByValue>,
+}
+
+/// One value's test inside a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByValue {
+    /// The value, or `other`.
+    pub value: String,
+    /// Its own first of two.
+    pub decision: Decision,
+    /// The two sides.
+    pub values: Option<Values>,
+    /// The difference; its interval holds at all looks, and at those of all values together.
+    pub effect: Option<Effect>,
+    /// As the check's, to be held against the check's level.
+    pub p_harm: Option<f64>,
+    /// As the check's.
+    pub p_go: Option<f64>,
+    /// How much data there is.
+    pub n: Sizes,
 }
 
 /// How a canary of new pods was judged.
