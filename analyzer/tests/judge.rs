@@ -385,8 +385,8 @@ fn wrong_bodies_name_the_field() {
     };
     refused(
         &with("/policy/phases/0/checks/0/kind", json!("users")),
-        "policy.phases[0].checks[0]",
-        "kind `users`",
+        "data.errors.baseline.t_ms",
+        "does not belong to kind users",
     );
     refused(&with("/data", json!({ "other": {} })), "data.other", "no check of this name");
     refused(&with("/data/errors/canary/events", json!([1.0])), "data.errors.canary.events", "1 entries");

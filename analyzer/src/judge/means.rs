@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use crate::policy::{Amount, Check, Harm};
 use crate::stats::boundary::Boundary;
+use crate::stats::hosts::{Hosts, NU_GO, NU_MIN};
 use crate::stats::means::{FIRST_LOOK, GO_HISTORY_MIN, Means, MeansLook, Sieve};
 use crate::verdict::{Effect, Measure, Sizes, UnitValue, Values};
 
@@ -198,8 +199,9 @@ pub(super) struct MeanCheck {
     pre_values: Vec<f64>,
     /// Differences of the release, as of the last look.
     values: Vec<f64>,
-    /// Hosts of both sides that the halves of the baseline were scaled to.
-    scaled_to: (usize, usize),
+    /// Whether hosts are the unit: where nothing has a history and there are enough of them, as of the first look
+    /// that had both sides.
+    is_by_hosts: Option<bool>,
     unit: &'static str,
 }
 
@@ -255,7 +257,7 @@ impl MeanCheck {
             pre: sides,
             pre_values: Vec::new(),
             values: Vec::new(),
-            scaled_to: (0, 0),
+            is_by_hosts: None,
             unit,
         };
         if has_history[0] {
@@ -308,32 +310,6 @@ impl MeanCheck {
         baseline.iter().zip(canary).map(|(baseline, canary)| canary - baseline).collect()
     }
 
-    /// Learns memory and scale from two halves of the baseline's hosts.
-    fn learn_from_baseline(&mut self, n_baseline: usize, n_canary: usize) {
-        let n_pre = self.pre[0].len();
-        if self.has_history != [true, false] || n_pre < 2 || self.scaled_to == (n_baseline, n_canary) {
-            return;
-        }
-        self.scaled_to = (n_baseline, n_canary);
-        let half = n_pre / 2;
-        let part = |from: usize, to: usize| -> IndexMap<String, Cells<f64>> {
-            self.pre[0]
-                .iter()
-                .skip(from)
-                .take(to - from)
-                .map(|(name, cells)| (name.clone(), cells.clone()))
-                .collect()
-        };
-        let n = self.pre[0].values().map(Vec::len).max().unwrap_or(0);
-        let (first, second) = (self.side(0, &part(0, half), n), self.side(0, &part(half, n_pre), n));
-        let inverse = |a: usize, b: usize| 1.0 / a as f64 + 1.0 / b as f64;
-        let factor = (inverse(n_baseline, n_canary) / inverse(half, n_pre - half)).sqrt();
-        let values: Vec<f64> = first.iter().zip(&second).map(|(a, b)| factor * (a - b)).collect();
-        self.test = ShiftTest::new(self.harm, &self.budget, 1.0, |sign| {
-            Means::with_baseline_halves(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
-        });
-    }
-
     fn sizes(&self, amount: Amount, baseline_mean: f64) -> [f64; 2] {
         self.scale.sizes(self.harm, amount, baseline_mean)
     }
@@ -346,9 +322,6 @@ impl MeanCheck {
         let n_hosts = [0, 1].map(|side| {
             run.hosts[side].values().filter(|cells| cells.iter().take(n).any(Option::is_some)).count()
         });
-        if n_hosts[0] > 0 && n_hosts[1] > 0 {
-            self.learn_from_baseline(n_hosts[0], n_hosts[1]);
-        }
         let mut values = self.differences(&run.hosts, n);
         for (idx, value) in values.iter_mut().enumerate().filter(|(idx, _)| !grid.is_warm(*idx)) {
             debug_assert!(idx < n);
@@ -365,7 +338,14 @@ impl MeanCheck {
             ..Outcome::default()
         };
         if t > 0 {
-            self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+            let enough = (n_hosts[0] + n_hosts[1]) as f64 >= NU_MIN + 2.0;
+            let is_without = self.has_history != [true, true];
+            if *self.is_by_hosts.get_or_insert(enough && is_without && run.inverse_n.is_none()) {
+                outcome.method = "H: hosts as the unit, a t test of their means since the start";
+                self.host_outcome(&mut outcome, grid, run, means);
+            } else {
+                self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+            }
             outcome.units = units(grid, run, n);
         }
         self.values = values;
@@ -431,11 +411,77 @@ impl MeanCheck {
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
     }
 
-    fn effect(&self, answer: &Answer) -> Effect {
-        let (unit, measure) = match self.scale {
+    /// Compares hosts' means: procedure H.
+    fn host_outcome(&self, outcome: &mut Outcome, grid: &Grid, run: &MeanRun, means: [Option<f64>; 2]) {
+        let t = outcome.t;
+        let levels = self.budget.part(directions(self.harm).len() as f64);
+        outcome.values = Some(Values { baseline: means[0], canary: means[1], unit: self.unit });
+        outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: 0.0 };
+        let n = run.hosts.iter().flat_map(IndexMap::values).map(Vec::len).max().unwrap_or(0);
+        let side = |side: usize| self.host_means(grid, &run.hosts[side], n, t);
+        let Some(hosts) = Hosts::new(&side(0), &side(1)) else { return };
+        let may_decide = outcome.is_present && hosts.may_decide(t, self.budget.n_looks);
+        // Between the looks that may decide nothing is spent.
+        let at = |level: f64| if may_decide { level } else { 0.0 };
+        let baseline_mean = means[0].unwrap_or(0.0);
+        let tolerated = self.sizes(self.tolerated, baseline_mean);
+        let margin = self.margin.map(|margin| self.sizes(margin, baseline_mean));
+        let (level, shown) = (levels.nominal(t), self.budget.part(1.0).nominal(t));
+        let p = directions(self.harm)
+            .iter()
+            .enumerate()
+            .map(|(idx, one)| hosts.p_harm(one.sign(), tolerated[idx]));
+        let p = p.fold(1.0, f64::min);
+        outcome.is_harm_crossed = p <= at(level) && may_decide;
+        outcome.p_harm = Some(rescaled(p, level, shown));
+        outcome.level = Some(at(shown));
+        outcome.spent = self.budget.part(1.0).spent(t);
+        outcome.n.effective = hosts.nu + 2.0;
+        outcome.is_recent_beyond = true;
+        if let Some(margin) = margin {
+            let p = directions(self.harm)
+                .iter()
+                .enumerate()
+                .map(|(idx, one)| hosts.p_go(one.sign(), margin[idx]));
+            let p = p.fold(0.0, f64::max);
+            let level = at(self.budget.go().nominal(t));
+            (outcome.p_go, outcome.level_go) = (Some(p), Some(level));
+            outcome.is_go_crossed = p <= level && may_decide;
+        }
+        let reach = hosts.reach(level);
+        let end =
+            |value: f64| Some(value).filter(|value| value.is_finite()).map(|value| self.scale.shown(value));
+        let (unit, measure) = self.unit_of_effect();
+        outcome.effect = Some(Effect {
+            estimate: end(hosts.difference),
+            low: end(hosts.difference - reach),
+            high: end(hosts.difference + reach),
+            unit,
+            measure,
+        });
+        outcome.lack =
+            (hosts.nu < NU_GO).then_some(Lack::History { have: self.test.n_history(), need: GO_HISTORY_MIN });
+    }
+
+    /// Averages each host that was there in half of the intervals.
+    fn host_means(&self, grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize, t: usize) -> Vec<f64> {
+        let mean = |cells: &Cells<f64>| {
+            let values = warm_values(grid, cells, n).map(|value| self.scale.apply(value));
+            let values: Vec<f64> = values.collect();
+            (2 * values.len() >= t && !values.is_empty()).then(|| mean_of(values.iter()))
+        };
+        hosts.values().filter_map(mean).collect()
+    }
+
+    fn unit_of_effect(&self) -> (&'static str, Measure) {
+        match self.scale {
             Scale::Linear => (self.unit, Measure::Difference),
             Scale::Log { .. } => ("ratio", Measure::Relative),
-        };
+        }
+    }
+
+    fn effect(&self, answer: &Answer) -> Effect {
+        let (unit, measure) = self.unit_of_effect();
         let shown = |difference| self.scale.shown(difference);
         Effect {
             estimate: answer.estimate.map(shown),
@@ -450,9 +496,6 @@ impl MeanCheck {
         match (self.has_history, self.test.n_history()) {
             ([true, true], n) if n > 0 => {
                 "M: shift of the mean, t averaged over unknown memory, guarded by placebo windows of the history"
-            }
-            ([true, false], _) => {
-                "M: shift of the mean, t averaged over unknown memory learnt from halves of the baseline's hosts"
             }
             _ => "M: shift of the mean, t averaged over unknown memory, without history",
         }
@@ -479,6 +522,11 @@ fn warm(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> IndexMap
         cells.iter().take(n).enumerate().map(|(idx, value)| value.filter(|_| grid.is_warm(idx))).collect()
     };
     hosts.iter().map(|(name, cells)| (name.clone(), keep(cells))).collect()
+}
+
+/// Yields the values of one host after warm-up.
+fn warm_values<'a>(grid: &'a Grid, cells: &'a Cells<f64>, n: usize) -> impl Iterator<Item = f64> + 'a {
+    cells.iter().take(n).enumerate().filter(|(idx, _)| grid.is_warm(*idx)).filter_map(|(_, value)| *value)
 }
 
 pub(super) fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {

@@ -85,7 +85,7 @@ fn worse_gauges(all: &mut Vec<Scenario>) {
             shift: 0.3,
             from: 30,
             alpha: 0.001,
-            margin: 3.0,
+            margin: 0.001,
             ..Means::default()
         };
         gauges(
