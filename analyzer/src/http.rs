@@ -45,6 +45,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/verdict", get(verdict))
         .route("/api/v1/releases/{id}/looks", get(looks))
         .route("/api/v1/releases/{id}/deliveries", get(deliveries))
+        .route("/api/v1/releases/{id}/deliveries/{message}/resend", post(resend))
         .route("/api/v1/releases/{id}/phase", post(phase))
         .route("/api/v1/releases/{id}/outcome", post(outcome))
         .route("/api/v1/releases/{id}/override", post(put_over))
@@ -212,6 +213,15 @@ async fn deliveries(
     let deliveries = api.releases.deliveries(&caller.tenant, &id).await?;
     let deliveries: Vec<Value> = deliveries.iter().map(wire::delivery).collect();
     Ok(Json(json!({ "deliveries": deliveries })).into_response())
+}
+
+async fn resend(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path((id, message)): Path<(String, String)>,
+) -> Answer {
+    let outgoing = api.releases.resend(&caller.tenant, &id, &message).await?;
+    Ok((StatusCode::ACCEPTED, Json(wire::delivery(&outgoing))).into_response())
 }
 
 async fn phase(
