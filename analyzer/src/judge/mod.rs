@@ -28,6 +28,7 @@ mod share;
 mod describe;
 mod request;
 pub mod wire;
+mod read;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
 pub use data::{

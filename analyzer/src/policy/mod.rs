@@ -10,6 +10,7 @@
 
 mod error;
 mod fields;
+mod kinds;
 mod parse;
 mod span;
 
