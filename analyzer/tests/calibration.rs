@@ -6,8 +6,8 @@
 use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
-    Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, Slow, TrafficShare, demo, errors, latency,
-    logs, means, share,
+    Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow, TrafficShare,
+    UserValue, Users, demo, errors, latency, logs, means, pod_errors, pods, share, users,
 };
 
 const SEED: u64 = 20_261_121;
@@ -54,6 +54,67 @@ fn means_hold_their_level() {
             &runs(100, |chance| means(setting, chance)),
         );
     }
+}
+
+#[test]
+fn means_hold_their_level_under_odd_noise() {
+    let kinds = [
+        Noise::Shared,
+        Noise::HalfWhite,
+        Noise::Lognormal,
+        Noise::SlowHost,
+        Noise::Standing,
+        Noise::Bursts,
+        Noise::HostBursts,
+    ];
+    // All kinds together: few runs of each say little alone.
+    let outcomes = kinds.iter().flat_map(|noise| {
+        runs(12, |chance| means(Means { noise: *noise, alpha: 0.02, ..Means::default() }, chance))
+    });
+    holds_level("odd noise", 0.02, &outcomes.collect::<Vec<_>>());
+}
+
+#[test]
+fn new_pods_hold_their_level_and_are_found() {
+    let one = Pods { n: (2, 10, 0), births: (12, 6), checks: 1, alpha: 0.05, ..Pods::default() };
+    holds_level("new pods", 0.05, &runs(40, |chance| pods(one, chance)));
+    let worse = runs(15, |chance| pods(Pods { factor: 1.5, ..one }, chance));
+    assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+    let setting = |factor| PodErrors { n: (5, 10), births: 30, rate: 0.5, tau: 0.3, factor, alpha: 0.01 };
+    holds_level("errors of new pods", 0.01, &runs(15, |chance| pod_errors(setting(1.0), chance)));
+    let worse = runs(8, |chance| pod_errors(setting(4.0), chance));
+    assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+}
+
+#[test]
+fn users_hold_their_level_and_are_found() {
+    for (value, bad) in [(UserValue::Converts(0.3), 0.8), (UserValue::Spends(2.0), 0.5)] {
+        let same = Users {
+            per_minute: 100,
+            share: TrafficShare::Fixed(0.5),
+            value,
+            factor: 1.0,
+            held_to: "vote: veto",
+        };
+        for share in [same.share, TrafficShare::Ramp] {
+            holds_level("users", 0.01, &runs(40, |chance| users(Users { share, ..same }, chance)));
+        }
+        let worse = runs(10, |chance| users(Users { factor: bad, ..same }, chance));
+        assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+    }
+}
+
+#[test]
+fn harm_as_large_as_the_margin_does_not_go() {
+    let shapes = [Shape::Lognormal(0.6), Shape::Exponential, Shape::Bimodal, Shape::Pareto(2.5)];
+    let outcomes = shapes.iter().flat_map(|shape| {
+        let slow = Slow { part: 1.0, factor: 1.1 };
+        let setting = Latency { shape: *shape, slow, alpha: 1e-6, requests: 100, ..Latency::default() };
+        runs(6, |chance| latency(setting, chance))
+    });
+    let gone = outcomes.filter(|run| run.decision == Decision::Go).count();
+    // Of 24 at 5 % each more than five are a chance of one in a hundred and fifty.
+    assert!(gone <= 5, "{gone} of 24");
 }
 
 #[test]

@@ -57,7 +57,8 @@ impl CompositeCheck {
             |one: &Vec<f64>, idx: usize| (idx + one.len()).checked_sub(n).map_or(f64::NAN, |idx| one[idx]);
         self.pre_values = (0..n).map(|idx| finite_mean(series.iter().map(|one| at(one, idx)))).collect();
         let values = &self.pre_values;
-        self.test = Some(ShiftTest::new(Harm::Up, &self.budget, 1.0, |_| Means::new(values)));
+        let test = ShiftTest::new(Harm::Up, &self.budget, 1.0, |_| Means::new(values));
+        self.test = Some(test.without_known_noise());
     }
 
     /// Looks at what the mean checks saw at this look, in the order of [`CompositeCheck::learn`].

@@ -23,7 +23,14 @@ pub(super) struct ShiftTest {
     levels: Arc<Boundary>,
     shown: Arc<Boundary>,
     go_levels: Arc<Boundary>,
+    /// Intervals of the release before which it does not refuse.
+    first_look: usize,
 }
+
+/// Intervals of the release that must show their own noise before a mean refuses, where nothing is known of
+/// how it changed: before them noise that tripled at the release refuses one good release in twenty-five at a
+/// level of one in a thousand.
+const OWN_NOISE_LOOK: usize = 5;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +75,13 @@ impl ShiftTest {
             levels: budget.part(n_tests * n_sides),
             shown: budget.part(1.0),
             go_levels: budget.go(),
+            first_look: 1,
         }
+    }
+
+    /// Lets the release show its own noise before it refuses, where nothing else tells how that changed.
+    pub(super) fn without_known_noise(self) -> Self {
+        Self { first_look: OWN_NOISE_LOOK, ..self }
     }
 
     pub(super) fn n_history(&self) -> usize {
@@ -97,7 +110,7 @@ impl ShiftTest {
             let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
             let look = means.look(&values, question.noise);
             let p = look.p_harm(question.tolerated[idx]);
-            let may_refuse = !(question.is_unsettled && t < FIRST_LOOK);
+            let may_refuse = t >= self.first_look && !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
             if idx == 0 {
@@ -150,7 +163,7 @@ impl ShiftTest {
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
                 let (release, level) = (&signed[start..=now], self.levels.nominal(t));
-                sieve.may_cross(release, tolerated[idx], level) && {
+                t >= self.first_look && sieve.may_cross(release, tolerated[idx], level) && {
                     let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
                     means.look(release, 1.0).p_harm(tolerated[idx]) <= level
                 }
@@ -270,6 +283,9 @@ impl MeanCheck {
             new.test = ShiftTest::new(check.harm, &new.budget, 1.0, |sign| {
                 Means::new(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
             });
+            if new.pre_noise.is_none() {
+                new.test = new.test.without_known_noise();
+            }
         }
         new
     }
