@@ -34,12 +34,14 @@ fn holds_level(name: &str, alpha: f64, runs: &[Outcome]) {
 #[test]
 fn counts_hold_their_level() {
     for (name, clump, share) in [
-        ("equal shares", 1, 0.5),
-        ("a tenth", 1, 0.1),
-        ("clumps of five", 5, 0.5),
-        ("clumps, a tenth", 5, 0.1),
+        ("equal shares", 1, TrafficShare::Fixed(0.5)),
+        ("a tenth", 1, TrafficShare::Fixed(0.1)),
+        ("rising", 1, TrafficShare::Ramp),
+        ("in steps", 1, TrafficShare::Steps),
+        ("clumps of five", 5, TrafficShare::Fixed(0.5)),
+        ("clumps, a tenth", 5, TrafficShare::Fixed(0.1)),
     ] {
-        let setting = Errors { clump, share: TrafficShare::Fixed(share), alpha: 0.05, ..Errors::default() };
+        let setting = Errors { clump, share, alpha: 0.05, ..Errors::default() };
         holds_level(name, 0.05, &runs(200, |chance| errors(setting, chance)));
     }
 }
@@ -90,14 +92,14 @@ fn new_pods_hold_their_level_and_are_found() {
 fn users_hold_their_level_and_are_found() {
     for (value, bad) in [(UserValue::Converts(0.3), 0.8), (UserValue::Spends(2.0), 0.5)] {
         let same = Users {
-            per_minute: 100,
+            per_minute: 60,
             share: TrafficShare::Fixed(0.5),
             value,
             factor: 1.0,
             held_to: "vote: veto",
         };
         for share in [same.share, TrafficShare::Ramp] {
-            holds_level("users", 0.01, &runs(40, |chance| users(Users { share, ..same }, chance)));
+            holds_level("users", 0.01, &runs(60, |chance| users(Users { share, ..same }, chance)));
         }
         let worse = runs(10, |chance| users(Users { factor: bad, ..same }, chance));
         assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
