@@ -250,6 +250,12 @@ async fn a_key_names_one_release_and_wrong_calls_are_refused() {
     let (status, problem) = bench.ask("GET", "/api/v1/releases?stat=running", Value::Null).await;
     assert_eq!((status, &problem["error"]["field"]), (StatusCode::BAD_REQUEST, &json!("stat")));
     assert_eq!(bench.ask("GET", "/api/v1/releases/nope", Value::Null).await.0, StatusCode::NOT_FOUND);
+    let (status, problem) = bench.ask("GET", "/api/v1/releases?decision=maybe", Value::Null).await;
+    assert_eq!((status, &problem["error"]["value"]), (StatusCode::BAD_REQUEST, &json!("maybe")));
+    let large = json!({ "key": "x".repeat(2 << 20) });
+    let (status, problem) = bench.ask("POST", "/api/v1/releases", large).await;
+    assert_eq!((status, &problem["error"]["kind"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too_large")));
+    assert!(problem["error"]["limit"].is_u64(), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use greylight_store::read::{
 /// Series with their samples; every tenant sees the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
-    series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
+    pub(crate) series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
     pub(crate) metadata: Vec<MetricMetadata>,
     pub(crate) damage: Damage,
 }

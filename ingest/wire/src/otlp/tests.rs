@@ -72,8 +72,9 @@ fn a_counter_carries_the_labels_that_join() {
         seen.samples,
         [
             format!("__name__=http_requests_total,code=500,{shared} @1795255200000 7"),
-            "__name__=target_info,deployment_environment=prod,greylight_track=canary,host_arch=amd64,instance=b1,\
-             job=shop/cart,service_version=1.5.0 @1795255200000 1"
+            "__name__=target_info,deployment_environment=prod,deployment_environment_name=prod,greylight_track=canary,\
+             host_arch=amd64,instance=b1,job=shop/cart,service_name=cart,service_namespace=shop,\
+             service_version=1.5.0,track=canary @1795255200000 1"
                 .to_owned(),
         ]
     );

@@ -15,7 +15,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
 
-use super::*;
 use crate::otlp::{Encoding, ExportLogsServiceRequest, ExportMetricsServiceRequest, OtlpError, decode};
 
 fn point(fields: &str) -> Result<NumberDataPoint, OtlpError> {
@@ -251,7 +250,7 @@ fn data() -> impl Strategy<Value = Data> {
         }],
         flags: 1,
     });
-    let numbers = proptest::collection::vec(number, 0..3);
+    let numbers = proptest::collection::vec(number, 0..3).boxed();
     let buckets =
         (any::<u64>(), double(), proptest::collection::vec(any::<u64>(), 0..4), any::<i32>(), 0..3_i32);
     prop_oneof![
@@ -389,7 +388,7 @@ fn snake(name: &str) -> String {
 #[track_caller]
 fn reads_back<M>(request: &M, choices: &[u8])
 where
-    M: crate::otlp::Export + PartialEq + serde::Serialize,
+    M: crate::otlp::Export + std::fmt::Debug + PartialEq + serde::Serialize,
 {
     let json = serde_json::to_value(request).unwrap();
     let restyled = Restyle { choices: choices.iter().cycle() }.value("", json.clone());
