@@ -99,7 +99,7 @@ fn users_hold_their_level_and_are_found() {
             held_to: "vote: veto",
         };
         for share in [same.share, TrafficShare::Ramp] {
-            holds_level("users", 0.01, &runs(60, |chance| users(Users { share, ..same }, chance)));
+            holds_level("users", 0.01, &runs(250, |chance| users(Users { share, ..same }, chance)));
         }
         let worse = runs(10, |chance| users(Users { factor: bad, ..same }, chance));
         assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
