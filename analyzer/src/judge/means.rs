@@ -28,8 +28,8 @@ pub(super) struct ShiftTest {
 }
 
 /// Intervals of the release that must show their own noise before a mean refuses, where nothing is known of
-/// how it changed: before them noise that tripled at the release refuses one good release in twenty-five at a
-/// level of one in a thousand.
+/// how it changed: looking from the first on, noise that tripled at the release refuses one good release in
+/// twenty-five at a level of one in a thousand, and half as many so.
 const OWN_NOISE_LOOK: usize = 5;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
@@ -81,7 +81,8 @@ impl ShiftTest {
 
     /// Lets the release show its own noise before it refuses, where nothing else tells how that changed.
     pub(super) fn without_known_noise(self) -> Self {
-        Self { first_look: OWN_NOISE_LOOK, ..self }
+        // A phase too short for that may refuse in its second half.
+        Self { first_look: OWN_NOISE_LOOK.min(self.levels.n_looks().div_ceil(2)), ..self }
     }
 
     pub(super) fn n_history(&self) -> usize {
