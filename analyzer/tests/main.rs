@@ -2,5 +2,6 @@
 
 mod simulate;
 mod judge;
+mod judge_kinds;
 mod calibration;
 mod releases;

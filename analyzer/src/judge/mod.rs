@@ -16,16 +16,25 @@ mod procedure;
 mod report;
 mod check;
 mod counts;
+mod scale;
 mod means;
+mod pods;
 mod scores;
 mod patterns;
+mod users;
+mod by;
+mod composite;
 mod share;
 mod describe;
 mod request;
 pub mod wire;
+mod read;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
-pub use data::{CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
+pub use data::{
+    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, UserRow, UserRows,
+    Values,
+};
 pub use error::JudgeError;
 pub use placed::RunData;
 pub use request::{Answer, Engine, Request, answer, run};
