@@ -5,7 +5,8 @@
 //! in clumps and for lists of log patterns (L), [`means`] compares autocorrelated values (M),
 //! [`scores`] turns distributions into values for it (D), [`rates`] bounds single rates,
 //! [`dispersion`] says whether counts may be trusted to be binomial, and [`share`] tests a declared
-//! traffic share. [`special`] holds the distributions.
+//! traffic share. [`classical`] has the fixed tests that readers know, for reports and for other systems'
+//! engines. [`special`] holds the distributions.
 //!
 //! Invariant: same input, same bits. No clock, no store, no chance. A probability that cannot be
 //! computed is 1, never 0.
@@ -19,6 +20,7 @@ pub mod dispersion;
 pub mod means;
 pub mod scores;
 pub mod share;
+pub mod classical;
 
 #[cfg(test)]
 mod reference;
