@@ -16,6 +16,7 @@ mod split;
 mod structured;
 mod run;
 mod date;
+mod trace;
 mod shape;
 mod header;
 mod class;
