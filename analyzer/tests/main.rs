@@ -2,5 +2,6 @@
 
 mod simulate;
 mod judge;
+mod patterns;
 mod calibration;
 mod releases;

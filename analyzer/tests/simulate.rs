@@ -273,7 +273,8 @@ pub(crate) fn logs(setting: Logs, chance: &mut Chance) -> Outcome {
     let part = |side: usize, from: usize, to: usize| {
         let one = |(id, row): (&String, &Vec<usize>)| {
             let counts = row[from..to].iter().map(|count| Some(*count as f64)).collect();
-            (id.clone(), Pattern { text: id.clone(), severity: Some("error".to_owned()), counts })
+            let severity = Some("error".to_owned());
+            (id.clone(), Pattern { text: id.clone(), severity, counts, ..Pattern::default() })
         };
         let requests = vec![Some(sides[side]); to - from];
         Some(Data::Patterns(PatternCounts {
@@ -466,6 +467,7 @@ impl Side {
             text: text.to_owned(),
             severity: Some("error".to_owned()),
             counts: counts[from..to].to_vec(),
+            ..Pattern::default()
         };
         Data::Patterns(PatternCounts {
             t_ms: times(at, to - from, 500),

@@ -6,7 +6,9 @@ use greylight_store::model::Timestamp;
 
 use crate::policy::{Amount, Check, Harm, Missing, Policy, Vote};
 use crate::stats::boundary::Boundary;
-use crate::verdict::{Decision, Effect, PatternResult, QuantileEffect, Sizes, UnitValue, Values};
+use crate::verdict::{
+    Decision, Effect, LogEvidence, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
+};
 
 use super::grid::Grid;
 
@@ -67,6 +69,7 @@ pub(super) struct Outcome {
     pub(super) looks_left: Option<(usize, usize)>,
     pub(super) method: &'static str,
     pub(super) patterns: Vec<PatternResult>,
+    pub(super) logs: Option<LogEvidence>,
 }
 
 /// What keeps a check from go.

@@ -25,7 +25,9 @@ mod request;
 pub mod wire;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
-pub use data::{CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, Values};
+pub use data::{
+    CheckData, Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Sides, Values,
+};
 pub use error::JudgeError;
 pub use placed::RunData;
 pub use request::{Answer, Engine, Request, answer, run};

@@ -76,6 +76,7 @@ impl Analysis {
             method: outcome.method.to_owned(),
             queries: describe::queries(&run.check),
             patterns: outcome.patterns.clone(),
+            logs: outcome.logs.clone(),
         }
     }
 

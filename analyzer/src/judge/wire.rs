@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Look;
-use super::data::{Counts, Data, Histogram, Pattern, PatternCounts, Series, Values};
+use super::data::{Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Values};
 use super::error::JudgeError;
 use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, VerdictJson};
 
@@ -126,6 +126,23 @@ pub struct PatternCountsJson {
     /// Its severity.
     #[serde(default)]
     pub severity: Option<String>,
+    /// Records of each interval.
+    pub counts: Numbers,
+    /// Its patterns of stage 1 by id.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub members: IndexMap<String, MemberJson>,
+    /// Log records that show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<serde_json::Value>,
+}
+
+/// One pattern of stage 1 of a template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberJson {
+    /// The pattern.
+    #[serde(default)]
+    pub text: String,
     /// Records of each interval.
     pub counts: Numbers,
 }
@@ -299,8 +316,17 @@ impl DataJson {
         let trials = self.trials.map(|trials| counted(trials, &t_ms, path, "trials")).transpose()?;
         let patterns = (self.patterns.unwrap_or_default().into_iter())
             .map(|(id, one)| {
-                let counts = counted(one.counts, &t_ms, &format!("{path}.patterns.{id}"), "counts")?;
-                Ok((id, Pattern { text: one.text, severity: one.severity, counts }))
+                let path = format!("{path}.patterns.{id}");
+                let counts = counted(one.counts, &t_ms, &path, "counts")?;
+                let members = (one.members.into_iter())
+                    .map(|(member, one)| {
+                        let path = format!("{path}.members.{member}");
+                        let counts = counted(one.counts, &t_ms, &path, "counts")?;
+                        Ok((member, PatternMember { text: one.text, counts }))
+                    })
+                    .collect::<Result<_, JudgeError>>()?;
+                let (text, severity, examples) = (one.text, one.severity, one.examples);
+                Ok((id, Pattern { text, severity, counts, members, examples }))
             })
             .collect::<Result<_, JudgeError>>()?;
         Ok(PatternCounts { t_ms, records, trials, patterns })
@@ -398,7 +424,18 @@ impl From<&Data> for DataJson {
                     (counts.patterns.iter())
                         .map(|(id, one)| {
                             let (text, severity) = (one.text.clone(), one.severity.clone());
-                            (id.clone(), PatternCountsJson { text, severity, counts: one.counts.clone() })
+                            let members = (one.members.iter()).map(|(member, one)| {
+                                let (text, counts) = (one.text.clone(), one.counts.clone());
+                                (member.clone(), MemberJson { text, counts })
+                            });
+                            let json = PatternCountsJson {
+                                text,
+                                severity,
+                                counts: one.counts.clone(),
+                                members: members.collect(),
+                                examples: one.examples.clone(),
+                            };
+                            (id.clone(), json)
                         })
                         .collect(),
                 ),

@@ -7,6 +7,7 @@ use greylight_store::model::Timestamp;
 use super::{
     CheckResult, Cohort, Effect, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
 };
+use super::logs_wire::LogEvidenceJson;
 use crate::policy::Span;
 
 /// [`Verdict`] as JSON.
@@ -208,6 +209,9 @@ pub struct CheckJson {
     /// For kind `patterns`: those that differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<PatternJson>,
+    /// For kind patterns, all that differ in figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogEvidenceJson>,
 }
 
 /// The two sides of a check.
@@ -279,6 +283,9 @@ pub struct PatternJson {
     pub severity: Option<String>,
     /// `new`, `more`, `fewer` or `gone`.
     pub change: String,
+    /// Whether it belongs to a list with few false entries.
+    #[serde(default)]
+    pub stands_out: bool,
     /// Records on the baseline.
     pub baseline: u64,
     /// Records on the canary.
@@ -434,6 +441,7 @@ impl From<&CheckResult> for CheckJson {
             method: check.method.clone(),
             queries: check.queries.clone(),
             patterns: check.patterns.iter().map(PatternJson::from).collect(),
+            logs: check.logs.as_ref().map(LogEvidenceJson::from),
         }
     }
 }
@@ -452,6 +460,7 @@ impl From<&PatternResult> for PatternJson {
             text: pattern.text.clone(),
             severity: pattern.severity.clone(),
             change: pattern.change.word().to_owned(),
+            stands_out: pattern.stands_out,
             baseline: pattern.baseline,
             canary: pattern.canary,
             expected: pattern.expected,
@@ -461,7 +470,7 @@ impl From<&PatternResult> for PatternJson {
             first_seen: time(pattern.first_seen),
             units: pattern.units,
             counts_by_interval: pattern.counts_by_interval.clone(),
-            examples: Vec::new(),
+            examples: pattern.examples.clone(),
         }
     }
 }
