@@ -2,6 +2,7 @@
 
 mod simulate;
 mod judge;
+mod kayenta;
 mod patterns;
 mod calibration;
 mod releases;

@@ -12,11 +12,15 @@ use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, Ve
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestJson {
-    /// The policy; query fields may be left out.
+    /// The policy; query fields may be left out. Engine kayenta can do without.
+    #[serde(default)]
     pub policy: serde_json::Value,
-    /// `greylight`; `kayenta` and `both` are refused by name.
+    /// `greylight`, `kayenta` or `both`.
     #[serde(default)]
     pub engine: Option<String>,
+    /// What engine kayenta is to do, see `docs/kayenta.md`.
+    #[serde(default)]
+    pub kayenta: Option<serde_json::Value>,
     /// The phase to judge; may be left out where the policy has one.
     #[serde(default)]
     pub phase: Option<String>,
@@ -24,6 +28,7 @@ pub struct RequestJson {
     #[serde(default)]
     pub start_ms: Option<i64>,
     /// Data by check name.
+    #[serde(default)]
     pub data: IndexMap<String, CheckDataJson>,
 }
 

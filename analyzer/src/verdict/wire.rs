@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use greylight_store::model::Timestamp;
 
+use super::logs_wire::LogEvidenceJson;
 use super::{
     CheckResult, Cohort, Effect, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
 };
-use super::logs_wire::LogEvidenceJson;
+use crate::kayenta::report::ComparisonJson;
 use crate::policy::Span;
 
 /// [`Verdict`] as JSON.
@@ -60,6 +61,9 @@ pub struct VerdictJson {
     pub checks: Vec<CheckJson>,
     /// What was read.
     pub evidence: Option<EvidenceJson>,
+    /// What Kayenta's judge says of the same data, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kayenta: Option<ComparisonJson>,
 }
 
 /// A policy's name and revision.
@@ -345,6 +349,7 @@ impl From<&Verdict> for VerdictJson {
                 rows: evidence.rows,
                 digest: evidence.digest.clone(),
             }),
+            kayenta: None,
         }
     }
 }
