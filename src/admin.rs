@@ -1,16 +1,17 @@
 //! Health, our own metrics, and what an operator can do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
-use greylight_ingest::{Ingest, Protocol};
+use greylight_ingest::{AgentStatus, Ingest, Protocol};
 use greylight_query::Queries;
 use greylight_store::model::{Caller, Clock, ErrorKind, Problem, Timestamp};
-use greylight_store::{Status, Store};
+use greylight_store::{JobStatus, Status, Store};
 use serde_json::{Value, json};
 
 use crate::auth::refuse;
@@ -21,15 +22,36 @@ pub(crate) struct Admin {
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    limits: Limits,
     started_at: Timestamp,
     clock: Arc<dyn Clock>,
 }
 
+/// What the settings allow in memory, shown beside what is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Heads, before senders are told to wait.
+    pub(crate) head_bytes: u64,
+    /// Bodies that are being received.
+    pub(crate) receiving_bytes: u64,
+    /// One SQL query.
+    pub(crate) query_bytes: u64,
+}
+
 impl Admin {
-    pub(crate) fn new(store: Store, ingest: Ingest, queries: Queries, clock: Arc<dyn Clock>) -> Self {
-        Self { store, ingest, queries, started_at: clock.now(), clock }
+    pub(crate) fn new(
+        store: Store,
+        ingest: Ingest,
+        queries: Queries,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, ingest, queries, limits, started_at: clock.now(), clock }
     }
 }
+
+/// An agent that sent nothing for so long is shown as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(120);
 
 /// Returns the routes of operators.
 pub(crate) fn router(admin: Admin) -> Router {
@@ -115,8 +137,13 @@ async fn status(State(admin): State<Admin>, Extension(caller): Extension<Caller>
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"), "started_at": admin.started_at.to_string(), "now": now.to_string(),
         "tenant": caller.tenant.as_str(), "read_only": not_ready(&status), "refusing": status.refusing,
-        "receivers": receivers(&admin), "tables": tables, "jobs": jobs(&status), "agents": [], "queries": queries,
+        "receivers": receivers(&admin), "tables": tables, "jobs": jobs(&status),
+        "agents": agents(&admin, &caller, now), "queries": queries,
         "head": { "bytes": status.head_bytes, "series": status.n_head_series },
+        "memory": { "used_bytes": crate::own_metrics::resident_bytes(),
+            "limit_bytes": crate::own_metrics::memory_limit_bytes() },
+        "limits": { "head_bytes": admin.limits.head_bytes, "receiving_bytes": admin.limits.receiving_bytes,
+            "query_bytes": admin.limits.query_bytes },
         "disk": { "free_bytes": status.free_bytes }, "missing": status.missing,
         "wal": { "bytes_written": status.wal.bytes_written, "syncs": status.wal.n_syncs,
             "sequence": status.wal.sequence, "sealed_sequence": status.wal.sealed_sequence },
@@ -135,20 +162,45 @@ fn receivers(admin: &Admin) -> Vec<Value> {
             }
         };
         let state = if stats.n_requests(protocol) == 0 { "idle" } else { "receiving" };
+        let refusals: Vec<Value> = stats
+            .refusals_of(protocol)
+            .into_iter()
+            .map(|r| {
+                let unit = if r.is_request { "requests" } else { "items" };
+                json!({ "reason": r.reason, "count": r.count, "unit": unit })
+            })
+            .collect();
         json!({ "name": protocol.name(), "state": state, "accepted": accepted, "refused": refused, "unit": unit,
-            "requests": stats.n_requests(protocol) })
+            "requests": stats.n_requests(protocol), "refusals": refusals,
+            "last_at": stats.stored_at(protocol).map(|t| t.to_string()) })
     };
     Protocol::ALL.into_iter().map(receiver).collect()
 }
 
 fn jobs(status: &Status) -> Vec<Value> {
-    let failure = status.last_failure.as_ref();
-    let job = |name: &str, n: u64, state: &str| json!({ "name": name, "state": state, "text": format!("{n} done since start") });
-    let mut jobs =
-        vec![job("seal", status.n_seals, "healthy"), job("compaction", status.n_merges, "healthy")];
-    if let Some((at, why)) = failure {
-        jobs.push(json!({ "name": "retry", "state": "failed", "text": format!("{} failures since start", status.n_failures),
-            "last_at": at.to_string(), "error": why }));
-    }
-    jobs
+    let job = |job: &JobStatus| {
+        let state = match (&job.error, job.last_at) {
+            (Some(_), _) => "failed",
+            (None, None) => "idle",
+            (None, Some(_)) => "healthy",
+        };
+        let mut text = format!("{} done since start", job.n_done);
+        if job.n_failed > 0 {
+            text.push_str(&format!(", {} failed", job.n_failed));
+        }
+        json!({ "name": job.name, "state": state, "text": text, "done": job.n_done, "failed": job.n_failed,
+            "last_at": job.last_at.map(|t| t.to_string()), "next_at": job.next_at.map(|t| t.to_string()),
+            "error": job.error })
+    };
+    status.jobs.iter().map(job).collect()
+}
+
+fn agents(admin: &Admin, caller: &Caller, now: Timestamp) -> Vec<Value> {
+    let agent = |agent: AgentStatus| {
+        let is_silent = now.since(agent.last_seen) > SILENT_AFTER;
+        json!({ "name": agent.name, "state": if is_silent { "silent" } else { "healthy" }, "version": agent.version,
+            "last_seen": agent.last_seen.to_string(), "samples": agent.n_samples, "records": agent.n_records,
+            "refused": agent.n_refused })
+    };
+    admin.ingest.agents(&caller.tenant).into_iter().map(agent).collect()
 }

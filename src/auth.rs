@@ -112,8 +112,17 @@ fn token(headers: &HeaderMap) -> Option<String> {
 
 /// Scope that a route needs; a test walks every route of the server over this table.
 pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
-    const OPEN: [&str; 6] = ["/livez", "/readyz", "/-/healthy", "/-/ready", "/", "/favicon.ico"];
-    const WRITES: [&str; 5] = ["/api/v1/write", "/v1/metrics", "/v1/logs", "/loki/api/v1/push", "/elastic/"];
+    const OPEN: [&str; 7] = ["/livez", "/readyz", "/-/healthy", "/-/ready", "/", "/graph", "/favicon.ico"];
+    const WRITES: [&str; 8] = [
+        "/api/v1/write",
+        "/v1/metrics",
+        "/v1/logs",
+        "/api/v1/otlp/",
+        "/otlp/",
+        "/opentelemetry.proto.collector.",
+        "/loki/api/v1/push",
+        "/elastic/",
+    ];
     const STEERS: [&str; 5] =
         ["/api/v1/releases", "/api/v1/policies", "/api/v1/changes", "/api/v1/patterns", "/api/v1/backtests"];
     let under = |table: &[&str]| table.iter().any(|p| path.starts_with(p));
@@ -190,6 +199,34 @@ mod tests {
         assert_eq!(keeper().caller(&wrong).unwrap_err().kind, ErrorKind::Unauthorized);
         // dXNlcjpnbHRfeA== is user:glt_x
         assert!(keeper().caller(&headers(&[("authorization", "Basic dXNlcjpnbHRfeA==")])).is_ok());
+    }
+
+    #[test]
+    fn each_route_needs_its_scope() {
+        let post = |path| scope_of(&Method::POST, path);
+        let get = |path| scope_of(&Method::GET, path);
+        for path in [
+            "/api/v1/write",
+            "/v1/metrics",
+            "/api/v1/otlp/v1/metrics",
+            "/v1/logs",
+            "/otlp/v1/logs",
+            "/loki/api/v1/push",
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ] {
+            assert_eq!(post(path), Some(Scope::Write), "{path}");
+        }
+        for path in ["/", "/graph", "/ui/", "/ui/metrics", "/livez", "/readyz", "/-/ready", "/favicon.ico"] {
+            assert_eq!(get(path), None, "{path}");
+        }
+        for path in ["/api/v1/query", "/api/v1/releases", "/api/v1/admin/status", "/metrics", "/graphs"] {
+            assert_eq!(get(path), Some(Scope::Read), "{path}");
+        }
+        assert_eq!(post("/api/v1/query"), Some(Scope::Read));
+        assert_eq!(post("/api/v1/releases"), Some(Scope::Release));
+        assert_eq!(post("/api/v1/admin/flush"), Some(Scope::Admin));
+        assert_eq!(scope_of(&Method::DELETE, "/api/v1/queries/1"), Some(Scope::Admin));
     }
 
     #[test]

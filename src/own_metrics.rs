@@ -8,6 +8,9 @@ use greylight_wire::exposition::{Format, MetricType, Writer};
 /// Linux counts processor time in hundredths of a second on every architecture that we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Bytes of a page of memory on every architecture that we build for.
+const PAGE_BYTES: f64 = 4096.0;
+
 /// Writes the page of `/metrics`.
 pub(crate) fn page(status: &Status, ingest: &IngestStats, started_at: Timestamp) -> String {
     let mut page = Writer::new(Format::PrometheusText);
@@ -27,15 +30,35 @@ fn process(page: &mut Writer, started_at: Timestamp) {
         "When the process started.",
         started_at.as_millis() as f64 / 1e3,
     );
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-    // Fields 14, 15 and 24 of proc(5), counted behind the command's name, which may hold anything.
-    let fields: Vec<f64> = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect())
-        .unwrap_or_default();
+    let Some(fields) = stat_fields() else { return };
     let field = |n: usize| fields.get(n - 3).copied().unwrap_or(0.0);
     counter(page, "process_cpu_seconds", "Processor time spent.", (field(14) + field(15)) / TICKS_PER_SECOND);
-    gauge(page, "process_resident_memory_bytes", "Memory in use.", field(24) * 4096.0);
+    gauge(page, "process_resident_memory_bytes", "Memory in use.", field(24) * PAGE_BYTES);
+}
+
+/// Reads the fields of `/proc/self/stat` from the third on, as proc(5) counts them: those behind the command's name,
+/// which may hold anything.
+fn stat_fields() -> Option<Vec<f64>> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    Some(rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect())
+}
+
+/// Says how much memory the process has.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    // A count of pages, far below what a float holds exactly.
+    stat_fields()?.get(24 - 3).map(|pages| (pages * PAGE_BYTES) as u64)
+}
+
+/// Says how much memory the process may have: what its control group allows, else what the machine has.
+pub(crate) fn memory_limit_bytes() -> Option<u64> {
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    // Version 1 writes a number beyond any memory where there is no limit.
+    groups.into_iter().find_map(number).into_iter().chain(total.map(|kib| kib * 1024)).min()
 }
 
 fn store(page: &mut Writer, status: &Status) {
@@ -121,5 +144,7 @@ mod tests {
         assert!(page.contains("\ngreylight_store_samples_total 7\n"), "{page}");
         assert!(page.contains("\nprocess_start_time_seconds 1.5\n"), "{page}");
         assert!(page.contains("\nprocess_resident_memory_bytes "), "{page}");
+        let (used, limit) = (resident_bytes().expect("Linux"), memory_limit_bytes().expect("Linux"));
+        assert!(1 << 20 < used && used < limit, "{used} of {limit}");
     }
 }

@@ -114,7 +114,12 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         &disabled,
     )?;
     let running = analyzer.start().await.context("going on with the releases under way")?;
-    let admin = Admin::new(store.clone(), ingest.clone(), queries.clone(), clock.clone());
+    let limits = admin::Limits {
+        head_bytes: config.store.head_bytes_max.0,
+        receiving_bytes: config.ingest.in_flight_bytes_max.0,
+        query_bytes: config.query.memory_bytes_max as u64,
+    };
+    let admin = Admin::new(store.clone(), ingest.clone(), queries.clone(), limits, clock.clone());
     let app = axum::Router::new()
         .merge(greylight_ingest::http::router(ingest.clone()))
         .merge(greylight_query::http::router(queries))

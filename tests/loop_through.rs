@@ -84,6 +84,46 @@ async fn a_damaged_file_is_set_aside_and_answers_say_partial() {
     assert!(server.terminate().success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_of_logs_is_set_aside_by_the_read_that_meets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let t = now_ms() - 60_000;
+    let server = Server::start(folder.path(), &[]).await;
+    // Two windows, so two files.
+    let before = t - 6 * 3_600_000;
+    assert!(push_loki(&server, &[(before, "order 1 failed"), (t, "order 2 failed")]).await.is_success());
+    answer(server.post("/api/v1/admin/flush")).await;
+    let is_rows = |p: &std::path::PathBuf| p.extension().is_some_and(|e| e == "parquet");
+    let parquet = files(folder.path()).into_iter().find(is_rows).unwrap();
+    let mut bytes = std::fs::read(&parquet).unwrap();
+    // The server has the file open, and has checked it; the footer says where everything is.
+    let n = bytes.len();
+    bytes[4..n - 8].iter_mut().for_each(|b| *b ^= 0xff);
+    std::fs::write(&parquet, bytes).unwrap();
+    let found = bodies(&server, "failed").await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let query = json!({ "query": "pattern:* failed", "start": "1970-01-01T00:00:00Z" });
+    for path in ["/api/v1/logs/search", "/api/v1/logs/patterns"] {
+        let (status, found) = answer(server.post(path).json(&query)).await;
+        assert_eq!(status, StatusCode::OK, "{found}");
+        assert_eq!(
+            (&found["partial"], found["warnings"].as_array().map(Vec::len)),
+            (&json!(true), Some(1)),
+            "{path}"
+        );
+    }
+    let sql = json!({ "query": "SELECT count(*) FROM logs" });
+    let (status, found) = answer(server.post("/api/v1/sql").json(&sql)).await;
+    assert_eq!(
+        (status, &found["rows"], &found["partial"]),
+        (StatusCode::OK, &json!([[1]]), &json!(true)),
+        "{found}"
+    );
+    let (_, status) = server.json("/api/v1/admin/status").await;
+    assert_eq!(status["missing"].as_array().map(Vec::len), Some(1), "{status}");
+    assert!(server.terminate().success());
+}
+
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
     entries.flat_map(|p| if p.is_dir() { files(&p) } else { vec![p] }).collect()

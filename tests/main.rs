@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 #![expect(clippy::disallowed_methods, reason = "scenarios damage files and watch the real time")]
 
+mod agent_delivery;
 mod loop_through;
 mod server;
 mod tidy;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -49,6 +49,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/verdict", get(verdict))
         .route("/api/v1/releases/{id}/looks", get(looks))
         .route("/api/v1/releases/{id}/deliveries", get(deliveries))
+        .route("/api/v1/releases/{id}/deliveries/{message}/resend", post(resend))
         .route("/api/v1/releases/{id}/phase", post(phase))
         .route("/api/v1/releases/{id}/outcome", post(outcome))
         .route("/api/v1/releases/{id}/override", post(put_over))
@@ -75,6 +76,27 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// A request's body; its route is limited to so many bytes.
+struct Payload<const BYTES_MAX: usize>(Bytes);
+
+type Small = Payload<POLICY_BYTES_MAX>;
+
+impl<S: Send + Sync, const BYTES_MAX: usize> FromRequest<S> for Payload<BYTES_MAX> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            let problem = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                let text = format!("the body is larger than {BYTES_MAX} bytes");
+                Problem::new(ErrorKind::TooLarge, text).limit(BYTES_MAX)
+            } else {
+                Problem::new(ErrorKind::Invalid, format!("the body ended early: {}", rejection.body_text()))
+            };
+            Refusal(problem)
+        })
+    }
+}
+
 type Answer = Result<Response, Refusal>;
 type Params = Query<Vec<(String, String)>>;
 
@@ -94,7 +116,11 @@ fn known<'a>(params: &'a Params, names: &[&str]) -> Result<impl Fn(&str) -> Opti
     Ok(move |name: &str| params.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()))
 }
 
-async fn start(State(api): State<Api>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Answer {
+async fn start(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Payload(bytes): Small,
+) -> Answer {
     let started = api.releases.start(&caller.tenant, body(&bytes)?).await?;
     let (status, release) = match started {
         Started::New(release) => (StatusCode::CREATED, release),
@@ -119,10 +145,18 @@ async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>, para
             || Problem::new(ErrorKind::Invalid, "a label is written name=value").field("label").value(text);
         text.split_once('=').map(|(n, v)| (n.to_string(), v.to_string())).ok_or_else(bad)
     });
+    let decision = get("decision").map(|word| {
+        let known = ["go", "no_go", "inconclusive"];
+        let bad = || {
+            let text = format!("a decision is one of {}", known.join(", "));
+            Problem::new(ErrorKind::Invalid, text).field("decision").value(word)
+        };
+        known.contains(&word).then(|| word.to_string()).ok_or_else(bad)
+    });
     let filter = Filter {
         service: text("service"),
         state: state.transpose()?,
-        decision: text("decision"),
+        decision: decision.transpose()?,
         environment: text("environment"),
         label: label.transpose()?,
         start: get("start").map(|t| request::time("start", t)).transpose()?,
@@ -218,11 +252,20 @@ async fn deliveries(
     Ok(Json(json!({ "deliveries": deliveries })).into_response())
 }
 
+async fn resend(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path((id, message)): Path<(String, String)>,
+) -> Answer {
+    let outgoing = api.releases.resend(&caller.tenant, &id, &message).await?;
+    Ok((StatusCode::ACCEPTED, Json(wire::delivery(&outgoing))).into_response())
+}
+
 async fn phase(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    bytes: Bytes,
+    Payload(bytes): Small,
 ) -> Answer {
     let call = PhaseCall::parse(&body(&bytes)?)?;
     let release = api.releases.call(&caller.tenant, &id, call).await?;
@@ -233,7 +276,7 @@ async fn outcome(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    bytes: Bytes,
+    Payload(bytes): Small,
 ) -> Answer {
     let outcome = Outcome::parse(&body(&bytes)?)?;
     let release = api.releases.outcome(&caller.tenant, &id, outcome).await?;
@@ -244,7 +287,7 @@ async fn put_over(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    bytes: Bytes,
+    Payload(bytes): Small,
 ) -> Answer {
     let over = OverrideRequest::parse(&body(&bytes)?)?;
     let release = api.releases.put_over(&caller.tenant, &id, over).await?;
@@ -272,7 +315,7 @@ async fn put_policy(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    bytes: Bytes,
+    Payload(bytes): Small,
 ) -> Answer {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
@@ -290,7 +333,11 @@ async fn delete_policy(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn judge(State(api): State<Api>, headers: HeaderMap, bytes: Bytes) -> Answer {
+async fn judge(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Payload(bytes): Payload<JUDGE_BYTES_MAX>,
+) -> Answer {
     let json = headers
         .get(header::CONTENT_TYPE)
         .is_none_or(|v| v.to_str().is_ok_and(|v| v.starts_with("application/json")));

@@ -250,6 +250,12 @@ async fn a_key_names_one_release_and_wrong_calls_are_refused() {
     let (status, problem) = bench.ask("GET", "/api/v1/releases?stat=running", Value::Null).await;
     assert_eq!((status, &problem["error"]["field"]), (StatusCode::BAD_REQUEST, &json!("stat")));
     assert_eq!(bench.ask("GET", "/api/v1/releases/nope", Value::Null).await.0, StatusCode::NOT_FOUND);
+    let (status, problem) = bench.ask("GET", "/api/v1/releases?decision=maybe", Value::Null).await;
+    assert_eq!((status, &problem["error"]["value"]), (StatusCode::BAD_REQUEST, &json!("maybe")));
+    let large = json!({ "key": "x".repeat(2 << 20) });
+    let (status, problem) = bench.ask("POST", "/api/v1/releases", large).await;
+    assert_eq!((status, &problem["error"]["kind"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too_large")));
+    assert!(problem["error"]["limit"].is_u64(), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,4 +291,60 @@ async fn policies_are_stored_with_revisions() {
     assert_eq!(problem["error"]["field"], "phases[0].weigth", "{problem}");
     assert_eq!(bench.ask("DELETE", "/api/v1/policies/shop", Value::Null).await.0, StatusCode::NO_CONTENT);
     assert_eq!(bench.ask("GET", "/api/v1/policies/shop", Value::Null).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_is_made_early_once_every_unit_has_later_samples() {
+    let bench = Bench::start(START_MS + 6 * MINUTE_MS).await;
+    // The last samples lie in minute 4, so minutes 2 and 3 are whole and minute 4 may not be.
+    bench.feed(-200, 5, 1.0).await;
+    let mut request = body("early");
+    request["policy"]["delay"] = json!("30m");
+    let (_, release) = bench.ask("POST", "/api/v1/releases", request).await;
+    let id = release["id"].as_str().unwrap();
+    let looks = |r: &Value| r["phases"][0]["looks"].as_u64().unwrap();
+    bench.until(id, |r| looks(r) == 2).await;
+    for _ in 0..50 {
+        bench.clock.advance(Duration::from_secs(2));
+        let (_, release) = bench.ask("GET", &format!("/api/v1/releases/{id}"), Value::Null).await;
+        assert_eq!(looks(&release), 2, "minute 4 waits for its delay or for later samples");
+    }
+    bench.feed(5, 6, 1.0).await;
+    bench.until(id, |r| looks(r) == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_releases_own_pre_period_goes_over_the_policys() {
+    let bench = Bench::start(START_MS + 8 * MINUTE_MS).await;
+    bench.feed(-100, 9, 1.0).await;
+    let mut rows = Vec::new();
+    for (key, pre_period) in [("short", "30m"), ("long", "90m")] {
+        let mut request = body(key);
+        request["pre_period"] = json!(pre_period);
+        let (_, release) = bench.ask("POST", "/api/v1/releases", request).await;
+        assert_eq!(release["pre_period"], pre_period, "{release:#}");
+        let id = release["id"].as_str().unwrap();
+        let release = bench.until(id, |r| r["phases"][0]["looks"].as_u64() >= Some(1)).await;
+        let range = &release["verdict"]["evidence"]["range"];
+        rows.push(range[0].as_str().unwrap().to_string());
+    }
+    assert_eq!(rows, ["2026-11-21T09:30:00Z", "2026-11-21T08:30:00Z"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_sent_again_on_request() {
+    let bench = Bench::start(START_MS + 60 * MINUTE_MS).await;
+    bench.feed(-200, 60, 10.0).await;
+    let (_, release) = bench.ask("POST", "/api/v1/releases", body("again")).await;
+    let id = release["id"].as_str().unwrap();
+    bench.until(id, |r| r["state"] == "decided").await;
+    let path = format!("/api/v1/releases/{id}/deliveries");
+    let (_, list) = bench.ask("GET", &path, Value::Null).await;
+    let delivery = list["deliveries"][0].clone();
+    let message = delivery["id"].as_str().unwrap();
+    let (status, again) = bench.ask("POST", &format!("{path}/{message}/resend"), Value::Null).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{again}");
+    assert_eq!((&again["id"], &again["state"]), (&delivery["id"], &json!("waiting")), "{again}");
+    let (status, _) = bench.ask("POST", &format!("{path}/msg_none/resend"), Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }

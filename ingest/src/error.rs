@@ -80,7 +80,36 @@ pub enum IngestError {
     Died,
 }
 
+/// Why whole requests are refused, in our metrics.
+pub(crate) const ERROR_NAMES: [&str; 9] = [
+    "unauthorized",
+    "overloaded",
+    "body_too_large",
+    "body_incomplete",
+    "content_type",
+    "content_encoding",
+    "malformed",
+    "store",
+    "internal",
+];
+
 impl IngestError {
+    /// Returns its place in [`ERROR_NAMES`].
+    pub(crate) fn name_index(&self) -> usize {
+        match self {
+            Self::Unauthorized | Self::Forbidden => 0,
+            Self::TooManyRequests { .. } | Self::TooManyBytes { .. } => 1,
+            Self::BodyTooLarge { .. } => 2,
+            Self::Compress(error) if error.is_limit() => 2,
+            Self::BodyTooSlow { .. } | Self::BodyBroken => 3,
+            Self::ContentType { .. } => 4,
+            Self::ContentEncoding { .. } => 5,
+            Self::Compress(_) | Self::RemoteWrite(_) | Self::Otlp(_) | Self::Loki(_) => 6,
+            Self::Append(_) => 7,
+            Self::Died => 8,
+        }
+    }
+
     /// Says what the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {

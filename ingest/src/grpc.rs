@@ -64,6 +64,7 @@ async fn admit(State(ingest): State<Ingest>, request: HttpRequest, next: Next) -
             tracing::warn!(%error, "call refused");
             let status = status(&error);
             ingest.stats().answered(Protocol::OtlpGrpc, error.kind().status());
+            ingest.note(Protocol::OtlpGrpc, None, &Err(error));
             status.into_http()
         }
     }
@@ -83,6 +84,7 @@ impl MetricsService for Receiver {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let caller = authorise(request.extensions().get::<Caller>()).cloned().map_err(|e| status(&e))?;
         let outcome = self.ingest.otlp_metrics_message(&caller.tenant, request.into_inner()).await;
+        self.ingest.note(Protocol::OtlpGrpc, None, &outcome);
         let outcome = outcome.map_err(|error| self.refuse(&error))?;
         self.ingest.stats().answered(Protocol::OtlpGrpc, 200);
         let partial_success = (!outcome.refusals.is_empty()).then(|| ExportMetricsPartialSuccess {
@@ -101,6 +103,7 @@ impl LogsService for Receiver {
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let caller = authorise(request.extensions().get::<Caller>()).cloned().map_err(|e| status(&e))?;
         let outcome = self.ingest.otlp_logs_message(&caller.tenant, request.into_inner()).await;
+        self.ingest.note(Protocol::OtlpGrpc, None, &outcome);
         let outcome = outcome.map_err(|error| self.refuse(&error))?;
         self.ingest.stats().answered(Protocol::OtlpGrpc, 200);
         let partial_success = (!outcome.refusals.is_empty()).then(|| ExportLogsPartialSuccess {

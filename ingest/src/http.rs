@@ -15,6 +15,7 @@ use greylight_wire::compress::Encoding;
 use greylight_wire::otlp;
 use greylight_wire::remote_write::Version;
 
+use crate::agents::{NAME_HEADER, PRODUCT, Sender};
 use crate::error::IngestError;
 use crate::receive::Ingest;
 use crate::refusal::Outcome;
@@ -44,6 +45,7 @@ async fn remote_write(State(ingest): State<Ingest>, request: Request) -> Respons
     // What cannot be told apart is answered as 1.0, whose answers have nothing that 2.0 lacks.
     let version = Version::from_content_type(content_type(request.headers()));
     let answered_as = version.unwrap_or(Version::V1);
+    let sender = sender(&request);
     let outcome = async {
         let version = version.ok_or_else(|| {
             unsupported_type(
@@ -65,6 +67,7 @@ async fn remote_write(State(ingest): State<Ingest>, request: Request) -> Respons
         Version::V1 => Protocol::RemoteWrite1,
         Version::V2 => Protocol::RemoteWrite2,
     };
+    ingest.note(protocol, sender, &outcome);
     let response = answer::remote_write(ingest.config(), answered_as, outcome);
     ingest.stats().answered(protocol, response.status().as_u16());
     response
@@ -99,6 +102,8 @@ async fn otlp(
     signal: Signal,
 ) -> (otlp::Encoding, Result<Outcome, IngestError>) {
     let found = otlp::Encoding::from_content_type(content_type(request.headers()).unwrap_or(""));
+    // An agent sends no metrics by this door, so what it brings is records.
+    let sender = sender(&request).filter(|_| matches!(signal, Signal::Logs));
     let outcome = async {
         let format = found.ok_or_else(|| {
             unsupported_type(request.headers(), "application/x-protobuf or application/json")
@@ -118,6 +123,7 @@ async fn otlp(
         }
     }
     .await;
+    ingest.note(Protocol::OtlpHttp, sender, &outcome);
     (found.unwrap_or(otlp::Encoding::Json), outcome)
 }
 
@@ -148,6 +154,7 @@ async fn loki_push(State(ingest): State<Ingest>, request: Request) -> Response {
         ingest.loki(&caller.tenant, format, encoding, body).await
     }
     .await;
+    ingest.note(Protocol::Loki, None, &outcome);
     let response = answer::loki(ingest.config(), outcome);
     ingest.stats().answered(Protocol::Loki, response.status().as_u16());
     response
@@ -164,6 +171,14 @@ fn content_encoding(headers: &HeaderMap) -> &str {
 
 fn unsupported_type(headers: &HeaderMap, allowed: &'static str) -> IngestError {
     IngestError::ContentType { found: content_type(headers).unwrap_or("").to_owned(), allowed }
+}
+
+/// Finds out whether an agent of ours sends this, and which.
+fn sender(request: &Request) -> Option<Sender> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let version = header(header::USER_AGENT.as_str())?.strip_prefix(PRODUCT)?;
+    let caller = request.extensions().get::<Caller>()?;
+    Some(Sender::new(caller.tenant.clone(), header(NAME_HEADER).unwrap_or(""), version))
 }
 
 fn authorise(request: &Request) -> Result<Caller, IngestError> {

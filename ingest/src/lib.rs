@@ -18,10 +18,12 @@ mod records;
 mod admission;
 mod receive;
 mod stats;
+mod agents;
 pub mod http;
 pub mod grpc;
 
+pub use agents::AgentStatus;
 pub use config::{ConfigError, IngestConfig};
 pub use error::IngestError;
 pub use receive::Ingest;
-pub use stats::{IngestStats, Protocol};
+pub use stats::{IngestStats, Protocol, Refusal};

@@ -14,6 +14,7 @@ use greylight_wire::otlp::{
 use greylight_wire::remote_write::{Version, decode_v1, decode_v2};
 
 use crate::admission::Admission;
+use crate::agents::{AgentStatus, Agents, Brought, Sender};
 use crate::config::{ConfigError, IngestConfig};
 use crate::error::IngestError;
 use crate::limits::Limits;
@@ -39,6 +40,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     admission: Admission,
     stats: IngestStats,
+    agents: Agents,
 }
 
 impl Ingest {
@@ -49,13 +51,41 @@ impl Ingest {
     pub fn new(config: IngestConfig, appender: Appender, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         config.validate()?;
         let admission = Admission::new(&config, Arc::clone(&clock));
-        let stats = IngestStats::default();
-        Ok(Self { inner: Arc::new(Inner { config, appender, clock, admission, stats }) })
+        let (stats, agents) = (IngestStats::default(), Agents::default());
+        Ok(Self { inner: Arc::new(Inner { config, appender, clock, admission, stats, agents }) })
     }
 
     /// Returns what was counted so far, to be shown on `/metrics`.
     pub fn stats(&self) -> &IngestStats {
         &self.inner.stats
+    }
+
+    /// Returns the agents of a tenant that have sent something, by name.
+    pub fn agents(&self, tenant: &TenantId) -> Vec<AgentStatus> {
+        self.inner.agents.list(tenant)
+    }
+
+    /// Counts what became of a request.
+    pub(crate) fn note(
+        &self,
+        protocol: Protocol,
+        sender: Option<Sender>,
+        outcome: &Result<Outcome, IngestError>,
+    ) {
+        let now = self.inner.clock.now();
+        self.inner.stats.outcome(protocol, outcome, now);
+        let Some(sender) = sender else { return };
+        let mut brought = Brought::default();
+        if let Ok(outcome) = outcome {
+            let n_stored = outcome.n_stored as u64;
+            // Agents send metrics by remote write and logs by OTLP.
+            match protocol {
+                Protocol::RemoteWrite1 | Protocol::RemoteWrite2 => brought.n_samples = n_stored,
+                Protocol::OtlpHttp | Protocol::OtlpGrpc | Protocol::Loki => brought.n_records = n_stored,
+            }
+            brought.n_refused = outcome.refusals.n_items() as u64;
+        }
+        self.inner.agents.heard(sender, brought, now);
     }
 
     /// Says how many requests are being received.
@@ -117,7 +147,7 @@ impl Ingest {
         let (batch, refusals) = self
             .decode(body.len(), move || {
                 let body = stats.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
-                let request = otlp::decode_metrics(format, &body)?;
+                let request = otlp::decode(format, &body)?;
                 Ok(metric_intake(&request, &options, limits))
             })
             .await?;

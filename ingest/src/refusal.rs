@@ -22,6 +22,30 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Labels,
+        Self::Time,
+        Self::Attributes,
+        Self::Histogram,
+        Self::Exemplar,
+        Self::Point,
+        Self::TargetInfo,
+    ];
+
+    /// The kind's name in our metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Labels => "labels",
+            Self::Time => "time",
+            Self::Attributes => "attributes",
+            Self::Histogram => "histogram",
+            Self::Exemplar => "exemplar",
+            Self::Point => "data_point",
+            Self::TargetInfo => "target_info",
+        }
+    }
+
     /// Says whether a refusal of this kind is one of a sample, record or data point, as against something
     /// that came along with it.
     fn is_item(self) -> bool {
@@ -70,6 +94,11 @@ impl Refusals {
     /// Says how many samples, records or data points were refused.
     pub(crate) fn n_items(&self) -> usize {
         self.cases.iter().filter(|case| case.reason.is_item()).map(|case| case.count).sum()
+    }
+
+    /// Each kind, and how many of it.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, usize)> + '_ {
+        self.cases.iter().map(|case| (case.reason, case.count))
     }
 
     /// One sentence for the sender.

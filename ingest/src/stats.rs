@@ -1,8 +1,12 @@
 //! What the receivers count, for our own `/metrics`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use greylight_store::model::Timestamp;
 use greylight_wire::exposition::{MetricType, Writer};
+
+use crate::error::{ERROR_NAMES, IngestError};
+use crate::refusal::{Outcome, Reason};
 
 /// A door that data comes in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,17 @@ pub struct IngestStats {
     by_protocol: [Counters; Protocol::ALL.len()],
 }
 
+/// Something of one kind that was refused at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// Whether whole requests are counted, as against samples, records and what comes with them.
+    pub is_request: bool,
+    /// How many.
+    pub count: u64,
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     requests: [AtomicU64; CODES.len()],
@@ -54,6 +69,10 @@ struct Counters {
     records_refused: AtomicU64,
     body_bytes: AtomicU64,
     decoded_bytes: AtomicU64,
+    refused_items: [AtomicU64; Reason::ALL.len()],
+    refused_requests: [AtomicU64; ERROR_NAMES.len()],
+    /// When something was stored last, in nanoseconds; 0 for never.
+    stored_at: AtomicI64,
 }
 
 impl IngestStats {
@@ -79,6 +98,45 @@ impl IngestStats {
     pub(crate) fn records(&self, protocol: Protocol, stored: usize, refused: usize) {
         self.of(protocol).records.fetch_add(stored as u64, Ordering::Relaxed);
         self.of(protocol).records_refused.fetch_add(refused as u64, Ordering::Relaxed);
+    }
+
+    /// Counts what became of a request.
+    pub(crate) fn outcome(&self, protocol: Protocol, outcome: &Result<Outcome, IngestError>, now: Timestamp) {
+        let counters = self.of(protocol);
+        match outcome {
+            Ok(outcome) => {
+                for (reason, count) in outcome.refusals.counts() {
+                    counters.refused_items[reason as usize].fetch_add(count as u64, Ordering::Relaxed);
+                }
+                if outcome.n_stored > 0 {
+                    counters.stored_at.store(now.as_nanos(), Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                counters.refused_requests[error.name_index()].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Returns what was refused at a door, by reason; reasons that did not occur are left out.
+    pub fn refusals_of(&self, protocol: Protocol) -> Vec<Refusal> {
+        let counters = self.of(protocol);
+        let items = Reason::ALL.into_iter().map(Reason::name).zip(&counters.refused_items);
+        let requests = ERROR_NAMES.into_iter().zip(&counters.refused_requests);
+        let all = items.map(|item| (false, item)).chain(requests.map(|request| (true, request)));
+        all.map(|(is_request, (reason, count))| Refusal {
+            reason,
+            is_request,
+            count: count.load(Ordering::Relaxed),
+        })
+        .filter(|refusal| refusal.count > 0)
+        .collect()
+    }
+
+    /// Returns when something that came in by a door was last stored.
+    pub fn stored_at(&self, protocol: Protocol) -> Option<Timestamp> {
+        let at = self.of(protocol).stored_at.load(Ordering::Relaxed);
+        (at != 0).then(|| Timestamp::from_nanos(at))
     }
 
     /// Returns how many samples were stored.
@@ -140,6 +198,18 @@ impl IngestStats {
             "Log records that were refused, each with its reason.",
             |c| &c.records_refused,
         );
+        page.family(
+            "greylight_ingest_refusals",
+            MetricType::Counter,
+            "Samples, records and requests that were refused, by door and reason.",
+        );
+        for protocol in Protocol::ALL {
+            for Refusal { reason, is_request, count } in self.refusals_of(protocol) {
+                let what = if is_request { "request" } else { "item" };
+                let labels = [("protocol", protocol.name()), ("reason", reason), ("what", what)];
+                page.sample("greylight_ingest_refusals_total", &labels, count as f64);
+            }
+        }
         self.counter(page, "body_bytes", "Bytes of bodies as they were sent.", |c| &c.body_bytes);
         self.counter(page, "decoded_bytes", "Bytes of bodies after decompression.", |c| &c.decoded_bytes);
     }
@@ -181,6 +251,19 @@ mod tests {
             assert!(page.contains(line), "{line}{page}");
         }
         assert_eq!(stats.n_samples_refused_of(Protocol::RemoteWrite1), 2);
+        let now = Timestamp::from_millis(5);
+        let mut outcome = Outcome { n_stored: 1, ..Outcome::default() };
+        outcome.refusals.add(Reason::Time, 3, String::new);
+        stats.outcome(Protocol::Loki, &Ok(outcome), now);
+        stats.outcome(Protocol::Loki, &Err(IngestError::BodyTooLarge { limit: 1 }), now);
+        let refusal = |reason, is_request, count| Refusal { reason, is_request, count };
+        let want = [refusal("time", false, 3), refusal("body_too_large", true, 1)];
+        assert_eq!(stats.refusals_of(Protocol::Loki), want);
+        assert_eq!((stats.stored_at(Protocol::Loki), stats.stored_at(Protocol::OtlpHttp)), (Some(now), None));
+        let mut page = Writer::new(Format::PrometheusText);
+        stats.render(&mut page);
+        let line = "greylight_ingest_refusals_total{protocol=\"loki\",reason=\"time\",what=\"item\"} 3\n";
+        assert!(page.finish().contains(line));
         assert_eq!(stats.n_records_refused_of(Protocol::Loki), 0);
         assert_eq!((stats.n_samples(), stats.n_records(), stats.n_requests(Protocol::Loki)), (7, 3, 2));
     }

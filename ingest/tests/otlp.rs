@@ -106,9 +106,9 @@ async fn errors_are_a_status_in_the_request_s_encoding() {
         ("{", "malformed JSON: EOF"),
         (
             r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"soon"}]}}]}]}]}"#,
-            "malformed JSON: invalid digit found in string at line 1 column",
+            "malformed JSON: timeUnixNano: \"soon\" is not an unsigned integer in range at line 1 column",
         ),
-        ("[]", "malformed JSON: expected an object"),
+        ("[]", "malformed JSON: invalid type: sequence, expected an object at line 1 column"),
     ];
     for (body, text) in broken {
         let answer = fixture.post("/v1/metrics", &[JSON], body).await;
@@ -189,4 +189,24 @@ async fn json_logs_are_taken() {
     let json = serde_json::to_string(&request).expect("JSON");
     let answer = fixture.post("/v1/logs", &[JSON], json).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "{}"));
+}
+
+#[tokio::test]
+async fn agents_that_send_are_known_and_refusals_counted_by_reason() {
+    use greylight_store::model::TenantId;
+    let fixture = Fixture::new().await;
+    let agent = [("user-agent", "greylight-agent/0.1.0"), ("x-greylight-agent", "host-1")];
+    let now = NOW_MS * 1_000_000;
+    let headers: Vec<_> = agent.into_iter().chain([PROTOBUF]).collect();
+    fixture.post("/v1/logs", &headers, export(&[now, now + 601_000_000_000])).await;
+    // Others are not listed, whatever they send.
+    fixture.post("/v1/logs", &[PROTOBUF, ("user-agent", "OTel-Collector/1")], export(&[now - 1])).await;
+    fixture.post("/v1/logs", &[PROTOBUF], vec![0x0a, 0x7f]).await;
+    let agents = fixture.ingest.agents(&TenantId::default());
+    let [only] = &agents[..] else { panic!("{agents:?}") };
+    assert_eq!((only.name.as_str(), only.version.as_str()), ("host-1", "0.1.0"));
+    assert_eq!((only.n_samples, only.n_records, only.n_refused), (0, 1, 1));
+    let refusals = fixture.ingest.stats().refusals_of(greylight_ingest::Protocol::OtlpHttp);
+    let shown: Vec<_> = refusals.iter().map(|r| (r.reason, r.is_request, r.count)).collect();
+    assert_eq!(shown, [("time", false, 1), ("malformed", true, 1)]);
 }

@@ -14,6 +14,7 @@ mod pool;
 mod queries;
 pub mod promql;
 pub mod sql;
+pub mod record;
 pub mod http;
 
 pub use config::{ConfigError, QueryConfig};

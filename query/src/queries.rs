@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use greylight_store::model::{Clock, ErrorKind, Problem, TenantId};
-use greylight_store::read::{Budget, LogSource, MetricSource};
+use greylight_store::read::{Budget, LogSource, MetricSource, ReadError};
 use parking_lot::Mutex;
 
 use crate::config::{ConfigError, QueryConfig};
@@ -85,6 +85,37 @@ impl Drop for Listed {
             entry.budget.cancel();
         }
     }
+}
+
+/// An error that may be that a file is damaged.
+pub(crate) trait MeetsDamage {
+    /// Tells whether it is.
+    fn is_damage(&self) -> bool;
+}
+
+impl MeetsDamage for ReadError {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+}
+
+/// Damaged files that one query may meet, one behind the other, and still be answered.
+const DAMAGED_MAX: usize = 8;
+
+/// Reads once more when a read meets a damaged file: by then the store has taken it out, and the answer says what is
+/// missing.
+pub(crate) fn past_damage<T, E: MeetsDamage + std::fmt::Display>(
+    mut read: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    for _ in 0..DAMAGED_MAX {
+        match read() {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%error, "a query met damage, and reads once more")
+            }
+            result => return result,
+        }
+    }
+    read()
 }
 
 /// Why queries cannot be run.

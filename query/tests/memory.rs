@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greylight_store::append::MetricMetadata;
 use greylight_store::logs::{Counts, Numbers, Patterns};
@@ -15,8 +17,38 @@ use greylight_store::read::{
 /// Series with their samples; every tenant sees the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
-    series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
+    pub(crate) series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
     pub(crate) metadata: Vec<MetricMetadata>,
+    pub(crate) damage: Damage,
+}
+
+/// Files that reads find damaged, one a read, as a store does: what each held is missing from then on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Damage {
+    unknown: Arc<AtomicUsize>,
+    known: Arc<AtomicUsize>,
+}
+
+impl Damage {
+    pub(crate) fn of(n_files: usize) -> Self {
+        let damage = Self::default();
+        damage.unknown.store(n_files, Ordering::Relaxed);
+        damage
+    }
+
+    fn meet(&self) -> Result<(), ReadError> {
+        let n = self.unknown.load(Ordering::Relaxed);
+        if n == 0 {
+            return Ok(());
+        }
+        self.unknown.store(n - 1, Ordering::Relaxed);
+        self.known.fetch_add(1, Ordering::Relaxed);
+        Err(ReadError::Corrupt { path: format!("{n}.parquet"), detail: "checksum".into() })
+    }
+
+    fn missing(&self) -> Vec<String> {
+        (0..self.known.load(Ordering::Relaxed)).map(|n| format!("file {n} cannot be read")).collect()
+    }
 }
 
 impl Memory {
@@ -45,6 +77,7 @@ impl Memory {
 
 #[derive(Debug)]
 struct Found {
+    damage: Damage,
     labels: Vec<Labels>,
     samples: Vec<(Vec<i64>, Vec<f64>)>,
 }
@@ -60,6 +93,7 @@ impl Selection for Found {
         budget: &Budget,
         sink: &mut dyn FnMut(usize, Samples<'_>),
     ) -> Result<(), ReadError> {
+        self.damage.meet()?;
         for i in series {
             let (t_ms, values) = &self.samples[i];
             budget.charge_samples(t_ms.len())?;
@@ -69,7 +103,7 @@ impl Selection for Found {
     }
 
     fn missing(&self) -> Vec<String> {
-        Vec::new()
+        self.damage.missing()
     }
 }
 
@@ -80,7 +114,7 @@ impl MetricSource for Memory {
         select: &Select<'_>,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
-        let mut found = Found { labels: Vec::new(), samples: Vec::new() };
+        let mut found = Found { damage: self.damage.clone(), labels: Vec::new(), samples: Vec::new() };
         for (labels, (t_ms, values)) in &self.series {
             if !select.matchers.iter().all(|m| m.matches_labels(labels)) {
                 continue;

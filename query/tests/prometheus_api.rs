@@ -7,7 +7,7 @@ use greylight_store::model::Labels;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::memory::Memory;
+use crate::memory::{Damage, Memory};
 use crate::server::{NOW_S, ask, ask_json, memory, router, router_with};
 
 #[tokio::test]
@@ -222,4 +222,23 @@ async fn a_query_is_listed_while_it_runs_and_gone_when_the_client_is() {
     let _ = task.await;
     assert!(queries.running(&tenant).is_empty());
     assert!(!queries.end(&tenant, &running[0].id));
+}
+
+#[tokio::test]
+async fn a_query_that_meets_damage_is_answered_without_it() {
+    let start = NOW_S - 60;
+    for path in [
+        format!("/api/v1/query?query=http_requests_total&time={NOW_S}"),
+        format!("/api/v1/query_range?query=rate(http_requests_total[1m])&start={start}&end={NOW_S}&step=30"),
+    ] {
+        let damaged = |n_files| Memory { damage: Damage::of(n_files), ..memory() };
+        let (router, _) = router_with(QueryConfig::default(), damaged(3));
+        let (status, answer) = ask_json(&router, &path).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["data"]["result"].as_array().map(Vec::len), Some(2), "{answer}");
+        assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(3), "{answer}");
+        // A store that finds new damage with every read is a fault of ours, and must not hold a thread for ever.
+        let (router, _) = router_with(QueryConfig::default(), damaged(1000));
+        assert_eq!(ask_json(&router, &path).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

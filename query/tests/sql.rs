@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use greylight_query::QueryConfig;
 use serde_json::{Value, json};
 
+use crate::memory::{Damage, Memory};
 use crate::server::{memory, post_json, router, router_with};
 
 async fn sql(query: &str) -> (StatusCode, Value) {
@@ -93,4 +94,18 @@ async fn memory_and_samples_have_an_end() {
     assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["error"]["limit"], 10);
+}
+
+#[tokio::test]
+async fn a_statement_that_meets_damage_is_answered_and_says_so() {
+    let damaged = || router_with(QueryConfig::default(), Memory { damage: Damage::of(2), ..memory() }).0;
+    let query = "SELECT labels['job'], count(*) FROM metrics GROUP BY 1 ORDER BY 1";
+    let (status, answer) = post_json(&damaged(), "/api/v1/sql", json!({ "query": query })).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["rows"], json!([["api", 61], ["web", 61]]));
+    assert_eq!((&answer["partial"], answer["warnings"].as_array().map(Vec::len)), (&json!(true), Some(2)));
+    let (_, answer) = post_json(&router(), "/api/v1/sql", json!({ "query": query })).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((&answer["partial"], answer.get("warnings")), (&json!(false), None));
 }

@@ -25,5 +25,5 @@ pub mod records;
 pub use catalog::{CatalogAt, CatalogError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
 pub use store::{
-    OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify,
+    JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify,
 };

@@ -114,7 +114,7 @@ pub struct Outgoing {
     pub queue: String,
     /// What it is ordered by.
     pub ordering_key: String,
-    /// Tries that were made and reported.
+    /// Tries since it was put in, or last sent again on request; the schedule counts these.
     pub attempts: u32,
     /// What is sent.
     pub body: Vec<u8>,
@@ -124,10 +124,19 @@ pub struct Outgoing {
     pub not_before: Timestamp,
     /// How it fares.
     pub state: OutgoingState,
-    /// What the last try gave; empty before it.
+    /// Every try that was reported, the oldest first; only in a list of [`Records::outgoing`].
+    pub tries: Vec<Try>,
+}
+
+/// One try to send an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// When it was reported.
+    pub at: Timestamp,
+    /// Whether the receiver took the item.
+    pub is_taken: bool,
+    /// What came of it.
     pub note: String,
-    /// When the last try was reported.
-    pub tried_at: Option<Timestamp>,
 }
 
 /// How an item of the outbox fares.
@@ -319,7 +328,7 @@ impl Records {
         self.catalog.report(id, OutgoingState::Delivered, None, note, self.clock.now()).await
     }
 
-    /// Marks a try as failed, or a finished item as to be sent again, at a later time.
+    /// Marks a try as failed; the item goes out again at a later time.
     ///
     /// # Errors
     /// [`RecordsError::NoItem`], [`RecordsError::Catalog`].
@@ -335,7 +344,15 @@ impl Records {
         self.catalog.report(id, OutgoingState::GivenUp, None, note, self.clock.now()).await
     }
 
-    /// Lists items of a tenant's outbox, the oldest first.
+    /// Makes an item wait again, whatever became of it, with all its tries before it.
+    ///
+    /// # Errors
+    /// [`RecordsError::NoItem`], [`RecordsError::Catalog`].
+    pub async fn again(&self, id: &str, at: Timestamp) -> Result<(), RecordsError> {
+        self.catalog.again(id, at).await
+    }
+
+    /// Lists items of a tenant's outbox with their tries, the oldest first.
     ///
     /// # Errors
     /// [`RecordsError::Catalog`].

@@ -100,6 +100,11 @@ impl SegmentMeta {
         self.files.iter().map(|f| f.bytes).sum()
     }
 
+    /// Tells whether a file, as errors name it, is one of its files.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        self.files.iter().any(|file| file.path.as_os_str() == path)
+    }
+
     /// Says what answers lack without it.
     pub(crate) fn loss(&self, error: &ReadError) -> String {
         format!(

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use greylight_query::record::record_json;
 use greylight_store::model::{Matcher, TenantId, TimeRange, Timestamp};
-use greylight_store::read::{GroupBy, Intervals, LogQuery as Search, LogSelect};
+use greylight_store::read::{GroupBy, Intervals, LogOrder, LogQuery as Search, LogSelect, PageRequest};
 use indexmap::IndexMap;
 
 use super::metrics::Booked;
@@ -15,6 +16,8 @@ use crate::release::cohort::{self, Units, unit_of};
 
 /// Patterns that are compared at most; more are a sign that the text is free, and the rarest go.
 const PATTERNS_MAX: usize = 5000;
+/// Records that a verdict shows of one pattern.
+const EXAMPLES: usize = 3;
 
 impl Collector {
     /// Counts the records of a log query by unit; nothing where the cohort has none.
@@ -68,11 +71,7 @@ impl Collector {
         severity: Option<Severity>,
         trials: Option<&Source>,
     ) -> Result<Option<Data>, CollectError> {
-        let (search, matchers) = match logs {
-            Source::Logs(query) => (query.query.as_str(), query.matchers.as_str()),
-            Source::Selectors(selectors) => ("*", selectors.first().map_or("", String::as_str)),
-            Source::Given => return Ok(None),
-        };
+        let Some((search, matchers)) = searched(logs) else { return Ok(None) };
         let rows = self.counted(q, search, matchers, &[GroupBy::Template, GroupBy::Severity])?;
         let mut records = vec![0.0; q.grid.n];
         let mut patterns: BTreeMap<String, (Severity, Vec<f64>)> = BTreeMap::new();
@@ -110,6 +109,25 @@ impl Collector {
             trials,
             patterns,
         })))
+    }
+
+    /// Finds the newest records of a template, as log searches give them.
+    pub(crate) fn examples(
+        &self,
+        q: &Question<'_>,
+        logs: &Source,
+        template: &str,
+    ) -> Result<Vec<serde_json::Value>, CollectError> {
+        let Some((search, matchers)) = searched(logs) else { return Ok(Vec::new()) };
+        let search = if search.trim() == "*" {
+            format!("pattern:{template}")
+        } else {
+            format!("({search}) AND pattern:{template}")
+        };
+        let select = self.select_logs(q, &search, matchers)?;
+        let page = PageRequest { order: LogOrder::NewestFirst, limit: EXAMPLES, after: None };
+        let found = self.logs.search(q.tenant, &select, &page, &self.budget())?;
+        Ok(found.records.iter().map(record_json).collect())
     }
 
     /// Says in which intervals the side was there, and its exposure where the policy names one.
@@ -179,7 +197,11 @@ impl Collector {
         Ok(LogSelect { query, matchers, range })
     }
 
-    fn log_matchers(&self, q: &Question<'_>, matchers: &str) -> Result<Vec<Matcher>, CollectError> {
+    pub(super) fn log_matchers(
+        &self,
+        q: &Question<'_>,
+        matchers: &str,
+    ) -> Result<Vec<Matcher>, CollectError> {
         let filled = q.filling.fill(if matchers.trim().is_empty() { "$cohort" } else { matchers });
         let inner = filled.trim().trim_start_matches('{').trim_end_matches('}');
         cohort::matchers(inner)
@@ -208,6 +230,15 @@ impl Collector {
     fn template_text(&self, tenant: &TenantId, id: &str) -> String {
         let text = id.parse().ok().and_then(|id| self.logs.template_text(tenant, id));
         text.unwrap_or_else(|| id.to_string())
+    }
+}
+
+/// The log query and the matchers of a `patterns` check, whose matchers may stand alone.
+pub(super) fn searched(logs: &Source) -> Option<(&str, &str)> {
+    match logs {
+        Source::Logs(query) => Some((&query.query, &query.matchers)),
+        Source::Selectors(selectors) => Some(("*", selectors.first().map_or("", String::as_str))),
+        Source::Given => None,
     }
 }
 

@@ -418,9 +418,7 @@ impl Collector {
         span: SpanMs,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, CollectError> {
-        let wrong =
-            |e: SyntaxError| CollectError::Query { query: selector.to_string(), detail: e.to_string() };
-        let matchers = parse_selector(selector, &SyntaxLimits::default()).map_err(wrong)?;
+        let matchers = parsed(selector)?;
         Ok(self.metrics.select(q.tenant, &Select { matchers: &matchers, span }, budget)?)
     }
 
@@ -437,7 +435,7 @@ impl Collector {
     }
 
     /// Reads the selected series of the units that are kept.
-    fn each_kept(
+    pub(super) fn each_kept(
         &self,
         q: &Question<'_>,
         selection: &dyn Selection,
@@ -495,8 +493,14 @@ fn masked(sums: Option<&[f64]>, present: &[bool]) -> Vec<Option<f64>> {
     present.iter().enumerate().map(|(i, &p)| p.then(|| sums.map_or(0.0, |s| s[i]))).collect()
 }
 
+/// Parses a filled selector.
+pub(super) fn parsed(selector: &str) -> Result<Vec<Matcher>, CollectError> {
+    let wrong = |e: SyntaxError| CollectError::Query { query: selector.to_string(), detail: e.to_string() };
+    parse_selector(selector, &SyntaxLimits::default()).map_err(wrong)
+}
+
 /// Turns the base name of a histogram into the selector of its buckets.
-fn bucket_selector(name: &str) -> String {
+pub(super) fn bucket_selector(name: &str) -> String {
     match name.split_once('{') {
         Some((base, rest)) => format!("{}_bucket{{{rest}", base.trim()),
         None => format!("{}_bucket", name.trim()),

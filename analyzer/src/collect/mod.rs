@@ -5,6 +5,7 @@
 
 mod counter;
 mod grid;
+mod later;
 mod logs;
 mod metrics;
 

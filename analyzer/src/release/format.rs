@@ -10,7 +10,6 @@
 //! | `release_look` | `{release}/{look:08}` | [`LookFormat`]: a look's result and the data new in it |
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use greylight_store::model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,6 @@ use serde_json::Value;
 use super::model::{Move, PhaseProgress, Pinned, Release, State};
 use super::request::NewRelease;
 use crate::judge::wire::SidesJson;
-use crate::policy::{self, Queries};
 use crate::verdict::wire::{CheckJson, VerdictJson};
 use crate::verdict::{Decision, PhaseState};
 
@@ -70,6 +68,8 @@ struct PhaseFormat {
     state: String,
     decided_at_ns: Option<i64>,
     looks: u64,
+    #[serde(default)]
+    alpha_spent: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -212,6 +212,7 @@ fn phase_format(phase: &PhaseProgress) -> PhaseFormat {
         state: phase.state.word().to_string(),
         decided_at_ns: phase.decided_at.map(Timestamp::as_nanos),
         looks: phase.n_looks,
+        alpha_spent: phase.alpha_spent,
     }
 }
 
@@ -220,8 +221,8 @@ pub(crate) fn decode_release(id: &str, body: &[u8]) -> Result<Release, FormatErr
     let format: ReleaseFormat = decode(RELEASE, id, body)?;
     let unreadable = |detail: String| FormatError::Unreadable { kind: RELEASE, id: id.to_string(), detail };
     let request = NewRelease::parse(&format.body).map_err(|p| unreadable(p.to_string()))?;
-    let policy =
-        policy::from_document(&format.policy, Queries::Required).map_err(|e| unreadable(e.to_string()))?;
+    let policy = Pinned::new(Some(format.policy_name), format.policy_revision, format.policy, &request)
+        .map_err(|e| unreadable(e.to_string()))?;
     let state =
         State::from_word(&format.state).ok_or_else(|| unreadable(format!("state {:?}", format.state)))?;
     let phases: Option<Vec<PhaseProgress>> = format.phases.into_iter().map(phase).collect();
@@ -232,12 +233,7 @@ pub(crate) fn decode_release(id: &str, body: &[u8]) -> Result<Release, FormatErr
         request,
         created_at: Timestamp::from_nanos(format.created_at_ns),
         start: Timestamp::from_nanos(format.start_ns),
-        policy: Pinned {
-            name: format.policy_name,
-            revision: format.policy_revision,
-            document: format.policy,
-            policy: Arc::new(policy),
-        },
+        policy,
         state,
         phases: phases.ok_or_else(|| unreadable("a phase's state".into()))?,
         verdict: format.verdict,
@@ -265,5 +261,6 @@ fn phase(format: PhaseFormat) -> Option<PhaseProgress> {
         state,
         decided_at: format.decided_at_ns.map(Timestamp::from_nanos),
         n_looks: format.looks,
+        alpha_spent: format.alpha_spent,
     })
 }

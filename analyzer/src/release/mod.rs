@@ -1,7 +1,7 @@
 //! Releases: started by a deploy tool, judged look by look, decided once.
 //!
 //! [`service`] takes requests, [`runner`] makes the looks when they are due, [`look`] is one look:
-//! data is read, pinned and judged, and the verdict, its evidence and its messages are one
+//! data is read, pinned and judged; [`verdict`] says what it means for the release, and the verdict, its evidence and its messages are one
 //! transaction. What a restart finds is enough to go on where it ended: looks that were made stay,
 //! looks that were missed are made in order.
 
@@ -14,5 +14,6 @@ pub(crate) mod pinned;
 pub(crate) mod request;
 pub(crate) mod runner;
 pub(crate) mod service;
+pub(crate) mod verdict;
 pub(crate) mod views;
 pub(crate) mod wire;

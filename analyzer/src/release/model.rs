@@ -6,7 +6,7 @@ use greylight_store::model::Timestamp;
 use serde_json::Value;
 
 use super::request::NewRelease;
-use crate::policy::{Policy, Span, Starts};
+use crate::policy::{self, Policy, PolicyError, Queries, Starts};
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{Decision, PhaseState};
 
@@ -37,7 +37,28 @@ pub(crate) struct Pinned {
     /// The stored policy's revision; none where it came with the request.
     pub(crate) revision: Option<u64>,
     pub(crate) document: Value,
+    /// The document as it holds for this release: with the request's own settings over its own.
     pub(crate) policy: Arc<Policy>,
+}
+
+impl Pinned {
+    /// Pins a policy's document for one release.
+    ///
+    /// `name` and `revision` are the stored policy's; a document that came with the request has
+    /// neither, and is called what it calls itself.
+    pub(crate) fn new(
+        name: Option<String>,
+        revision: Option<u64>,
+        document: Value,
+        request: &NewRelease,
+    ) -> Result<Self, PolicyError> {
+        let mut policy = policy::from_document(&document, Queries::Required)?;
+        if let Some(pre_period) = &request.pre_period {
+            policy.pre_period = pre_period.clone();
+        }
+        let name = name.unwrap_or_else(|| policy.name.clone());
+        Ok(Self { name, revision, document, policy: Arc::new(policy) })
+    }
 }
 
 /// Where a release stands.
@@ -89,6 +110,8 @@ pub(crate) struct PhaseProgress {
     pub(crate) state: PhaseState,
     pub(crate) decided_at: Option<Timestamp>,
     pub(crate) n_looks: u64,
+    /// What its looks spent of alpha so far.
+    pub(crate) alpha_spent: f64,
 }
 
 /// The deploy tool moved share or scope.
@@ -101,7 +124,14 @@ pub(crate) struct Move {
 
 impl PhaseProgress {
     pub(crate) fn waiting() -> Self {
-        Self { started_at: None, moves: Vec::new(), state: PhaseState::Waiting, decided_at: None, n_looks: 0 }
+        Self {
+            started_at: None,
+            moves: Vec::new(),
+            state: PhaseState::Waiting,
+            decided_at: None,
+            n_looks: 0,
+            alpha_spent: 0.0,
+        }
     }
 
     /// Begins the phase.
@@ -129,11 +159,6 @@ impl Release {
     /// Returns the index of the phase that is under way or waits for its call; none when all went.
     pub(crate) fn current_phase(&self) -> Option<usize> {
         self.phases.iter().position(|phase| !phase.is_go())
-    }
-
-    /// Returns how much history is used.
-    pub(crate) fn pre_period(&self) -> &Span {
-        self.request.pre_period.as_ref().unwrap_or(&self.policy.policy.pre_period)
     }
 
     pub(crate) fn interval_ms(&self) -> i64 {

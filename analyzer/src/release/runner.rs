@@ -10,10 +10,15 @@ use super::format::{self, LookFormat, PinFormat};
 use super::look::{self, Found, LookError, Memory};
 use super::model::{Release, State};
 use super::service::{Held, Live, Releases};
+use super::verdict;
 use crate::verdict::Cause;
 
 /// Longest nap: the wall clock may jump, and then what is due changes.
 const NAP_MAX: Duration = Duration::from_secs(1);
+/// How often within the policy's delay it is tried whether the data is whole.
+const PEEKS: u32 = 8;
+/// Shortest wait between two of those tries.
+const PEEK_MIN: Duration = Duration::from_millis(250);
 /// Wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -26,8 +31,8 @@ enum Next {
     Nothing,
     /// The deploy tool's call, or the release's end.
     Call,
-    /// The look of its current phase that is due then.
-    Look(Timestamp),
+    /// The look of its current phase: due at the latest then, from the interval's end on if its data is whole.
+    Look { end: Timestamp, due: Timestamp },
     /// Its end has come before a decision.
     End,
 }
@@ -40,7 +45,14 @@ pub(super) async fn run(releases: &Releases, live: &Arc<Live>) {
         let nap = match next {
             Next::Nothing => return,
             Next::Call => NAP_MAX,
-            Next::Look(due) => due.since(releases.0.clock.now()).min(NAP_MAX),
+            Next::Look { end, due } => match until(releases, live, end, due).await {
+                Ok(nap) => nap.min(NAP_MAX),
+                Err(error) => {
+                    // The look itself meets the same error when it is due, and says so then.
+                    tracing::debug!(%error, "whether an interval is whole cannot be told");
+                    due.since(releases.0.clock.now()).min(NAP_MAX)
+                }
+            },
             Next::End => Duration::ZERO,
         };
         if !nap.is_zero() {
@@ -78,8 +90,40 @@ fn next(release: &Release, now: Timestamp) -> Next {
     let interval = look::next_interval(release, &release.phases[current]);
     let end_ms =
         started_at.as_millis().saturating_add((interval as i64 + 1).saturating_mul(release.interval_ms()));
-    let delay = Duration::from_millis(release.policy.policy.delay.millis());
-    Next::Look(Timestamp::from_millis(end_ms).saturating_add(delay))
+    let end = Timestamp::from_millis(end_ms);
+    Next::Look { end, due: end.saturating_add(delay(release)) }
+}
+
+fn delay(release: &Release) -> Duration {
+    Duration::from_millis(release.policy.policy.delay.millis())
+}
+
+/// Returns how long to wait for a look: nothing when it is due or its interval's data is whole.
+async fn until(
+    releases: &Releases,
+    live: &Live,
+    end: Timestamp,
+    due: Timestamp,
+) -> Result<Duration, Failure> {
+    let now = releases.0.clock.now();
+    if now < end {
+        return Ok(end.since(now));
+    }
+    let left = due.since(now);
+    if left.is_zero() {
+        return Ok(left);
+    }
+    let Ok(_slot) = releases.0.slots.acquire().await else { return Ok(left) };
+    let release = live.state.lock().await.release.clone();
+    let Some(phase) = release.current_phase() else { return Ok(left) };
+    let (collector, tenant, delay) = (releases.0.collector.clone(), live.tenant.clone(), delay(&release));
+    let is_whole =
+        tokio::task::spawn_blocking(move || look::is_whole(&collector, &tenant, &release, phase, now))
+            .await??;
+    if is_whole {
+        return Ok(Duration::ZERO);
+    }
+    Ok(left.min((delay / PEEKS).max(PEEK_MIN)))
 }
 
 async fn make_look(releases: &Releases, live: &Live, memory: &mut Option<Memory>) -> Result<(), Failure> {
@@ -116,7 +160,7 @@ async fn store_look(
     mut found: Found,
 ) -> Result<Memory, Failure> {
     let mut release = held.release.clone();
-    look::apply(&mut release, &found, releases.0.clock.now());
+    verdict::apply(&mut release, &found, releases.0.clock.now());
     found.document.revision = release.revision();
     let id = format::look_id(&release.id, found.document.number);
     let mut transaction = releases.store(&held.release, &release, held.version).put(
@@ -159,7 +203,7 @@ async fn end_held(
     state: State,
 ) -> Result<(), Failure> {
     let mut release = held.release.clone();
-    look::end(&mut release, cause, state, releases.0.clock.now());
+    verdict::end(&mut release, cause, state, releases.0.clock.now());
     let transaction = releases.store(&held.release, &release, held.version);
     releases.0.records.commit(&live.tenant, transaction).await?;
     announce(releases, live, held, release);

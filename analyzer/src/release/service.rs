@@ -20,7 +20,6 @@ use super::request::{NewRelease, Outcome, OverrideRequest, PhaseCall, PolicyRequ
 use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::policies::{self, Policies, policy_problem, problem};
-use crate::policy::{self, Queries};
 use crate::verdict::PhaseState;
 use crate::verdict::wire::VerdictJson;
 
@@ -153,7 +152,7 @@ impl Releases {
                 attempt = held.release.attempt + 1;
             }
         }
-        let pinned = self.pin(tenant, &request.policy).await?;
+        let pinned = self.pin(tenant, &request).await?;
         let release = self.fresh(request, body, pinned, attempt)?;
         let mut transaction = Transaction::default()
             .put(format::RELEASE, &release.id, Expect::Absent, format::encode_release(&release))
@@ -198,25 +197,22 @@ impl Releases {
                 && expires.is_some_and(|expires| expires > self.0.clock.now()))
     }
 
-    async fn pin(&self, tenant: &TenantId, request: &PolicyRequest) -> Result<Pinned, Problem> {
-        let (name, revision, document) = match request {
+    async fn pin(&self, tenant: &TenantId, request: &NewRelease) -> Result<Pinned, Problem> {
+        let (name, revision, document) = match &request.policy {
             PolicyRequest::Named(name) => {
                 let stored = self.0.policies.get(tenant, name).await?;
                 let stored =
                     stored.ok_or_else(|| policies::not_found(name).field("policy").value(name.clone()))?;
-                (stored.name, Some(stored.revision), stored.document)
+                (Some(stored.name), Some(stored.revision), stored.document)
             }
-            PolicyRequest::Inline(document) => (String::new(), None, document.clone()),
+            PolicyRequest::Inline(document) => (None, None, document.clone()),
         };
-        let prefixed = |e: &policy::PolicyError| {
-            let problem = policy_problem(e);
+        Pinned::new(name, revision, document, request).map_err(|e| {
+            let problem = policy_problem(&e);
             let field =
                 problem.field.as_ref().map_or_else(|| "policy".to_string(), |f| format!("policy.{f}"));
             problem.field(field)
-        };
-        let policy = policy::from_document(&document, Queries::Required).map_err(|e| prefixed(&e))?;
-        let name = if revision.is_some() { name } else { policy.name.clone() };
-        Ok(Pinned { name, revision, document, policy: Arc::new(policy) })
+        })
     }
 
     fn fresh(
@@ -392,7 +388,7 @@ impl Releases {
             if release.state == State::Cancelled {
                 return Err(Problem::new(ErrorKind::Conflict, "the release is cancelled"));
             }
-            super::look::put_over(release, &over, now);
+            super::verdict::put_over(release, &over, now);
             Ok(())
         })
         .await
@@ -536,6 +532,25 @@ impl Releases {
         self.0.records.outgoing(tenant, filter).await.map_err(|e| problem(&e))
     }
 
+    /// Sends a message again, under its id: a receiver that took it knows it.
+    pub(crate) async fn resend(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        message: &str,
+    ) -> Result<Outgoing, Problem> {
+        let known = self.deliveries(tenant, id).await?;
+        if !known.iter().any(|outgoing| outgoing.id == message) {
+            let text = format!("the release has no delivery {message:?}");
+            return Err(Problem::new(ErrorKind::NotFound, text));
+        }
+        let now = self.0.clock.now();
+        self.0.records.again(message, now).await.map_err(|e| problem(&e))?;
+        self.0.outbox_wake.notify_one();
+        let again = self.deliveries(tenant, id).await?.into_iter().find(|outgoing| outgoing.id == message);
+        again.ok_or_else(|| Problem::new(ErrorKind::NotFound, "the delivery was removed meanwhile"))
+    }
+
     /// Begins to make looks for a release.
     fn run(&self, tenant: &TenantId, held: Held) {
         if !held.release.state.is_live() {
@@ -630,5 +645,5 @@ impl Filter {
 
 /// Returns the verdict as it stands, also before the first look.
 pub(crate) fn verdict(release: &Release) -> VerdictJson {
-    release.verdict.clone().unwrap_or_else(|| super::look::before_the_first(release))
+    release.verdict.clone().unwrap_or_else(|| super::verdict::before_the_first(release))
 }

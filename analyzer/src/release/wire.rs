@@ -21,7 +21,7 @@ pub(crate) fn release(release: &Release) -> Value {
         "baseline": cohort(&request.baseline),
         "canary": cohort(&request.canary),
         "interval": release.policy.policy.interval.to_string(),
-        "pre_period": release.pre_period().to_string(),
+        "pre_period": release.policy.policy.pre_period.to_string(),
         "webhooks": request.webhooks.iter().map(|w| json!({ "url": w.url().as_str() })).collect::<Vec<_>>(),
         "phases": phases(release),
         "outcomes": release.outcomes,
@@ -137,16 +137,15 @@ pub(crate) fn delivery(outgoing: &Outgoing) -> Value {
         OutgoingState::GivenUp => "failed",
     };
     let field = |name: &str| data.map(|d| d[name].clone());
-    // The outbox keeps the last attempt and how many there were.
-    let last = outgoing.tried_at.map(|t| {
-        let error = (outgoing.state != OutgoingState::Delivered).then_some(&outgoing.note);
-        json!({ "at": t.to_string(), "error": error })
-    });
+    let attempts = outgoing
+        .tries
+        .iter()
+        .map(|one| json!({ "at": one.at.to_string(), "error": (!one.is_taken).then_some(&one.note) }));
     json!({ "id": outgoing.id, "to": message.as_ref().map(|m| m.webhook.url().as_str()),
         "type": body.as_ref().map(|b| b["type"].clone()), "revision": field("revision"),
         "decision": field("decision"), "final": field("final"), "phase": field("phase"),
-        "state": state, "n_attempts": outgoing.attempts,
-        "attempts": last.into_iter().collect::<Vec<_>>(), "created_at": outgoing.created_at.to_string(),
+        "state": state, "n_attempts": outgoing.tries.len(),
+        "attempts": attempts.collect::<Vec<_>>(), "created_at": outgoing.created_at.to_string(),
         "next_at": (outgoing.state == OutgoingState::Waiting).then(|| outgoing.not_before.to_string()) })
 }
 

@@ -208,7 +208,7 @@ impl Start {
     fn senders(&self, stop: &CancellationToken) -> Result<(Bells, Vec<JoinHandle<()>>), StartError> {
         let server = &self.config.server;
         let token = server.token.as_ref().map(|token| token.reveal());
-        let client = Client::for_sending(token, server.tenant.as_deref(), server.timeout);
+        let client = Client::for_sending(&self.config.name, token, server.tenant.as_deref(), server.timeout);
         let client = client.map_err(|e| StartError::Client(e.to_string()))?;
         let bells = Bells { metrics: Arc::default(), logs: Arc::default() };
         let fresh = if self.config.queue.fresh_first { Order::NewestFirst } else { Order::OldestFirst };

@@ -34,6 +34,13 @@ pub(crate) enum Answer {
     Accepted,
     /// The batch, or a part of it, will never be stored; the rest is.
     Refused {
+        /// How much of it.
+        extent: Extent,
+        /// What the server said.
+        why: String,
+    },
+    /// The server takes smaller batches only; nothing of this one is stored.
+    TooLarge {
         /// What the server said.
         why: String,
     },
@@ -44,6 +51,28 @@ pub(crate) enum Answer {
         /// How long it wants to be left alone.
         after: Option<Duration>,
     },
+}
+
+/// How much of a batch was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it, or the server does not say.
+    All,
+    /// So many samples or records.
+    Items(u64),
+    /// All but so many.
+    AllBut(u64),
+}
+
+impl Extent {
+    /// Returns how many of `items` were refused.
+    pub(crate) fn of(self, items: u64) -> u64 {
+        match self {
+            Self::All => items,
+            Self::Items(n) => n.min(items),
+            Self::AllBut(n) => items.saturating_sub(n),
+        }
+    }
 }
 
 /// What kind of batch is sent.
@@ -80,11 +109,14 @@ impl Client {
 
     /// Makes a client for sending batches.
     pub(crate) fn for_sending(
+        name: &str,
         token: Option<&str>,
         tenant: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
-        let http = builder().timeout(timeout).build()?;
+        // A POST that is redirected may go on as a GET without its body, and the page it finds would look like
+        // success.
+        let http = builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let bearer = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}")));
@@ -92,6 +124,10 @@ impl Client {
         if let Some(Ok(mut bearer)) = bearer {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
+        }
+        // Only for a Greylight server's list of agents, which does without a name that is no header.
+        if let Ok(name) = HeaderValue::from_str(name) {
+            headers.insert(HeaderName::from_static("x-greylight-agent"), name);
         }
         if let Some(Ok(tenant)) = tenant.map(HeaderValue::from_str) {
             headers.insert(HeaderName::from_static("x-scope-orgid"), tenant);
@@ -138,9 +174,10 @@ impl Client {
             Ok(response) => response,
             Err(e) => return Answer::Later { why: chain(&e), after: None },
         };
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let status = response.status().as_u16();
-        let after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let after = header(RETRY_AFTER.as_str()).and_then(retry_after);
+        let n_written = header(SAMPLES_WRITTEN).and_then(|value| value.trim().parse().ok());
         let mut answer = Vec::new();
         while answer.len() < ANSWER_BYTES_MAX {
             match response.chunk().await {
@@ -150,10 +187,21 @@ impl Client {
                 Err(e) => return Answer::Later { why: chain(&e), after: None },
             }
         }
-        decide(status, after, content, &answer)
+        decide(status, Told { after, n_written }, content, &answer)
     }
 }
 
+/// What an answer's headers tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// How long the server wants to be left alone.
+    after: Option<Duration>,
+    /// Samples that it has stored.
+    n_written: Option<u64>,
+}
+
+/// Remote write's own header, of its version 2.0; a Greylight server sets it for 1.0 as well.
+const SAMPLES_WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 const AGENT: &str = concat!("greylight-agent/", env!("CARGO_PKG_VERSION"));
 const ACCEPTED: &str =
     "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
@@ -166,9 +214,9 @@ fn builder() -> reqwest::ClientBuilder {
 
 /// Turns a status into what to do.
 ///
-/// 401, 403 and 404 are a wrong setting, which someone will mend: the data is kept. What the server refuses by its
-/// content would be refused for ever.
-fn decide(status: u16, after: Option<Duration>, content: Content, answer: &[u8]) -> Answer {
+/// A redirect, 401, 403, 404, 405 and 407 are a wrong setting, which someone will mend: the data is kept. What the
+/// server refuses by its content would be refused for ever.
+fn decide(status: u16, told: Told, content: Content, answer: &[u8]) -> Answer {
     let why = || {
         let text = String::from_utf8_lossy(answer);
         let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
@@ -176,24 +224,27 @@ fn decide(status: u16, after: Option<Duration>, content: Content, answer: &[u8])
     };
     match status {
         200..=299 => match partial(content, answer) {
-            Some(why) => Answer::Refused { why },
+            Some((n_refused, why)) => Answer::Refused { extent: Extent::Items(n_refused), why },
             None => Answer::Accepted,
         },
-        401 | 403 | 404 | 408 | 425 | 429 | 500..=599 => Answer::Later { why: why(), after },
-        _ => Answer::Refused { why: why() },
+        413 => Answer::TooLarge { why: why() },
+        300..=399 | 401 | 403..=405 | 407 | 408 | 425 | 429 | 500..=599 => {
+            Answer::Later { why: why(), after: told.after }
+        }
+        _ => Answer::Refused { extent: told.n_written.map_or(Extent::All, Extent::AllBut), why: why() },
     }
 }
 
 /// Reads the message of an OTLP answer that says that some records were refused; they must not be sent again.
-fn partial(content: Content, answer: &[u8]) -> Option<String> {
+fn partial(content: Content, answer: &[u8]) -> Option<(u64, String)> {
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
     use prost::Message as _;
     if !matches!(content, Content::OtlpLogs(_)) {
         return None;
     }
     let partial = ExportLogsServiceResponse::decode(answer).ok()?.partial_success?;
-    (partial.rejected_log_records > 0)
-        .then(|| format!("{} records were refused: {}", partial.rejected_log_records, partial.error_message))
+    let n_refused = u64::try_from(partial.rejected_log_records).ok().filter(|n| *n > 0)?;
+    Some((n_refused, format!("{n_refused} records were refused: {}", partial.error_message)))
 }
 
 /// Reads `Retry-After` in seconds. The other form, a date, is of no use between clocks that differ.
@@ -203,7 +254,7 @@ fn retry_after(value: &str) -> Option<Duration> {
 }
 
 /// Returns an error with its causes in one line; the outermost one alone says nothing.
-fn chain(e: &dyn std::error::Error) -> String {
+pub(crate) fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(inner) = cause {
@@ -220,13 +271,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mended_is_dropped_and_everything_else_is_kept() {
-        let decide = |status| decide(status, Some(Duration::from_secs(2)), Content::RemoteWrite, b"no\nway");
-        assert_eq!(decide(204), Answer::Accepted);
-        assert_eq!(decide(400), Answer::Refused { why: "status 400: noway".to_owned() });
-        assert!(matches!(decide(413), Answer::Refused { .. }));
-        for status in [401, 403, 404, 408, 429, 500, 503] {
-            assert!(matches!(decide(status), Answer::Later { after: Some(_), .. }), "{status}");
+        let after = Some(Duration::from_secs(2));
+        let decide =
+            |status, n_written| decide(status, Told { after, n_written }, Content::RemoteWrite, b"no\nway");
+        assert_eq!(decide(204, None), Answer::Accepted);
+        let why = || "status 400: noway".to_owned();
+        assert_eq!(decide(400, None), Answer::Refused { extent: Extent::All, why: why() });
+        assert_eq!(decide(400, Some(7)), Answer::Refused { extent: Extent::AllBut(7), why: why() });
+        for status in [402, 406, 409, 410, 411, 414, 415, 417, 418, 421, 422, 426, 431, 451] {
+            assert!(matches!(decide(status, None), Answer::Refused { .. }), "{status}");
         }
+        assert!(matches!(decide(413, None), Answer::TooLarge { .. }));
+        for status in [301, 302, 308, 401, 403, 404, 405, 407, 408, 425, 429, 500, 503] {
+            assert!(matches!(decide(status, None), Answer::Later { after: Some(_), .. }), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_be_of_a_part() {
+        assert_eq!([Extent::All, Extent::Items(9), Extent::Items(2)].map(|extent| extent.of(5)), [5, 5, 2]);
+        assert_eq!([Extent::AllBut(2), Extent::AllBut(9)].map(|extent| extent.of(5)), [3, 0]);
     }
 
     #[test]

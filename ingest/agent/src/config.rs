@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::collect::container::ContainerConfig;
 use crate::collect::host::{HostConfig, Paths};
 use crate::scrape::ScrapeConfig;
-use crate::tail::{LogSourceConfig, TailConfig};
+use crate::tail::{LogSourceConfig, TailConfig, is_label_name};
 
 /// All settings of an agent: section `[agent]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -301,6 +301,7 @@ impl AgentConfig {
         if let Some(tenant) = &self.server.tenant {
             check(visible(tenant), "server.tenant", format!("{tenant:?}"), "must be visible ASCII")?;
         }
+        self.check_label_names()?;
         let mib = 1024 * 1024;
         for (key, bytes, least) in [
             ("queue.metrics_bytes_max", self.queue.metrics_bytes_max, 4 * mib),
@@ -361,6 +362,19 @@ impl AgentConfig {
         }
         Ok(self)
     }
+
+    /// Labels must keep their names on the way, so that the same matcher finds a cohort's series and records.
+    fn check_label_names(&self) -> Result<(), ConfigError> {
+        let of_logs =
+            self.logs.iter().enumerate().map(|(i, source)| (format!("logs[{i}].labels"), &source.labels));
+        for (key, labels) in std::iter::once(("labels".to_owned(), &self.labels)).chain(of_logs) {
+            if let Some(name) = labels.keys().find(|name| !is_label_name(name)) {
+                let allowed = "a label is a letter, then letters, digits and _";
+                return Err(ConfigError::Value { key, value: format!("{name:?}"), allowed });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Puts a variable's value where its name says. A value that reads as TOML is taken as such, so that numbers, lists
@@ -420,5 +434,9 @@ mod tests {
         let scrape = "[[agent.scrape]]\njob = \"x\"\ninterval = \"10ms\"\n";
         assert!(parse(scrape, &[]).unwrap_err().contains("scrape[0].interval"));
         assert!(parse("[agent.queue]\nlogs_bytes_max = 5\n", &[]).unwrap_err().contains("logs_bytes_max"));
+        let error = parse("[agent]\nlabels = { \"team.name\" = \"a\" }\n", &[]).unwrap_err();
+        assert_eq!(error, "agent.labels is \"team.name\": a label is a letter, then letters, digits and _");
+        let error = parse("[[agent.logs]]\npaths = [\"x\"]\nlabels = { _x = \"a\" }\n", &[]).unwrap_err();
+        assert!(error.starts_with("agent.logs[0].labels is \"_x\""), "{error}");
     }
 }

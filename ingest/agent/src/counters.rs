@@ -67,5 +67,7 @@ counters! {
     logs_sent: Counter "greylight_agent_sent_records_total" "Log records that the server has acknowledged.",
     metrics_refused: Counter "greylight_agent_refused_samples_total" "Samples that the server has refused for good.",
     logs_refused: Counter "greylight_agent_refused_records_total" "Log records that the server has refused for good.",
+    metrics_oversized: Counter "greylight_agent_oversized_samples_total" "Samples that are too large for the server one by one, and were dropped.",
+    logs_oversized: Counter "greylight_agent_oversized_records_total" "Log records that are too large for the server one by one, and were dropped.",
     send_retries: Counter "greylight_agent_send_retries_total" "Batches that must be sent again.",
 }

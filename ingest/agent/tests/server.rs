@@ -13,6 +13,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// What it was answered with.
+    pub(crate) status: u16,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ struct State {
     requests: Vec<Request>,
     /// Answers to come, each a status and headers; 204 when there is none left.
     answers: Vec<(u16, &'static str)>,
+    /// Body length above which the answer is 413.
+    bytes_max: Option<usize>,
     /// What a GET shows; none is 500.
     page: Option<String>,
 }
@@ -53,6 +57,10 @@ impl Server {
 
     pub(crate) fn answer(&self, answers: &[(u16, &'static str)]) {
         self.state.lock().answers.extend(answers.iter().rev());
+    }
+
+    pub(crate) fn refuse_above(&self, bytes_max: usize) {
+        self.state.lock().bytes_max = Some(bytes_max);
     }
 
     pub(crate) fn show(&self, page: Option<&str>) {
@@ -122,8 +130,11 @@ impl Server {
                 None => "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
             }
         } else {
-            state.requests.push(Request { path, head, body });
-            let (status, headers) = state.answers.pop().unwrap_or((204, ""));
+            let (status, headers) = match state.bytes_max {
+                Some(bytes_max) if body.len() > bytes_max => (413, ""),
+                _ => state.answers.pop().unwrap_or((204, "")),
+            };
+            state.requests.push(Request { path, head, body, status });
             let length = if status == 204 { "" } else { "Content-Length: 0\r\n" };
             format!("HTTP/1.1 {status} x\r\n{length}{headers}\r\n")
         };

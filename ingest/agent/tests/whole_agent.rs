@@ -182,6 +182,7 @@ async fn a_batch_that_must_wait_comes_again_as_it_was() {
     assert!(
         sent[0].head.contains("x-scope-orgid: shop") && sent[0].head.contains("authorization: bearer s3cret")
     );
+    assert!(sent[0].head.contains("x-greylight-agent: host-1"), "{}", sent[0].head);
     let whole =
         server.until(|requests| (bodies(&requests[3..]).len() >= 2).then(|| bodies(&requests[3..]))).await;
     assert_eq!(whole, ["one", "two"]);
@@ -208,6 +209,85 @@ async fn a_refused_batch_is_dropped_and_counted() {
     handle.join().await;
 }
 
+fn accepted(requests: &[Request]) -> Vec<Request> {
+    requests.iter().filter(|request| request.status < 300).cloned().collect()
+}
+
+async fn until_drained(handle: &AgentHandle) {
+    let drained = async {
+        while !handle.is_drained() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), drained).await.expect("the queue empties");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_too_many_for_one_request_are_sent_in_smaller_ones() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start().await;
+    server.refuse_above(2000);
+    // A part that must wait goes on where it was; the fourth request that fits is told to come again.
+    server.answer(&[(204, ""), (204, ""), (204, ""), (503, "Retry-After: 0\r\n")]);
+    let giant = "x".repeat(3000);
+    let mut lines: Vec<String> = (0..100).map(|n| format!("order {n} paid")).collect();
+    write(&dir.path().join("a.log"), &format!("{}\n{giant}\nlast\n", lines.join("\n")));
+    let (handle, shutdown) = start(dir.path(), &server, &logs(dir.path())).await;
+    lines.push("last".to_owned());
+    server.until(|requests| (bodies(&accepted(requests)).len() >= 101).then_some(())).await;
+    until_drained(&handle).await;
+    let all = server.until(|requests| Some(requests.to_vec())).await;
+    assert_eq!(bodies(&accepted(&all)), lines, "each record came once, in order");
+    assert!(all.iter().any(|request| request.status == 413), "nothing was too large");
+    let counters = handle.counters();
+    assert_eq!(
+        (counters.logs_sent.get(), counters.logs_oversized.get(), counters.logs_refused.get()),
+        (101, 1, 0)
+    );
+    assert_eq!(counters.send_retries.get(), 1);
+    shutdown.cancel();
+    handle.join().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_too_many_for_one_request_are_sent_in_smaller_ones() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start().await;
+    server.refuse_above(300);
+    let page: String = (0..40).map(|n| format!("family_{n}_of_many_{} {n}\n", "y".repeat(n))).collect();
+    let giant = format!("giant{{text=\"{}\"}} 1\n", (0..400).map(|n| format!("{n:x}")).collect::<String>());
+    server.show(Some(&(page + &giant)));
+    let (handle, shutdown) = start(dir.path(), &server, &scrape(&server, dir.path())).await;
+    for n in 0..40 {
+        let name = format!("__name__=family_{n}_of_many_");
+        let came = |requests: &[Request]| samples(&accepted(requests)).iter().any(|s| s.starts_with(&name));
+        server.until(|requests| came(requests).then_some(())).await;
+    }
+    shutdown.cancel();
+    let counters = handle.counters();
+    assert!(counters.metrics_oversized.get() >= 1, "the giant is too large on its own");
+    assert_eq!(counters.metrics_refused.get(), 0);
+    let all = server.until(|requests| Some(requests.to_vec())).await;
+    assert!(!samples(&accepted(&all)).iter().any(|s| s.starts_with("__name__=giant")));
+    handle.join().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_no_success() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start().await;
+    server.show(Some("a page"));
+    server.answer(&[(302, "Location: /login\r\nRetry-After: 0\r\n"), (405, "Retry-After: 0\r\n")]);
+    write(&dir.path().join("a.log"), "one\n");
+    let (handle, shutdown) = start(dir.path(), &server, &logs(dir.path())).await;
+    let last = server.until(|requests| accepted(requests).pop()).await;
+    assert_eq!(bodies(&[last]), ["one"]);
+    until_drained(&handle).await;
+    assert_eq!((handle.counters().send_retries.get(), handle.counters().logs_sent.get()), (2, 1));
+    shutdown.cancel();
+    handle.join().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_queued_is_sent_by_the_next_agent() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -230,12 +310,7 @@ async fn what_was_queued_is_sent_by_the_next_agent() {
     let again = reachable.until(|requests| requests.first().cloned()).await;
     assert_eq!(again.body, first.body);
     assert_eq!(bodies(&[again]), ["one"]);
-    let drained = async {
-        while !handle.is_drained() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), drained).await.expect("the queue empties");
+    until_drained(&handle).await;
     shutdown.cancel();
     handle.join().await;
     let none = Server::start().await;

@@ -13,7 +13,8 @@ use crate::error::IngestError;
 use crate::refusal::Outcome;
 
 /// Answers remote write: 204; 400 with the reason if anything was refused, after the rest was stored; else
-/// the error as text. 2.0's senders also want to be told what was written, whatever the answer.
+/// the error as text. 2.0's senders also want to be told what was written, whatever the answer. Those of 1.0
+/// are told about samples as well, since 400 alone does not say how many are lost.
 pub(super) fn remote_write(
     config: &IngestConfig,
     version: Version,
@@ -21,9 +22,9 @@ pub(super) fn remote_write(
 ) -> Response {
     let n_written = outcome.as_ref().map_or(0, |outcome| outcome.n_stored);
     let mut response = plain(config, outcome, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let headers = response.headers_mut();
+    headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(n_written));
     if version == Version::V2 {
-        let headers = response.headers_mut();
-        headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(n_written));
         headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from(0));
         headers.insert("x-prometheus-remote-write-exemplars-written", HeaderValue::from(0));
     }

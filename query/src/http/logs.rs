@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use greylight_store::model::{
-    AttributeValue, Caller, ErrorKind, Labels, LogRecord, Problem, TimeRange, Timestamp,
-};
+use greylight_store::model::{Caller, ErrorKind, Problem, TimeRange, Timestamp};
 use greylight_store::read::{
     Budget, FoundRecord, GroupBy, Intervals, LogOrder, LogQuery, LogSelect, PageRequest, ReadError, RecordId,
 };
@@ -17,6 +15,7 @@ use super::params::{BadParam, Params};
 use crate::Queries;
 use crate::promql::syntax::{SyntaxLimits, format_duration, parse_matchers, parse_selector};
 use crate::queries::Asked;
+use crate::record::{record_json, severity_word};
 
 type Answer = Result<Json<Value>, OwnError>;
 
@@ -70,60 +69,6 @@ fn capped(params: &Params, name: &str, default: usize, max: usize) -> Result<usi
 fn asked(caller: &Caller, params: &Params) -> Result<Asked, OwnError> {
     let text = format!("{} {}", params.get("match").unwrap_or("{}"), params.get("query").unwrap_or("*"));
     Ok(Asked { tenant: caller.tenant.clone(), kind: "logs", text, timeout: params.duration("timeout")? })
-}
-
-/// Returns the word for a severity number of OpenTelemetry.
-pub(crate) fn severity_word(number: u8) -> &'static str {
-    match number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        21..=24 => "fatal",
-        _ => "",
-    }
-}
-
-fn labels_json(labels: &Labels) -> Value {
-    Value::Object(labels.iter().map(|(name, value)| (name.into(), value.into())).collect())
-}
-
-fn attribute_json(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::String(text) => text.as_str().into(),
-        AttributeValue::Int(n) => (*n).into(),
-        AttributeValue::Double(n) => (*n).into(),
-        AttributeValue::Bool(b) => (*b).into(),
-        AttributeValue::Bytes(bytes) => hex(bytes).into(),
-        AttributeValue::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
-        AttributeValue::Null => Value::Null,
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn record_json(found: &FoundRecord) -> Value {
-    let record: &LogRecord = &found.record;
-    let word = severity_word(record.severity_number);
-    let severity = if word.is_empty() { record.severity_text.as_str() } else { word };
-    let attributes: Map<String, Value> =
-        record.attributes.iter().map(|(name, value)| (name.clone(), attribute_json(value))).collect();
-    json!({
-        "time": record.time.to_string(),
-        "observed_time": record.observed_time.to_string(),
-        "severity": severity,
-        "severity_number": record.severity_number,
-        "body": record.body,
-        "labels": labels_json(&record.labels),
-        "attributes": attributes,
-        "trace_id": record.trace_id.map(|id| hex(&id)),
-        "span_id": record.span_id.map(|id| hex(&id)),
-        "pattern": found.template.to_string(),
-        "id": found.id.to_string(),
-    })
 }
 
 fn add_missing(answer: &mut Value, missing: Vec<String>) {

@@ -23,8 +23,6 @@ use tower_http::compression::CompressionLevel;
 
 use crate::Queries;
 
-pub(crate) use logs::severity_word;
-
 /// Returns the routes of all query APIs. A `Caller` must stand in each request's extensions.
 pub fn router(queries: Queries) -> Router {
     Router::new()

@@ -16,7 +16,7 @@ use super::params::{BadParam, Params};
 use crate::Queries;
 use crate::promql::syntax::{At, Card, Expr, ExprKind, Matching, Offset, Selector, pretty};
 use crate::promql::{Answer, Engine, Query, Value, ValueType};
-use crate::queries::Asked;
+use crate::queries::{Asked, past_damage};
 
 type Result<T> = std::result::Result<T, PromError>;
 
@@ -112,7 +112,7 @@ pub(super) async fn instant(
             let clock = &queries.env().clock;
             let started = clock.elapsed();
             let at = at.unwrap_or_else(|| clock.now());
-            let mut answer = engine.instant(tenant, &query, at, budget)?;
+            let mut answer = past_damage(|| engine.instant(tenant, &query, at, budget))?;
             cut(&mut answer, limit);
             let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))
@@ -163,7 +163,7 @@ pub(super) async fn range(
             let clock = &queries.env().clock;
             let started = clock.elapsed();
             let times = (Timestamp::from_millis(start), Timestamp::from_millis(end));
-            let mut answer = engine.range(tenant, &query, times, step, budget)?;
+            let mut answer = past_damage(|| engine.range(tenant, &query, times, step, budget))?;
             cut(&mut answer, limit);
             let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))

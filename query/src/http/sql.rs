@@ -9,7 +9,7 @@ use greylight_store::model::{Caller, ErrorKind, Problem};
 use super::error::{OwnError, check_scope};
 use super::params::Params;
 use crate::Queries;
-use crate::queries::Asked;
+use crate::queries::{Asked, past_damage};
 use crate::sql::{self, Format, Request, SqlError};
 
 /// Rows of an answer, unless asked otherwise.
@@ -41,19 +41,21 @@ pub(super) async fn run(
     };
     let request = Request { text, format, limit };
     let done = queries.run(asked, move |queries, tenant, budget| {
-        let output = sql::run(queries, tenant, &request, budget)?;
-        Ok::<_, SqlError>((output.write(request.format)?, output.truncated()))
+        let output = past_damage(|| sql::run(queries, tenant, &request, budget))?;
+        Ok::<_, SqlError>((output.write(request.format)?, output.truncated(), output.partial()))
     });
-    let (body, truncated) = done.await?.map_err(|error| {
+    let (body, truncated, partial) = done.await?.map_err(|error| {
         if matches!(error, SqlError::Internal(_)) {
             tracing::error!(%error, "SQL failed");
         }
         OwnError(error.problem())
     })?;
+    let word = |yes: bool| if yes { "true" } else { "false" };
     let headers = [
         (header::CONTENT_TYPE, format.media_type()),
         // CSV and Arrow have no other place to say it.
-        (header::HeaderName::from_static("greylight-truncated"), if truncated { "true" } else { "false" }),
+        (header::HeaderName::from_static("greylight-truncated"), word(truncated)),
+        (header::HeaderName::from_static("greylight-partial"), word(partial)),
     ];
     Ok((headers, body).into_response())
 }

@@ -3,6 +3,8 @@
 use greylight_store::model::ErrorKind;
 use greylight_store::read::ReadError;
 
+use crate::queries::MeetsDamage;
+
 /// Why an evaluation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +50,12 @@ impl EvalError {
             Self::Read(e) => e.kind(),
             Self::Internal(_) => ErrorKind::Internal,
         }
+    }
+}
+
+impl MeetsDamage for EvalError {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_damage())
     }
 }
 

@@ -50,12 +50,19 @@ pub(crate) struct Output {
     pub(super) batches: Vec<RecordBatch>,
     pub(super) limit: usize,
     pub(super) truncated: bool,
+    /// What is missing because files are damaged, a sentence each.
+    pub(super) missing: Vec<String>,
 }
 
 impl Output {
     /// Tells whether there were more rows than the limit.
     pub(crate) fn truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Tells whether rows are missing because files are damaged.
+    pub(crate) fn partial(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// Writes the rows.
@@ -101,7 +108,14 @@ impl Output {
                 out.extend_from_slice(Value::from(cells).to_string().as_bytes());
             }
         }
-        out.extend_from_slice(format!("],\"truncated\":{}}}", self.truncated).as_bytes());
+        out.extend_from_slice(
+            format!("],\"truncated\":{},\"partial\":{}", self.truncated, self.partial()).as_bytes(),
+        );
+        if self.partial() {
+            out.extend_from_slice(b",\"warnings\":");
+            out.extend_from_slice(Value::from(self.missing.clone()).to_string().as_bytes());
+        }
+        out.push(b'}');
         Ok(out)
     }
 

@@ -15,6 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use greylight_store::model::{AttributeValue, TenantId, TimeRange, Timestamp};
 use greylight_store::read::{Budget, Flow, FoundRecord, LogOrder, LogQuery, LogSelect, LogSource};
 
+use super::gaps::Gaps;
 use super::metrics::{Batches, Scan, UTC, append_labels, map_builder, map_type, own_error, time_type};
 use super::pushdown::Wanted;
 
@@ -31,11 +32,12 @@ pub(super) struct LogTable {
     source: Arc<dyn LogSource>,
     tenant: TenantId,
     budget: Budget,
+    gaps: Gaps,
     schema: SchemaRef,
 }
 
 impl LogTable {
-    pub(super) fn new(source: Arc<dyn LogSource>, tenant: TenantId, budget: Budget) -> Self {
+    pub(super) fn new(source: Arc<dyn LogSource>, tenant: TenantId, budget: Budget, gaps: Gaps) -> Self {
         let text = |name: &str, nullable: bool| Field::new(name, DataType::Utf8, nullable);
         let schema = Schema::new(vec![
             Field::new("time", time_type(), false),
@@ -49,7 +51,7 @@ impl LogTable {
             text("span_id", true),
             text("pattern", false),
         ]);
-        Self { source, tenant, budget, schema: Arc::new(schema) }
+        Self { source, tenant, budget, gaps, schema: Arc::new(schema) }
     }
 }
 
@@ -92,6 +94,7 @@ impl TableProvider for LogTable {
             source: self.source.clone(),
             tenant: self.tenant.clone(),
             budget: self.budget.clone(),
+            gaps: self.gaps.clone(),
             schema: schema.clone(),
         };
         Scan::plan(schema, limit, move || {
@@ -109,7 +112,7 @@ impl LogTable {
     fn open(&self, select: LogSelect, columns: Vec<usize>) -> Result<Batches> {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         let (source, tenant, budget) = (self.source.clone(), self.tenant.clone(), self.budget.clone());
-        let schema = self.schema.clone();
+        let (schema, gaps) = (self.schema.clone(), self.gaps.clone());
         let scan = move || {
             let mut filler = Filler { sender, schema, columns, records: Vec::new() };
             let result = source.scan(&tenant, &select, LogOrder::OldestFirst, &budget, &mut |record| {
@@ -117,7 +120,12 @@ impl LogTable {
                 if filler.records.len() < BATCH_ROWS { Flow::Continue } else { filler.send() }
             });
             match result {
-                Ok(_) => drop(filler.send()),
+                Ok(missing) => {
+                    // First, as whoever takes the last batch may look at once.
+                    gaps.add(missing);
+                    // Stop and continue are the same at the end.
+                    let _ = filler.send();
+                }
                 // Nobody takes batches any more: the query is over.
                 Err(error) => drop(filler.sender.send(Err(own_error(error)))),
             }
@@ -195,7 +203,7 @@ fn column(column: usize, records: &[FoundRecord]) -> Result<ArrayRef> {
         1 => times(records, |r| r.record.observed_time),
         2 => Arc::new(UInt8Array::from_iter_values(records.iter().map(|r| r.record.severity_number))),
         3 => texts(records, |r| {
-            let word = crate::http::severity_word(r.record.severity_number);
+            let word = crate::record::severity_word(r.record.severity_number);
             Some(if word.is_empty() { r.record.severity_text.clone() } else { word.to_owned() })
         }),
         4 => {

@@ -19,6 +19,7 @@ use greylight_store::model::{Labels, METRIC_NAME, TenantId};
 use greylight_store::read::{Budget, MetricSource, ReadError, Select, Selection, SpanMs};
 
 use super::SqlError;
+use super::gaps::Gaps;
 use super::pushdown::Wanted;
 
 /// Series that are read at once; their samples are in memory together.
@@ -98,18 +99,19 @@ pub(super) struct MetricTable {
     source: Arc<dyn MetricSource>,
     tenant: TenantId,
     budget: Budget,
+    gaps: Gaps,
     schema: SchemaRef,
 }
 
 impl MetricTable {
-    pub(super) fn new(source: Arc<dyn MetricSource>, tenant: TenantId, budget: Budget) -> Self {
+    pub(super) fn new(source: Arc<dyn MetricSource>, tenant: TenantId, budget: Budget, gaps: Gaps) -> Self {
         let schema = Schema::new(vec![
             Field::new("name", DataType::Utf8, false),
             Field::new("labels", map_type(), false),
             Field::new("time", time_type(), false),
             Field::new("value", DataType::Float64, false),
         ]);
-        Self { source, tenant, budget, schema: Arc::new(schema) }
+        Self { source, tenant, budget, gaps, schema: Arc::new(schema) }
     }
 }
 
@@ -146,7 +148,7 @@ impl TableProvider for MetricTable {
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let (source, tenant, budget) = (self.source.clone(), self.tenant.clone(), self.budget.clone());
-        let own_schema = schema.clone();
+        let (own_schema, gaps) = (schema.clone(), self.gaps.clone());
         // Milliseconds that hold every nanosecond wanted; the filter is applied again afterwards.
         let span = SpanMs {
             start: wanted.start.map_or(i64::MIN, |t| t.div_euclid(1_000_000)),
@@ -155,6 +157,7 @@ impl TableProvider for MetricTable {
         Scan::plan(schema, limit, move || {
             let select = Select { matchers: &wanted.matchers, span };
             let selection = source.select(&tenant, &select, &budget).map_err(own_error)?;
+            gaps.add(selection.missing());
             Ok(Box::new(Rows {
                 selection,
                 budget: budget.clone(),

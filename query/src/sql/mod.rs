@@ -9,6 +9,7 @@
 mod gate;
 mod session;
 mod pushdown;
+mod gaps;
 mod metrics;
 mod logs;
 mod view;
@@ -68,5 +69,11 @@ impl SqlError {
             Self::View(problem) => problem.clone(),
             Self::Internal(_) => Problem::new(ErrorKind::Internal, self),
         }
+    }
+}
+
+impl crate::queries::MeetsDamage for SqlError {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_damage())
     }
 }

@@ -19,6 +19,7 @@ use greylight_store::model::TenantId;
 use greylight_store::read::{Budget, ReadError};
 
 use super::format::Output;
+use super::gaps::Gaps;
 use super::logs::LogTable;
 use super::metrics::MetricTable;
 use super::view::ViewTable;
@@ -80,9 +81,10 @@ async fn execute(
 ) -> Result<Output, DataFusionError> {
     let state = session(memory_bytes)?;
     let context = SessionContext::new_with_state(state);
-    let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone());
+    let gaps = Gaps::default();
+    let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("metrics", Arc::new(metrics))?;
-    let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone());
+    let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("logs", Arc::new(logs))?;
     for view in &env.views {
         context.register_table(view.name(), Arc::new(ViewTable::new(view.clone(), tenant.clone())))?;
@@ -107,7 +109,9 @@ async fn execute(
         batches.push(batch);
     }
     let truncated = n_rows > request.limit;
-    Ok(Output { schema, batches, limit: request.limit, truncated })
+    // Scans that are ahead of the rows that were taken end here, and have said what they lack.
+    drop(stream);
+    Ok(Output { schema, batches, limit: request.limit, truncated, missing: gaps.list() })
 }
 
 fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
@@ -169,12 +173,15 @@ fn translate(error: DataFusionError, memory_bytes: usize) -> SqlError {
     }
 }
 
-/// Copies the errors that name a limit; the others stay inside the error that holds them.
+/// Copies the errors that someone further out acts on; the others stay inside the error that holds them.
 fn copy_of(error: &ReadError) -> Option<ReadError> {
     match error {
         ReadError::Limit { what, limit, setting } => Some(ReadError::Limit { what, limit: *limit, setting }),
         ReadError::Deadline { limit_ms } => Some(ReadError::Deadline { limit_ms: *limit_ms }),
         ReadError::Cancelled => Some(ReadError::Cancelled),
+        ReadError::Corrupt { path, detail } => {
+            Some(ReadError::Corrupt { path: path.clone(), detail: detail.clone() })
+        }
         _ => None,
     }
 }

@@ -72,6 +72,7 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
         note: &str,
         now: Timestamp,
     ) -> Result<(), RecordsError>;
+    async fn again(&self, id: &str, at: Timestamp) -> Result<(), RecordsError>;
     async fn outgoing(
         &self,
         tenant: &TenantId,

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection, SqlitePool};
 use super::CatalogError;
 use super::sqlite::tenant_of;
 use crate::model::{TenantId, Timestamp};
-use crate::records::{OutboxItem, Outgoing, OutgoingFilter, OutgoingState, RecordsError};
+use crate::records::{OutboxItem, Outgoing, OutgoingFilter, OutgoingState, RecordsError, Try};
 
 const STATES: [(OutgoingState, &str); 3] = [
     (OutgoingState::Waiting, "waiting"),
@@ -27,7 +27,7 @@ pub(super) async fn insert(
         .map_err(failed())?;
     let added = sqlx::query(
         "INSERT INTO outbox (id, position, tenant, queue, ordering_key, body, created_at, not_before, attempts, \
-         state, note) SELECT $1, value, $2, $3, $4, $5, $6, $7, 0, 'waiting', '' FROM positions \
+         state) SELECT $1, value, $2, $3, $4, $5, $6, $7, 0, 'waiting' FROM positions \
          WHERE name = 'outbox' ON CONFLICT (id) DO NOTHING",
     )
     .bind(&item.id)
@@ -71,19 +71,49 @@ pub(super) async fn report(
     note: &str,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
+    let failed = || CatalogError::doing("reporting on an item of the outbox");
+    let mut tx = pool.begin().await.map_err(failed())?;
     let done = sqlx::query(
-        "UPDATE outbox SET state = $1, not_before = COALESCE($2, not_before), note = $3, tried_at = $4, \
-         attempts = attempts + 1 WHERE id = $5",
+        "UPDATE outbox SET state = $1, not_before = COALESCE($2, not_before), attempts = attempts + 1 \
+         WHERE id = $3",
     )
-    .bind(STATES.iter().find(|(s, _)| *s == state).map_or("waiting", |(_, word)| word))
+    .bind(word(state))
     .bind(not_before.map(Timestamp::as_nanos))
-    .bind(note)
-    .bind(now.as_nanos())
     .bind(id)
-    .execute(pool)
+    .execute(&mut *tx)
     .await
-    .map_err(CatalogError::doing("reporting on an item of the outbox"))?;
+    .map_err(failed())?;
+    if done.rows_affected() != 1 {
+        return Err(RecordsError::NoItem(id.into()));
+    }
+    sqlx::query(
+        "INSERT INTO outbox_tries (item, number, at, is_taken, note) \
+         SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4 FROM outbox_tries WHERE item = $1",
+    )
+    .bind(id)
+    .bind(now.as_nanos())
+    .bind(i64::from(state == OutgoingState::Delivered))
+    .bind(note)
+    .execute(&mut *tx)
+    .await
+    .map_err(failed())?;
+    Ok(tx.commit().await.map_err(failed())?)
+}
+
+/// Makes an item wait again as if it had never been tried; its tries stay listed.
+pub(super) async fn again(pool: &SqlitePool, id: &str, at: Timestamp) -> Result<(), RecordsError> {
+    let done =
+        sqlx::query("UPDATE outbox SET state = 'waiting', not_before = $1, attempts = 0 WHERE id = $2")
+            .bind(at.as_nanos())
+            .bind(id)
+            .execute(pool)
+            .await
+            .map_err(CatalogError::doing("sending an item of the outbox again"))?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::NoItem(id.into())) }
+}
+
+fn word(state: OutgoingState) -> &'static str {
+    STATES.iter().find(|(s, _)| *s == state).map_or("waiting", |(_, word)| word)
 }
 
 pub(super) async fn list(
@@ -104,7 +134,29 @@ pub(super) async fn list(
     .fetch_all(pool)
     .await
     .map_err(CatalogError::doing("listing the outbox"))?;
-    rows.iter().rev().map(|row| outgoing_of(row).map_err(Into::into)).collect()
+    let mut items = rows.iter().rev().map(outgoing_of).collect::<Result<Vec<Outgoing>, _>>()?;
+    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+    let tries = sqlx::query(
+        "SELECT * FROM outbox_tries WHERE item IN (SELECT value FROM json_each($1)) ORDER BY item, number",
+    )
+    .bind(serde_json::json!(ids).to_string())
+    .fetch_all(pool)
+    .await
+    .map_err(CatalogError::doing("listing tries of the outbox"))?;
+    for row in &tries {
+        let of: &str = row.get("item");
+        let item = items.iter_mut().find(|item| item.id == of);
+        item.into_iter().for_each(|item| item.tries.push(try_of(row)));
+    }
+    Ok(items)
+}
+
+fn try_of(row: &SqliteRow) -> Try {
+    Try {
+        at: Timestamp::from_nanos(row.get("at")),
+        is_taken: row.get::<i64, _>("is_taken") != 0,
+        note: row.get("note"),
+    }
 }
 
 fn outgoing_of(row: &SqliteRow) -> Result<Outgoing, CatalogError> {
@@ -120,7 +172,6 @@ fn outgoing_of(row: &SqliteRow) -> Result<Outgoing, CatalogError> {
         created_at: Timestamp::from_nanos(row.get("created_at")),
         not_before: Timestamp::from_nanos(row.get("not_before")),
         state: state.ok_or_else(|| CatalogError::Damaged(format!("no item of the outbox is {word:?}")))?,
-        note: row.get("note"),
-        tried_at: row.get::<Option<i64>, _>("tried_at").map(Timestamp::from_nanos),
+        tries: Vec::new(),
     })
 }

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use super::CatalogError;
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
     tenant {KEY} NOT NULL,
@@ -71,7 +72,23 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_waiting ON outbox (state, not_before);
 CREATE INDEX outbox_order ON outbox (tenant, queue, ordering_key, state, position);
 CREATE INDEX outbox_by_key ON outbox (tenant, ordering_key, position);
-"];
+",
+    "
+CREATE TABLE outbox_tries (
+    item {KEY} NOT NULL REFERENCES outbox (id) ON DELETE CASCADE,
+    number BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    is_taken BIGINT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (item, number)
+);
+INSERT INTO outbox_tries (item, number, at, is_taken, note)
+    SELECT id, attempts, tried_at, CASE state WHEN 'delivered' THEN 1 ELSE 0 END, note FROM outbox
+    WHERE tried_at IS NOT NULL;
+ALTER TABLE outbox DROP COLUMN note;
+ALTER TABLE outbox DROP COLUMN tried_at;
+",
+];
 
 /// The version that this release writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -200,6 +200,10 @@ impl Catalog for SqliteCatalog {
         super::outbox::report(&self.write, id, state, not_before, note, now).await
     }
 
+    async fn again(&self, id: &str, at: Timestamp) -> Result<(), RecordsError> {
+        super::outbox::again(&self.write, id, at).await
+    }
+
     async fn outgoing(
         &self,
         tenant: &TenantId,

@@ -185,12 +185,18 @@ async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
     assert_eq!(due(9).await, ["1", "4", "5"]);
     let filter = OutgoingFilter { ordering_key: Some("r1".into()), ..OutgoingFilter::default() };
     let listed = records.outgoing(&tenant, filter).await.unwrap();
-    let seen: Vec<_> = listed.iter().map(|o| (o.id.as_str(), o.state, o.attempts, o.note.as_str())).collect();
+    let seen: Vec<_> = listed.iter().map(|o| (o.id.as_str(), o.state, o.attempts)).collect();
     let waiting = OutgoingState::Waiting;
-    assert_eq!(
-        seen,
-        [("3", OutgoingState::Delivered, 2, "200"), ("1", waiting, 0, ""), ("4", waiting, 0, "")]
-    );
+    assert_eq!(seen, [("3", OutgoingState::Delivered, 2), ("1", waiting, 0), ("4", waiting, 0)]);
+    let tries: Vec<_> = listed[0].tries.iter().map(|t| (t.at.as_millis(), t.is_taken, &t.note[..])).collect();
+    assert_eq!(tries, [(10, false, "503"), (1010, true, "200")]);
+    records.again("3", clock.now()).await.unwrap();
+    assert_eq!(due(9).await, ["3", "4", "5"], "sent again, it goes before what came after it");
+    records.delivered("3", "again 200").await.unwrap();
+    let filter = OutgoingFilter { ids: vec!["3".into()], ..OutgoingFilter::default() };
+    let listed = records.outgoing(&tenant, filter).await.unwrap();
+    assert_eq!((listed[0].attempts, listed[0].tries.len()), (1, 3));
+    assert_eq!(records.again("nine", clock.now()).await.unwrap_err().kind(), ErrorKind::NotFound);
     let by_id = OutgoingFilter { ids: vec!["2".into(), "9".into()], ..OutgoingFilter::default() };
     assert_eq!(records.outgoing(&tenant, by_id).await.unwrap()[0].state, OutgoingState::GivenUp);
     let twice = records.commit(&tenant, Transaction::default().send(item("5", "x", ""))).await;

@@ -9,6 +9,7 @@ use super::fields::{self, FieldAt};
 use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
+use super::tenant::SharedTemplates;
 use crate::model::{Labels, Matcher};
 use crate::pattern::VARIABLE;
 use crate::read::{Budget, ReadError};
@@ -66,10 +67,9 @@ impl Candidates for AnyRow {
 
 impl Compiled {
     /// Prepares a search for blocks that have these tables.
-    pub(crate) fn new(select: &LogSelect, tables: &Arc<Tables>) -> Self {
-        let mut scratch = Scratch::default();
-        let plans =
-            tables.shapes.iter().map(|shape| plan(select.query.root(), shape, &mut scratch)).collect();
+    pub(crate) fn new(select: &LogSelect, tables: &Arc<Tables>, templates: &SharedTemplates) -> Self {
+        let mut planner = Planner { templates, scratch: Scratch::default() };
+        let plans = tables.shapes.iter().map(|shape| planner.plan(select.query.root(), shape)).collect();
         let streams = (!select.matchers.is_empty())
             .then(|| tables.streams.iter().map(|labels| all_match(&select.matchers, labels)).collect());
         let range = (select.range.start().as_nanos(), select.range.end().as_nanos());
@@ -165,38 +165,51 @@ pub(crate) fn all_match(matchers: &[Matcher], labels: &Labels) -> bool {
 }
 
 /// Decides what a shape decides.
-fn plan(node: &Node, shape: &Shape, scratch: &mut Scratch) -> Plan {
-    match node {
-        Node::All => Plan::Fixed(true),
-        Node::Body(test) => body_plan(test, shape, scratch),
-        Node::Field(name, test) => match fields::find(shape, name) {
-            FieldAt::Body => body_plan(test, shape, scratch),
-            at => Plan::Field(at, name.clone(), test.clone()),
-        },
-        Node::Not(part) => match plan(part, shape, scratch) {
-            Plan::Fixed(value) => Plan::Fixed(!value),
-            part => Plan::Not(Box::new(part)),
-        },
-        Node::And(parts) => joined(parts, shape, false, scratch),
-        Node::Or(parts) => joined(parts, shape, true, scratch),
-    }
+struct Planner<'t> {
+    templates: &'t SharedTemplates,
+    scratch: Scratch,
 }
 
-/// `decisive` is the value of a part that decides the whole.
-fn joined(parts: &[Node], shape: &Shape, decisive: bool, scratch: &mut Scratch) -> Plan {
-    let mut left = Vec::new();
-    for part in parts {
-        match plan(part, shape, scratch) {
-            Plan::Fixed(value) if value == decisive => return Plan::Fixed(decisive),
-            Plan::Fixed(_) => {}
-            part => left.push(part),
+impl Planner<'_> {
+    fn plan(&mut self, node: &Node, shape: &Shape) -> Plan {
+        match node {
+            Node::All => Plan::Fixed(true),
+            Node::Body(test) => body_plan(test, shape, &mut self.scratch),
+            // A shape has one template, so this is as good as an index.
+            Node::Field(name, test)
+                if name == fields::PATTERN && self.templates.passes(shape.id, test, &mut self.scratch) =>
+            {
+                Plan::Fixed(true)
+            }
+            Node::Field(name, test) => match fields::find(shape, name) {
+                FieldAt::Body => body_plan(test, shape, &mut self.scratch),
+                at => Plan::Field(at, name.clone(), test.clone()),
+            },
+            Node::Not(part) => match self.plan(part, shape) {
+                Plan::Fixed(value) => Plan::Fixed(!value),
+                part => Plan::Not(Box::new(part)),
+            },
+            Node::And(parts) => self.joined(parts, shape, false),
+            Node::Or(parts) => self.joined(parts, shape, true),
         }
     }
-    match left.len() {
-        0 => Plan::Fixed(!decisive),
-        1 => left.swap_remove(0),
-        _ if decisive => Plan::Or(left),
-        _ => Plan::And(left),
+
+    /// `decisive` is the value of a part that decides the whole.
+    fn joined(&mut self, parts: &[Node], shape: &Shape, decisive: bool) -> Plan {
+        let mut left = Vec::new();
+        for part in parts {
+            match self.plan(part, shape) {
+                Plan::Fixed(value) if value == decisive => return Plan::Fixed(decisive),
+                Plan::Fixed(_) => {}
+                part => left.push(part),
+            }
+        }
+        match left.len() {
+            0 => Plan::Fixed(!decisive),
+            1 => left.swap_remove(0),
+            _ if decisive => Plan::Or(left),
+            _ => Plan::And(left),
+        }
     }
 }
 

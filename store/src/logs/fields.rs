@@ -4,6 +4,9 @@ use super::rows::Shape;
 use crate::model::AttributeValue;
 use crate::pattern::{Splitter, fields_of, message_field};
 
+/// The field that also names a record's template, by its id.
+pub(crate) const PATTERN: &str = "pattern";
+
 /// Where the text of a field is found for records of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FieldAt {

@@ -7,6 +7,7 @@ use super::eval::{AnyRow, Compiled};
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
 use super::source::{LogSelect, Missing};
+use super::tenant::SharedTemplates;
 use crate::read::{Budget, ReadError};
 
 /// Rows that are read together: a chunk of a head, or a row group of a segment.
@@ -34,13 +35,19 @@ pub(super) struct Selected {
 pub(super) struct Selector<'a> {
     select: &'a LogSelect,
     budget: &'a Budget,
+    templates: &'a SharedTemplates,
     compiled: Vec<Compiled>,
     pub(super) missing: Missing,
 }
 
 impl<'a> Selector<'a> {
-    pub(super) fn new(select: &'a LogSelect, budget: &'a Budget, missing: Missing) -> Self {
-        Self { select, budget, compiled: Vec::new(), missing }
+    pub(super) fn new(
+        select: &'a LogSelect,
+        budget: &'a Budget,
+        templates: &'a SharedTemplates,
+        missing: Missing,
+    ) -> Self {
+        Self { select, budget, templates, compiled: Vec::new(), missing }
     }
 
     fn compiled(&mut self, tables: &Arc<Tables>) -> &Compiled {
@@ -49,19 +56,16 @@ impl<'a> Selector<'a> {
             if self.compiled.len() >= 8 {
                 self.compiled.remove(0);
             }
-            self.compiled.push(Compiled::new(self.select, tables));
+            self.compiled.push(Compiled::new(self.select, tables, self.templates));
             self.compiled.len() - 1
         });
         &self.compiled[at]
     }
 
-    /// Finds the selected rows of a source. A damaged file makes the answer partial, no error.
+    /// Finds the selected rows of a source. A file that cannot be read now makes the answer partial; a damaged
+    /// one is an error, by which whoever holds the snapshot takes it out and asks again.
     pub(super) fn rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
         match self.try_rows(source) {
-            Err(ReadError::Corrupt { path, detail }) => {
-                self.missing.push(format!("{path} is damaged: {detail}"));
-                Ok(None)
-            }
             Err(ReadError::Io { path, source }) => {
                 self.missing.push(format!("{path} cannot be read: {source}"));
                 Ok(None)

@@ -10,7 +10,7 @@ use super::counting::{Groups, KeyReader, interval_reader};
 use super::eval::{all_match, field_text};
 use super::fields::{self, FieldAt};
 use super::head::{FrozenHead, Head};
-use super::query::{Query, number};
+use super::query::{Query, Scratch, Test, number};
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
 use super::selector::{Selected, Selector, Source};
@@ -39,6 +39,27 @@ impl SharedTemplates {
     fn of(&self, pattern: PatternId) -> TemplateId {
         // A pattern that the model has no room for stands for itself.
         self.state.lock().model.template_of(pattern).unwrap_or(TemplateId(pattern.0))
+    }
+
+    /// Returns the id under which a template is known today.
+    #[cfg(test)]
+    pub(super) fn current(&self, id: TemplateId) -> Option<TemplateId> {
+        self.state.lock().model.current(id)
+    }
+
+    /// Tells whether the id of a pattern's template passes a test, or the test names a template that has joined it
+    /// since: an id that someone noted down goes on finding what it found.
+    pub(super) fn passes(&self, pattern: PatternId, test: &Test, scratch: &mut Scratch) -> bool {
+        let id = self.of(pattern);
+        match test {
+            // An id is no number, even if it is all digits.
+            Test::Number(..) => false,
+            test => {
+                let noted = test.whole_text().and_then(|text| text.parse().ok());
+                let joined = noted.and_then(|noted| self.state.lock().model.current(noted));
+                test.matches(&id.to_string(), scratch) || joined == Some(id)
+            }
+        }
     }
 }
 
@@ -95,8 +116,9 @@ impl TenantLogs {
         self.sweep(select, order, None, budget, sink)
     }
 
-    /// Walks the sources in order of time, and hands on what no later source can come before.
-    fn sweep(
+    /// Hands every record behind `after` to `sink`, as [`scan`](Self::scan) does. Walks the sources in order of time,
+    /// and hands on what no later source can come before.
+    pub(crate) fn sweep(
         &self,
         select: &LogSelect,
         order: Order,
@@ -114,7 +136,7 @@ impl TenantLogs {
             key(if order == Order::NewestFirst { last } else { first })
         };
         sources.sort_by_key(start);
-        let mut selector = Selector::new(&select, budget, self.missing_in(select.range));
+        let mut selector = Selector::new(&select, budget, &self.templates, self.missing_in(select.range));
         let mut waiting: Vec<(i64, Rc<dyn Block>, u32)> = Vec::new();
         for at in 0..sources.len() {
             if let Some(found) = selector.rows(&sources[at])? {
@@ -302,10 +324,14 @@ impl TenantLogs {
             }
         }
         for segment in &self.segments {
-            if overlaps(segment.span(), range)
-                && let Ok(tables) = segment.tables()
-            {
-                add(tables)?;
+            if !overlaps(segment.span(), range) {
+                continue;
+            }
+            match segment.tables() {
+                Ok(tables) => add(tables)?,
+                Err(error @ ReadError::Corrupt { .. }) => return Err(error),
+                // It may be readable again the next time.
+                Err(error) => tracing::error!(%error, "a log segment cannot be read"),
             }
         }
         budget.charge_series(out.len())?;
@@ -326,9 +352,12 @@ impl TenantLogs {
         budget: &Budget,
         visit: &mut dyn FnMut(Selected) -> Result<(), ReadError>,
     ) -> Result<Missing, ReadError> {
+        if select.query.names_field(fields::PATTERN) {
+            self.learn();
+        }
         let mut sources = self.sources(select.range)?;
         sources.sort_by_key(|s| std::cmp::Reverse(s.span().1));
-        let mut selector = Selector::new(select, budget, self.missing_in(select.range));
+        let mut selector = Selector::new(select, budget, &self.templates, self.missing_in(select.range));
         for source in &sources {
             if let Some(found) = selector.rows(source)? {
                 visit(found)?;

@@ -259,6 +259,42 @@ fn check(logs: &TenantLogs, all: &[LogRecord], select: &LogSelect, place: &str) 
     assert_eq!(patterns.iter().map(|p| p.count).sum::<u64>(), want.len() as u64, "{place}");
 }
 
+/// A search for a template's id finds what a look at each record's template finds.
+fn check_templates(logs: &TenantLogs, all: &[LogRecord], place: &str) {
+    let find = |text: &str| {
+        let query = Query::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+        let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
+        let found = logs.search(&select, &page, &budget()).unwrap().records;
+        let intervals = Intervals { start: Timestamp::default(), step: Duration::from_secs(7200), n: 1 };
+        let counts = logs.count(&select, intervals, &[], &budget()).unwrap();
+        assert_eq!(counts.groups.first().map_or(0, |g| g.total()), found.len() as u64, "{place}: {text}");
+        found
+    };
+    let found = find("*");
+    assert_eq!(found.len(), all.len(), "{place}");
+    let ids = |records: &[FoundRecord]| records.iter().map(|r| r.id).collect::<Vec<_>>();
+    let with = |keep: &dyn Fn(&FoundRecord) -> bool| {
+        found.iter().filter(|r| keep(r)).map(|r| r.id).collect::<Vec<_>>()
+    };
+    let templates: BTreeSet<_> = found.iter().map(|r| r.template).collect();
+    for id in &templates {
+        assert_eq!(ids(&find(&format!("pattern:{id}"))), with(&|r| r.template == *id), "{place} {id}");
+        assert_eq!(ids(&find(&format!("pattern:=\"{id}\""))), with(&|r| r.template == *id), "{place} {id}");
+        let either = with(&|r| r.template == *id || r.record.severity_number >= 17);
+        assert_eq!(ids(&find(&format!("pattern:{id} OR severity_number:>=17"))), either, "{place} {id}");
+        assert_eq!(ids(&find(&format!("NOT pattern:{id}"))), with(&|r| r.template != *id), "{place} {id}");
+    }
+    let text: Vec<String> = templates.iter().map(ToString::to_string).collect();
+    if let Some(first) = text.first() {
+        assert_eq!(ids(&find(&format!("pattern:({})", text.join(" OR ")))), ids(&found), "{place}");
+        let begins = with(&|r| r.template.to_string().starts_with(&first[..2]));
+        assert_eq!(ids(&find(&format!("pattern:{}*", &first[..2]))), begins, "{place}");
+    }
+    assert_eq!(find("pattern:0123456789abcdef").len(), 0, "{place}");
+    assert_eq!(ids(&find("pattern:*")), ids(&found), "{place}");
+}
+
 fn check_context(logs: &TenantLogs, all: &[LogRecord], place: &str) {
     let Some(middle) = all.get(all.len() / 2) else { return };
     let mut stream: Vec<&LogRecord> = all.iter().filter(|r| r.labels == middle.labels).collect();
@@ -293,6 +329,7 @@ proptest! {
         let each = |place: &Place, name: &str| {
             selects.iter().for_each(|select| check(&place.logs, &all, select, name));
             check_context(&place.logs, &all, name);
+            check_templates(&place.logs, &all, name);
         };
         each(&place, "head");
 
@@ -410,4 +447,47 @@ fn a_damaged_file_of_rows_is_an_error_or_partial_and_never_a_wrong_answer() {
         place.disk.damage(&meta.files[0].path, |bytes| bytes[at] ^= 0x10);
     }
     assert!(n_noticed > 0);
+}
+
+#[test]
+fn a_template_id_goes_on_finding_when_its_template_joins_another() {
+    let place = Place::new();
+    let find = |text: &str| {
+        let query = Query::parse(text).unwrap();
+        let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+        let page = PageRequest { order: Order::OldestFirst, limit: 1000, after: None };
+        place.logs.search(&select, &page, &budget()).unwrap().records
+    };
+    // Words that are values after all: the more of them come, the more templates become one.
+    let mut noted = BTreeSet::new();
+    for (n, user) in ["ann", "bob", "eve", "joe", "sam", "tim"].iter().enumerate() {
+        place.append(&[plain(n as i64, &format!("login by user {user}"))]);
+        noted.extend(find("*").iter().map(|r| r.template));
+    }
+    let all = find("*");
+    let now: BTreeSet<_> = all.iter().map(|r| r.template).collect();
+    assert!(now.len() < noted.len(), "no template joined another: {now:?} {noted:?}");
+    for id in noted {
+        let current = place.logs.templates.current(id).expect("it was given out");
+        let want: Vec<_> = all.iter().filter(|r| r.template == current).map(|r| r.id).collect();
+        assert_eq!(find(&format!("pattern:{id}")).iter().map(|r| r.id).collect::<Vec<_>>(), want, "{id}");
+    }
+}
+
+#[test]
+fn an_attribute_called_pattern_is_searched_as_well() {
+    let place = Place::new();
+    let mut record = plain(1, "a request");
+    record.attributes.push(("pattern".into(), crate::model::AttributeValue::String("/cart/{id}".into())));
+    place.append(&[record, plain(2, "another one here")]);
+    let count = |text: &str| {
+        let query = Query::parse(text).unwrap();
+        let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+        let page = PageRequest { order: Order::OldestFirst, limit: 10, after: None };
+        place.logs.search(&select, &page, &budget()).unwrap().records.len()
+    };
+    assert_eq!(
+        (count("pattern:cart"), count("pattern:=\"/cart/{id}\""), count("NOT pattern:cart")),
+        (1, 1, 1)
+    );
 }

@@ -6,7 +6,7 @@ use super::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs}
 use crate::append::MetricMetadata;
 use crate::logs::{
     Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order,
-    PageRequest, Patterns, RecordId,
+    PageRequest, Patterns, RecordId, TenantLogs,
 };
 use crate::model::{Labels, Matcher, TenantId, TimeRange};
 use crate::pattern::TemplateId;
@@ -30,9 +30,28 @@ impl Reader {
         tenants
     }
 
-    /// Takes the segment that an error is about out of answers; `false` when it is about none.
-    fn is_lost(&self, error: &ReadError) -> bool {
-        matches!(error, ReadError::Corrupt { path, .. } if self.current.lose(path, error))
+    /// Takes the segment of a view that an error is about out of answers, so that the next view lacks it; `false`
+    /// when the error is about none.
+    fn is_lost(&self, view: &TenantView, error: &ReadError) -> bool {
+        let ReadError::Corrupt { path, .. } = error else { return false };
+        // Another reader may have taken it out a moment ago.
+        self.current.lose(path, error) || view.has_file(path)
+    }
+
+    /// Asks a tenant's logs; once more for each segment that turns out to be damaged, without it. The answer says
+    /// what is missing.
+    fn logs<T: Default>(
+        &self,
+        tenant: &TenantId,
+        mut ask: impl FnMut(&TenantLogs) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(T::default()) };
+            match ask(&view.logs) {
+                Err(error) if self.is_lost(&view, &error) => {}
+                result => return result,
+            }
+        }
     }
 
     fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
@@ -52,7 +71,7 @@ impl MetricSource for Reader {
             match view.metrics.select(select, budget) {
                 Ok(inner) => return Ok(Box::new(Watched { inner, current: Arc::clone(&self.current) })),
                 // Once more without it; the answer says what is missing.
-                Err(error) if self.is_lost(&error) => {}
+                Err(error) if self.is_lost(&view, &error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -68,7 +87,7 @@ impl MetricSource for Reader {
         loop {
             let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
             match view.metrics.label_names(sets, span, budget) {
-                Err(error) if self.is_lost(&error) => {}
+                Err(error) if self.is_lost(&view, &error) => {}
                 result => return result,
             }
         }
@@ -85,7 +104,7 @@ impl MetricSource for Reader {
         loop {
             let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
             match view.metrics.label_values(name, sets, span, budget) {
-                Err(error) if self.is_lost(&error) => {}
+                Err(error) if self.is_lost(&view, &error) => {}
                 result => return result,
             }
         }
@@ -104,7 +123,7 @@ impl LogSource for Reader {
         page: &PageRequest,
         budget: &Budget,
     ) -> Result<LogPage, ReadError> {
-        self.view(tenant).map_or(Ok(LogPage::default()), |view| view.logs.search(select, page, budget))
+        self.logs(tenant, |logs| logs.search(select, page, budget))
     }
 
     fn scan(
@@ -115,7 +134,14 @@ impl LogSource for Reader {
         budget: &Budget,
         sink: &mut dyn FnMut(FoundRecord) -> Flow,
     ) -> Result<Missing, ReadError> {
-        self.view(tenant).map_or(Ok(Missing::default()), |view| view.logs.scan(select, order, budget, sink))
+        let mut after = None;
+        self.logs(tenant, |logs| {
+            // Asked again it goes on behind what the sink has had.
+            logs.sweep(select, order, after, budget, &mut |record| {
+                after = Some(record.id);
+                sink(record)
+            })
+        })
     }
 
     fn count(
@@ -126,7 +152,7 @@ impl LogSource for Reader {
         by: &[GroupBy],
         budget: &Budget,
     ) -> Result<Counts, ReadError> {
-        self.view(tenant).map_or(Ok(Counts::default()), |view| view.logs.count(select, intervals, by, budget))
+        self.logs(tenant, |logs| logs.count(select, intervals, by, budget))
     }
 
     fn numbers(
@@ -137,10 +163,10 @@ impl LogSource for Reader {
         field: &str,
         budget: &Budget,
     ) -> Result<Numbers, ReadError> {
-        match self.view(tenant) {
-            Some(view) => view.logs.numbers(select, intervals, field, budget),
-            None => Ok(Numbers { values: vec![Vec::new(); intervals.n], missing: Missing::default() }),
+        if self.view(tenant).is_none() {
+            return Ok(Numbers { values: vec![Vec::new(); intervals.n], missing: Missing::default() });
         }
+        self.logs(tenant, |logs| logs.numbers(select, intervals, field, budget))
     }
 
     fn patterns(
@@ -150,7 +176,7 @@ impl LogSource for Reader {
         limit: usize,
         budget: &Budget,
     ) -> Result<Patterns, ReadError> {
-        self.view(tenant).map_or(Ok(Patterns::default()), |view| view.logs.patterns(select, limit, budget))
+        self.logs(tenant, |logs| logs.patterns(select, limit, budget))
     }
 
     fn context(
@@ -161,7 +187,7 @@ impl LogSource for Reader {
         after: usize,
         budget: &Budget,
     ) -> Result<LogPage, ReadError> {
-        self.view(tenant).map_or(Ok(LogPage::default()), |view| view.logs.context(id, before, after, budget))
+        self.logs(tenant, |logs| logs.context(id, before, after, budget))
     }
 
     fn streams(
@@ -171,7 +197,7 @@ impl LogSource for Reader {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Vec<Labels>, ReadError> {
-        self.view(tenant).map_or(Ok(Vec::new()), |view| view.logs.streams(sets, range, budget))
+        self.logs(tenant, |logs| logs.streams(sets, range, budget))
     }
 
     fn template_text(&self, tenant: &TenantId, id: TemplateId) -> Option<String> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::jobs::Job;
 use super::plan::{Eagerness, Merge, next_merge};
 use super::{Inner, StoreError};
 use crate::model::{TenantId, Timestamp};
@@ -65,6 +66,7 @@ impl Inner {
         let opened = self.open_segment(&meta)?;
         self.swap(&merge.inputs, vec![(meta, opened)]).await?;
         self.counters.n_merges.fetch_add(1, Ordering::Relaxed);
+        self.counters.jobs.done(Job::Merge, self.env.clock.now());
         Ok(())
     }
 
@@ -181,10 +183,13 @@ impl Inner {
             })
             .collect();
         if old.is_empty() {
+            self.counters.jobs.idle(Job::Retire, self.env.clock.now());
             return Ok(());
         }
         let ids: Vec<SegmentId> = old.iter().map(|meta| meta.id).collect();
         tracing::info!(n_segments = ids.len(), "dropping segments at the end of their retention");
-        self.swap(&ids, Vec::new()).await
+        self.swap(&ids, Vec::new()).await?;
+        self.counters.jobs.done(Job::Retire, self.env.clock.now());
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod plan;
 mod merge;
 mod upkeep;
 mod metadata;
+mod jobs;
 mod verify;
 mod status;
 mod error;
@@ -42,6 +43,7 @@ use status::Counters;
 const INDEX_CACHE_BYTES: usize = 64 << 20;
 
 pub use error::{OpenError, StoreError};
+pub use jobs::JobStatus;
 pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
 pub use status::{Status, TableStatus, WalStatus};
 pub use verify::{VerifyReport, verify};

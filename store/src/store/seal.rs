@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::jobs::Job;
 use super::plan::{self, Eagerness};
 use super::{Frozen, FrozenTenant, Inner, StoreError};
 use crate::append::MetricMetadata;
@@ -42,7 +43,7 @@ impl Inner {
             match self.merge_once(Eagerness::Background).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => return self.note_failure("merging", &error),
+                Err(error) => return self.note_failure(Job::Merge, &error),
             }
         }
     }
@@ -113,6 +114,7 @@ impl Inner {
         });
         self.counters.sealed_sequence.store(frozen.position, Ordering::Release);
         self.counters.n_seals.fetch_add(1, Ordering::Relaxed);
+        self.counters.jobs.done(Job::Seal, self.env.clock.now());
         self.shared.weigh();
         self.merge_wanted.notify_one();
         tracing::info!(position = frozen.position, n_segments = seal.segments.len(), "sealed the heads");

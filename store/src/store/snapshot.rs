@@ -45,6 +45,13 @@ impl TenantView {
         };
         Self { metrics, logs, metadata: Arc::default() }
     }
+
+    /// Tells whether a file belongs to a segment that this view reads.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        let metrics = self.metrics.segments.iter().map(|segment| segment.meta());
+        let mut metas = metrics.chain(self.logs.segments.iter().map(|segment| segment.meta()));
+        metas.any(|meta| meta.has_file(path))
+    }
 }
 
 /// The current snapshot. Readers never wait; those who change it take turns.
@@ -70,8 +77,7 @@ impl Current {
     /// `false` when no segment that is read has such a file.
     pub(crate) fn lose(&self, path: &str, error: &ReadError) -> bool {
         let lost = self.change(|snapshot| {
-            let has_it = |meta: &SegmentMeta| meta.files.iter().any(|file| file.path.as_os_str() == path);
-            let meta = snapshot.metas().into_iter().find(has_it)?;
+            let meta = snapshot.metas().into_iter().find(|meta| meta.has_file(path))?;
             snapshot.remove(&[meta.id]);
             snapshot.miss(&meta, meta.loss(error));
             Some(meta)

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::Inner;
+use super::jobs::{Job, JobStatus, Jobs};
 use crate::model::{TenantId, Timestamp};
 use crate::segment::Table;
 
@@ -37,8 +36,8 @@ pub struct Status {
     pub n_merges: u64,
     /// Sealings, merges and removals that failed and are tried again.
     pub n_failures: u64,
-    /// What failed last.
-    pub last_failure: Option<(Timestamp, String)>,
+    /// How the work in the background fares.
+    pub jobs: Vec<JobStatus>,
     /// What is missing from answers because files are damaged, a sentence each.
     pub missing: Vec<String>,
 }
@@ -131,9 +130,19 @@ impl Status {
             n_seals: get(&counters.n_seals),
             n_merges: get(&counters.n_merges),
             n_failures: get(&counters.n_failures),
-            last_failure: counters.last_failure.lock().clone(),
+            jobs: inner.job_list(),
             missing,
         }
+    }
+}
+
+impl Inner {
+    /// How the work in the background fares. Sealing comes next when the oldest data of the heads is of age.
+    fn job_list(&self) -> Vec<JobStatus> {
+        let since_ms = self.counters.head_since_ms.load(Ordering::Relaxed);
+        let due = Duration::from_millis(since_ms).saturating_add(self.config.head_age_max);
+        self.counters.jobs.next(Job::Seal, (since_ms != u64::MAX).then_some(due));
+        self.counters.jobs.list(self.env.clock.as_ref())
     }
 }
 
@@ -160,7 +169,7 @@ pub(super) struct Counters {
     pub(super) n_seals: AtomicU64,
     pub(super) n_merges: AtomicU64,
     pub(super) n_failures: AtomicU64,
-    pub(super) last_failure: Mutex<Option<(Timestamp, String)>>,
+    pub(super) jobs: Jobs,
 }
 
 impl Counters {
@@ -179,7 +188,7 @@ impl Counters {
             n_seals: zero(),
             n_merges: zero(),
             n_failures: zero(),
-            last_failure: Mutex::default(),
+            jobs: Jobs::default(),
         }
     }
 }

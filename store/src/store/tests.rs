@@ -455,6 +455,54 @@ async fn a_reader_that_meets_damage_makes_it_known() {
     store.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_log_segments_is_met_once_and_every_answer_says_so() {
+    for at_footer in [false, true] {
+        let mut rig = Rig::new();
+        let store = rig.open().await;
+        let tenant = TenantId::default();
+        let old = LogBatch { records: vec![log_record(NOW_MS - 7_200_000, "an old line")] };
+        store.appender().logs(&tenant, old).await.unwrap();
+        store.appender().logs(&tenant, log_batch(&["a new line"])).await.unwrap();
+        store.flush().await.unwrap();
+        let is_rows = |f: &std::path::Path| f.extension().is_some_and(|e| e == "parquet");
+        let files = rig.memory.files();
+        let path = files.iter().find(|f| f.starts_with("tenants") && is_rows(f)).expect("rows of logs");
+        rig.memory.damage(path, |bytes| {
+            let n = bytes.len();
+            let damaged = if at_footer { n - 40..n } else { 4..n / 3 };
+            bytes[damaged].iter_mut().for_each(|b| *b ^= 0x55);
+        });
+        let reader = store.reader();
+        let clock = rig.clock.clone();
+        let budget = || Budget::new(Limits::default(), Arc::new(clock.clone()));
+        let select =
+            LogSelect { query: Query::parse("line").unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
+        let mut bodies = Vec::new();
+        let missing = reader.scan(&tenant, &select, Order::OldestFirst, &budget(), &mut |record| {
+            bodies.push(record.record.body);
+            Flow::Continue
+        });
+        // The first answer is as good as any later one.
+        assert_eq!((bodies.len(), missing.unwrap().len()), (1, 1), "{bodies:?}");
+        let page = crate::logs::PageRequest { order: Order::NewestFirst, limit: 10, after: None };
+        let found = reader.search(&tenant, &select, &page, &budget()).unwrap();
+        assert_eq!((found.records.len(), found.missing.len()), (1, 1), "{:?}", found.missing);
+        assert!(found.missing[0].contains("1 rows of logs in segment"), "{:?}", found.missing);
+        let patterns = reader.patterns(&tenant, &select, 10, &budget()).unwrap();
+        assert_eq!((patterns.patterns.len(), patterns.missing.len()), (1, 1));
+        assert_eq!(reader.streams(&tenant, &[], TimeRange::ALL, &budget()).unwrap().len(), 1);
+        store.inner.note_suspects().await.unwrap();
+        assert_eq!(store.status().missing.len(), 1);
+        rig.crash(store, 0).await;
+        let store = rig.open().await;
+        assert_eq!(store.status().missing.len(), 1, "it is remembered over a restart");
+        let found = store.reader().search(&tenant, &select, &page, &budget()).unwrap();
+        assert_eq!((found.records.len(), found.missing.len()), (1, 1), "{:?}", found.missing);
+        store.shutdown().await.unwrap();
+    }
+}
+
 fn log_batch(bodies: &[&str]) -> LogBatch {
     LogBatch { records: bodies.iter().map(|body| log_record(NOW_MS, body)).collect() }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::jobs::Job;
 use super::plan::Eagerness;
 use super::{Inner, StoreError};
 use crate::model::Clock;
@@ -42,7 +43,9 @@ async fn check_once(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: 
         let Some(inner) = inner.upgrade() else { return };
         let merging = inner.merging.lock().await;
         if let Err(error) = inner.quarantine_damaged(&[meta.id], &merging).await {
-            inner.note_failure("checking a segment", &error);
+            inner.note_failure(Job::Check, &error);
+        } else {
+            inner.counters.jobs.done(Job::Check, clock.now());
         }
         drop(merging);
         drop(inner);
@@ -67,7 +70,7 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
         let Some(inner) = inner.upgrade() else { return };
         inner.watch_disk();
         if let Err(error) = inner.note_suspects().await {
-            inner.note_failure("recording damage", &error);
+            inner.note_failure(Job::Check, &error);
         }
         let now = clock.elapsed();
         if now < not_before || !inner.seal_is_due(now) {
@@ -76,7 +79,7 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
         match inner.seal().await {
             Ok(_) => backoff = Duration::ZERO,
             Err(error) => {
-                inner.note_failure("sealing", &error);
+                inner.note_failure(Job::Seal, &error);
                 backoff = (backoff * 2).clamp(TICK, BACKOFF_MAX);
                 not_before = clock.elapsed().saturating_add(backoff);
             }
@@ -99,14 +102,20 @@ async fn merge_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, st
             }
             match inner.merge_once(Eagerness::Background).await {
                 Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => inner.note_failure("merging", &error),
+                Ok(false) => {
+                    inner.counters.jobs.idle(Job::Merge, clock.now());
+                    break;
+                }
+                Err(error) => inner.note_failure(Job::Merge, &error),
             }
         }
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.retire().await {
-            inner.note_failure("retention", &error);
+            inner.note_failure(Job::Retire, &error);
         }
+        let next = Some(clock.elapsed().saturating_add(MERGE_TICK));
+        inner.counters.jobs.next(Job::Merge, next);
+        inner.counters.jobs.next(Job::Retire, next);
     }
 }
 
@@ -132,8 +141,8 @@ impl Inner {
         old || large
     }
 
-    pub(super) fn note_failure(&self, what: &'static str, error: &StoreError) {
-        let mut text = format!("{what}: {error}");
+    pub(super) fn note_failure(&self, job: Job, error: &StoreError) {
+        let mut text = format!("{}: {error}", job.doing());
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
             text.push_str(&format!(": {error}"));
@@ -141,6 +150,6 @@ impl Inner {
         }
         tracing::error!(error = text, "work in the background failed and is tried again");
         self.counters.n_failures.fetch_add(1, Ordering::Relaxed);
-        *self.counters.last_failure.lock() = Some((self.env.clock.now(), text));
+        self.counters.jobs.failed(job, self.env.clock.now(), text);
     }
 }

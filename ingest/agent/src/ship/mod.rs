@@ -3,6 +3,12 @@
 //! One batch at a time and one task a queue, so that metrics never wait for logs. A batch is acknowledged when the
 //! server has stored it or will never store it; until then it stays in the queue as it is, so that sent twice it is
 //! stored once.
+//!
+//! A batch that the server finds too large is cut in two until each part fits. The parts are held in memory, and the
+//! batch stays in the queue until the last of them is done with, so a crash sends it again as a whole; what was
+//! stored of it already is then stored once all the same.
+
+mod cut;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +20,7 @@ use crate::client::{Answer, Client, Content};
 use crate::clock::{Clock, Random, full_jitter};
 use crate::counters::{Count, Counters};
 use crate::queue::{Batch, Order, Queue};
+use cut::{Part, cut};
 
 const RETRY_BASE: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -37,12 +44,45 @@ pub(crate) struct Shipper {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// A batch being sent.
+#[derive(Debug)]
+struct Work {
+    seq: u64,
+    /// What is still to be sent, the next one last; a single part until the batch was cut.
+    parts: Vec<Part>,
+    was_cut: bool,
+    /// Added to the counters once the batch is done with, since until then it may be sent again from its start.
+    n_sent: u64,
+    n_refused: u64,
+    n_oversized: u64,
+}
+
+impl Work {
+    fn new(batch: Batch) -> Self {
+        let part = Part { items: u64::from(batch.items), payload: batch.payload };
+        Self { seq: batch.seq, parts: vec![part], was_cut: false, n_sent: 0, n_refused: 0, n_oversized: 0 }
+    }
+}
+
+/// What became of a batch.
+enum Sent {
+    /// It is done with.
+    Done,
+    /// It must wait, perhaps for as long as the server says. What is left of a batch that was cut is kept.
+    Later { after: Option<Duration>, left: Option<Work> },
+}
+
 impl Shipper {
     /// Sends until it is told to stop; then what is queued at that moment, for at most `drain`.
     pub(crate) async fn run(self, drain: Duration) {
         let mut attempt = 0;
+        let mut left: Option<Work> = None;
         while !self.shutdown.is_cancelled() {
-            let Some(batch) = self.take().await else {
+            let next = match left.take() {
+                Some(work) => Some(work),
+                None => self.take().await.map(Work::new),
+            };
+            let Some(work) = next else {
                 tokio::select! {
                     () = self.bell.notified() => {}
                     () = self.clock.sleep(IDLE) => {}
@@ -50,18 +90,19 @@ impl Shipper {
                 }
                 continue;
             };
-            let seq = batch.seq;
-            let answer = tokio::select! {
-                answer = self.send(batch) => answer,
+            let seq = work.seq;
+            let sent = tokio::select! {
+                sent = self.send(work) => sent,
                 // Sent again at the next start, and stored once.
                 () = self.shutdown.cancelled() => {
                     self.queue.lock().release(seq);
                     break;
                 }
             };
-            match answer {
-                None => attempt = 0,
-                Some(after) => {
+            match sent {
+                Sent::Done => attempt = 0,
+                Sent::Later { after, left: rest } => {
+                    left = rest;
                     let wait = full_jitter(self.random.as_ref(), RETRY_BASE, RETRY_MAX, attempt);
                     attempt += 1;
                     tokio::select! {
@@ -70,6 +111,9 @@ impl Shipper {
                     }
                 }
             }
+        }
+        if let Some(work) = left {
+            self.queue.lock().release(work.seq);
         }
         self.drain(drain).await;
         self.queue.lock().close();
@@ -82,7 +126,7 @@ impl Shipper {
         while let Some(batch) = self.take().await {
             let seq = batch.seq;
             let done = tokio::select! {
-                answer = self.send(batch) => answer.is_none(),
+                sent = self.send(Work::new(batch)) => matches!(sent, Sent::Done),
                 () = &mut deadline => {
                     self.queue.lock().release(seq);
                     false
@@ -94,35 +138,82 @@ impl Shipper {
         }
     }
 
-    /// Sends one batch. `None`: it is done with; else it must wait, perhaps for as long as the server says.
-    async fn send(&self, batch: Batch) -> Option<Option<Duration>> {
-        let Batch { seq, items, payload } = batch;
-        let (sent, refused) = self.counts();
-        match self.client.send(&self.url, self.content, payload).await {
-            Answer::Accepted => {
-                sent.add(u64::from(items));
-                self.queue.lock().ack(seq);
-                None
-            }
-            Answer::Refused { why } => {
-                refused.add(u64::from(items));
-                tracing::warn!(url = self.url, items, why, "the server refused a batch for good");
-                self.queue.lock().ack(seq);
-                None
-            }
-            Answer::Later { why, after } => {
-                self.counters.send_retries.add(1);
-                tracing::warn!(url = self.url, why, "a batch could not be sent, and waits");
-                self.queue.lock().release(seq);
-                Some(after)
+    /// Sends what is left of a batch.
+    async fn send(&self, mut work: Work) -> Sent {
+        while let Some(part) = work.parts.pop() {
+            let Part { items, payload } = &part;
+            match self.client.send(&self.url, self.content, payload.clone()).await {
+                Answer::Accepted => work.n_sent += items,
+                Answer::Refused { extent, why } => {
+                    let n_refused = extent.of(*items);
+                    work.n_refused += n_refused;
+                    work.n_sent += items - n_refused;
+                    tracing::warn!(url = self.url, items, n_refused, why, "the server refused data for good");
+                }
+                Answer::TooLarge { why } => self.cut(&mut work, part, &why).await,
+                Answer::Later { why, after } => {
+                    self.counters.send_retries.add(1);
+                    tracing::warn!(url = self.url, why, "a batch could not be sent, and waits");
+                    work.parts.push(part);
+                    if work.was_cut {
+                        return Sent::Later { after, left: Some(work) };
+                    }
+                    self.queue.lock().release(work.seq);
+                    return Sent::Later { after, left: None };
+                }
             }
         }
+        let [sent, refused, oversized] = self.counts();
+        sent.add(work.n_sent);
+        refused.add(work.n_refused);
+        oversized.add(work.n_oversized);
+        self.queue.lock().ack(work.seq);
+        Sent::Done
     }
 
-    fn counts(&self) -> (&Count, &Count) {
+    /// Puts the halves of a part that the server finds too large in its place; one that cannot be cut is dropped.
+    async fn cut(&self, work: &mut Work, part: Part, why: &str) {
+        let Part { items, payload } = part;
+        let (content, n_bytes) = (self.content, payload.len());
+        let halves = tokio::task::spawn_blocking(move || cut(content, &payload)).await;
+        let reason = match halves {
+            Ok(Ok(Some([first, second]))) => {
+                if !work.was_cut {
+                    tracing::warn!(
+                        url = self.url,
+                        items,
+                        n_bytes,
+                        why,
+                        "the server takes smaller batches: cut in two"
+                    );
+                }
+                work.was_cut = true;
+                work.parts.extend([second, first]);
+                return;
+            }
+            Ok(Ok(None)) => "it cannot be cut any further".to_owned(),
+            Ok(Err(e)) => crate::client::chain(&e),
+            Err(e) => e.to_string(),
+        };
+        tracing::error!(
+            url = self.url,
+            items,
+            n_bytes,
+            why,
+            reason,
+            "data too large for the server was dropped"
+        );
+        work.n_oversized += items;
+    }
+
+    /// Returns where to count what was sent, refused, and too large.
+    fn counts(&self) -> [&Count; 3] {
+        let counters = &self.counters;
         match self.content {
-            Content::RemoteWrite => (&self.counters.metrics_sent, &self.counters.metrics_refused),
-            Content::OtlpLogs(_) => (&self.counters.logs_sent, &self.counters.logs_refused),
+            Content::RemoteWrite => {
+                [&counters.metrics_sent, &counters.metrics_refused, &counters.metrics_oversized]
+            }
+            Content::OtlpLogs(_) => [&counters.logs_sent, &counters.logs_refused, &counters.logs_oversized],
         }
     }
 

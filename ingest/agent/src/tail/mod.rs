@@ -40,6 +40,7 @@ use follow::{Follower, Progress};
 use identity::{FileMark, Inode, Stat};
 use parse::Context;
 use source::Source;
+pub(crate) use source::is_label_name;
 pub use source::{LogSourceConfig, Multiline, SourceError, SourceFormat, StartAt};
 
 /// Settings of following files: section `[agent.tail]`.

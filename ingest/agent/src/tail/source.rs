@@ -131,6 +131,16 @@ pub enum SourceError {
         #[source]
         source: Box<regex::Error>,
     },
+    /// A group of `path_labels` that cannot be a label.
+    #[error(
+        "logs[{index}].path_labels has a group {name:?}: a label is a letter, then letters, digits and _"
+    )]
+    PathLabelName {
+        /// Its place in the list.
+        index: usize,
+        /// The group's name.
+        name: String,
+    },
     /// A line length that nothing fits in.
     #[error("logs[{index}].line_bytes_max is {value}: must be 16 to 16777216")]
     LineBytes {
@@ -163,6 +173,10 @@ impl Source {
             .ok_or_else(|| SourceError::Encoding { index, encoding: config.encoding.clone() })?;
         let path_labels = config.path_labels.as_deref().map(Regex::new).transpose();
         let path_labels = path_labels.map_err(|e| SourceError::PathLabels { index, source: Box::new(e) })?;
+        let mut groups = path_labels.iter().flat_map(Regex::capture_names).flatten();
+        if let Some(name) = groups.find(|name| !is_label_name(name)) {
+            return Err(SourceError::PathLabelName { index, name: name.to_owned() });
+        }
         Ok(Self { config: config.clone(), encoding, path_labels })
     }
 
@@ -183,9 +197,18 @@ impl Source {
 
     /// Returns the resource of a file's records: what its path tells, the agent's labels, its own, in rising
     /// order of weight.
-    pub(super) fn resource(&self, path: &Path, agent: &BTreeMap<String, String>) -> Vec<(String, Value)> {
+    ///
+    /// Each label is selected by on the server under the name that it has here, as on metrics: it goes by
+    /// OpenTelemetry's name where the server makes this label of that, else by its own.
+    pub(super) fn resource(
+        &self,
+        path: &Path,
+        instance: &str,
+        agent: &BTreeMap<String, String>,
+    ) -> Vec<(String, Value)> {
         let shown = path.display().to_string();
         let mut labels = of_path(&shown);
+        labels.insert("instance".to_owned(), instance.to_owned());
         labels.extend(agent.iter().map(|(name, value)| (resource_name(name), value.clone())));
         labels.extend(self.config.labels.iter().map(|(name, value)| (resource_name(name), value.clone())));
         if let Some(regex) = &self.path_labels
@@ -196,9 +219,27 @@ impl Source {
                 labels.extend(value.map(|value| (resource_name(name), value)));
             }
         }
+        for (label, name) in KUBERNETES {
+            if let Some(value) = labels.get(name).cloned() {
+                labels.insert(label.to_owned(), value);
+            }
+        }
         labels.insert("log.file.path".to_owned(), shown);
         labels.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
     }
+}
+
+/// cAdvisor's labels and OpenTelemetry's names for the same. The server makes `k8s_pod_name` of the latter, as
+/// Loki does, so a record carries both, and one matcher selects a pod's metrics and its records.
+const KUBERNETES: [(&str, &str); 3] =
+    [("namespace", "k8s.namespace.name"), ("pod", "k8s.pod.name"), ("container", "k8s.container.name")];
+
+/// Says whether a name can be that of a label: a letter, then letters, digits and underscores. Others would be
+/// changed on their way to the server, or stay attributes there, which matchers do not see.
+pub(crate) fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Returns the name under which a resource carries a label.
@@ -251,7 +292,7 @@ mod tests {
     fn show(config: &LogSourceConfig, path: &str) -> String {
         let agent = BTreeMap::from([("zone".to_owned(), "edge-1".to_owned())]);
         let source = Source::new(0, config).unwrap();
-        let resource = source.resource(Path::new(path), &agent);
+        let resource = source.resource(Path::new(path), "node-1", &agent);
         let show = |(name, value): (String, Value)| match value {
             Value::String(text) => format!("{name}={text}"),
             other => format!("{name}={other:?}"),
@@ -270,7 +311,10 @@ mod tests {
         );
         let pod = show(&config, "/var/log/pods/shop_cart-7f_11-22/app/0.log");
         assert!(
-            pod.starts_with("k8s.container.name=app k8s.namespace.name=shop k8s.pod.name=cart-7f"),
+            pod.starts_with(
+                "container=app instance=node-1 k8s.container.name=app k8s.namespace.name=shop \
+                 k8s.pod.name=cart-7f k8s.pod.uid=11-22"
+            ) && pod.contains(" namespace=shop pod=cart-7f "),
             "{pod}"
         );
         let docker = show(&config, "/var/lib/docker/containers/ab12/ab12-json.log");
@@ -289,6 +333,8 @@ mod tests {
         assert!(with(|c| c.encoding = "klingon".to_owned()).unwrap_err().contains("logs[3].encoding"));
         assert!(with(|c| c.paths.clear()).unwrap_err().contains("paths is empty"));
         assert!(with(|c| c.path_labels = Some("(".to_owned())).is_err());
+        let error = with(|c| c.path_labels = Some("(?<a.b>x)".to_owned())).unwrap_err();
+        assert!(error.contains("logs[3].path_labels has a group \"a.b\""), "{error}");
         assert!(with(|c| c.line_bytes_max = 1).unwrap_err().contains("must be"));
     }
 }

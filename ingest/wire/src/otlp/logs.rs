@@ -193,6 +193,49 @@ pub fn encode_logs(resources: &[ResourceRecords]) -> Vec<u8> {
     ExportLogsServiceRequest { resource_logs }.encode_to_vec()
 }
 
+/// Cuts a request in two that together hold its records, each with its resource and scope. `None` when it has
+/// one record, or none, and cannot be cut.
+pub fn split_logs(request: &ExportLogsServiceRequest) -> Option<[(ExportLogsServiceRequest, usize); 2]> {
+    let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+    let n_records: usize = scopes.map(|scope| scope.log_records.len()).sum();
+    if n_records < 2 {
+        return None;
+    }
+    let middle = n_records / 2;
+    Some([
+        (records_of(request, 0..middle), middle),
+        (records_of(request, middle..n_records), n_records - middle),
+    ])
+}
+
+/// Copies the records that stand at these places.
+fn records_of(
+    request: &ExportLogsServiceRequest,
+    wanted: std::ops::Range<usize>,
+) -> ExportLogsServiceRequest {
+    let mut at = 0;
+    let mut resource_logs = Vec::new();
+    for resource in &request.resource_logs {
+        let mut scope_logs = Vec::new();
+        for scope in &resource.scope_logs {
+            let n = scope.log_records.len();
+            let from = wanted.start.saturating_sub(at).min(n);
+            let to = wanted.end.saturating_sub(at).min(n);
+            at += n;
+            if from < to {
+                let log_records = scope.log_records[from..to].to_vec();
+                let (scope, schema_url) = (scope.scope.clone(), scope.schema_url.clone());
+                scope_logs.push(ScopeLogs { scope, log_records, schema_url });
+            }
+        }
+        if !scope_logs.is_empty() {
+            let (shared, schema_url) = (resource.resource.clone(), resource.schema_url.clone());
+            resource_logs.push(ResourceLogs { resource: shared, scope_logs, schema_url });
+        }
+    }
+    ExportLogsServiceRequest { resource_logs }
+}
+
 fn message(record: &Record) -> LogRecord {
     let time = |ns: Option<i64>| ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0);
     let mut attributes = pairs(&record.attributes);

@@ -193,9 +193,8 @@ impl<'a> ResourceLabels<'a> {
         if self.identity.is_empty() || rest.is_empty() {
             return;
         }
-        let own = Self { identity: self.identity.clone(), promoted: Vec::new() };
         sink.target_info();
-        own.with_labels(rest.into_iter(), "target_info", None, |labels| sink.sample(labels, t_ms, 1.0));
+        self.with_labels(rest.into_iter(), "target_info", None, |labels| sink.sample(labels, t_ms, 1.0));
     }
 
     /// Builds the label set of a point and lends it to `then`.

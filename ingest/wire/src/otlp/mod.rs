@@ -4,12 +4,12 @@
 //! The messages are those of `opentelemetry-proto`; [`decode`] reads them from either encoding.
 
 mod names;
-mod strict;
+mod json;
 mod value;
 mod metrics;
 mod logs;
 
-pub use logs::{LogOptions, ResourceRecords, encode_logs, translate_logs};
+pub use logs::{LogOptions, ResourceRecords, encode_logs, split_logs, translate_logs};
 pub use metrics::{MetricOptions, MetricSink, Refused, translate_metrics};
 pub use names::{label_name, metric_name};
 pub use opentelemetry_proto::tonic::collector::{
@@ -60,37 +60,43 @@ pub enum OtlpError {
     Json(#[from] serde_json::Error),
 }
 
+/// A request of OTLP that [`decode`] reads; the messages of metrics and logs are.
+pub trait Export: prost::Message + Default + sealed::Described {}
+
+impl Export for ExportMetricsServiceRequest {}
+impl Export for ExportLogsServiceRequest {}
+
+mod sealed {
+    use super::json;
+
+    /// Knows what its JSON looks like.
+    pub trait Described {
+        /// Returns the table that describes it.
+        fn schema() -> &'static json::Message;
+    }
+
+    impl Described for super::ExportMetricsServiceRequest {
+        fn schema() -> &'static json::Message {
+            &json::EXPORT_METRICS
+        }
+    }
+
+    impl Described for super::ExportLogsServiceRequest {
+        fn schema() -> &'static json::Message {
+            &json::EXPORT_LOGS
+        }
+    }
+}
+
 /// Decodes a request from either encoding. An empty protobuf body is an empty request.
 ///
 /// # Errors
 /// [`OtlpError`] with the decoder's position.
-pub fn decode<M>(encoding: Encoding, body: &[u8]) -> Result<M, OtlpError>
-where
-    M: prost::Message + Default + serde::de::DeserializeOwned,
-{
+pub fn decode<M: Export>(encoding: Encoding, body: &[u8]) -> Result<M, OtlpError> {
     Ok(match encoding {
         Encoding::Protobuf => M::decode(body)?,
-        Encoding::Json => crate::json::from_object(body)?,
+        Encoding::Json => M::decode(json::to_protobuf(M::schema(), body)?.as_slice())?,
     })
-}
-
-/// Decodes a metrics request. JSON whose numbers are none is refused here, with line and column, while
-/// [`decode`] would leave out the whole metric: its types are read as alternatives, and one that does not
-/// read counts as absent.
-///
-/// # Errors
-/// [`OtlpError`] with the decoder's position.
-pub fn decode_metrics(encoding: Encoding, body: &[u8]) -> Result<ExportMetricsServiceRequest, OtlpError> {
-    let request: ExportMetricsServiceRequest = decode(encoding, body)?;
-    let mut metrics = request
-        .resource_metrics
-        .iter()
-        .flat_map(|resource| &resource.scope_metrics)
-        .flat_map(|scope| &scope.metrics);
-    if encoding == Encoding::Json && metrics.any(|metric| metric.data.is_none()) {
-        strict::check(body)?;
-    }
-    Ok(request)
 }
 
 /// Clamps OTLP's unsigned times. What lies past the year 2262 becomes the last instant that can be named,

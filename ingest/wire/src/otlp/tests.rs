@@ -4,6 +4,7 @@ use super::*;
 use crate::exposition::MetricType;
 use crate::logs::{Record, Value};
 use crate::number::STALE_NAN_BITS;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use proptest::prelude::*;
 
 #[derive(Default, Debug)]
@@ -71,8 +72,9 @@ fn a_counter_carries_the_labels_that_join() {
         seen.samples,
         [
             format!("__name__=http_requests_total,code=500,{shared} @1795255200000 7"),
-            "__name__=target_info,deployment_environment=prod,greylight_track=canary,host_arch=amd64,instance=b1,\
-             job=shop/cart,service_version=1.5.0 @1795255200000 1"
+            "__name__=target_info,deployment_environment=prod,deployment_environment_name=prod,greylight_track=canary,\
+             host_arch=amd64,instance=b1,job=shop/cart,service_name=cart,service_namespace=shop,\
+             service_version=1.5.0,track=canary @1795255200000 1"
                 .to_owned(),
         ]
     );
@@ -262,7 +264,7 @@ fn broken_bodies_are_refused_by_name() {
     assert!(of(Encoding::Protobuf, &[0x0a, 0x05]).starts_with("malformed protobuf"));
     assert!(of(Encoding::Json, b"{").starts_with("malformed JSON"));
     let words = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"soon"}]}]}]}"#;
-    assert!(of(Encoding::Json, words).contains("invalid digit"));
+    assert!(of(Encoding::Json, words).contains("timeUnixNano: \"soon\" is not an unsigned integer"));
     let empty: ExportLogsServiceRequest = decode(Encoding::Protobuf, b"").expect("an empty message");
     assert!(translate_logs(empty, &LogOptions::default()).is_empty());
 }
@@ -292,6 +294,39 @@ proptest! {
         // The sink asserts what always holds.
         let (seen, _) = translate(&list(&resource), &metric, &MetricOptions::default());
         prop_assert!(seen.samples[0].contains("le=+Inf"));
+    }
+
+    #[test]
+    fn halves_of_logs_hold_what_the_whole_held(
+        sizes in proptest::collection::vec(proptest::collection::vec(0_usize..5, 0..3), 0..4),
+    ) {
+        let mut n = 0;
+        let resource_logs = sizes.iter().enumerate().map(|(i, scopes)| {
+            let scope_logs = scopes.iter().enumerate().map(|(j, n_records)| {
+                let log_records = (0..*n_records).map(|_| {
+                    n += 1;
+                    LogRecord { time_unix_nano: n, ..LogRecord::default() }
+                });
+                ScopeLogs { log_records: log_records.collect(), schema_url: format!("{i}/{j}"), scope: None }
+            });
+            ResourceLogs { scope_logs: scope_logs.collect(), schema_url: i.to_string(), resource: None }
+        });
+        let whole = ExportLogsServiceRequest { resource_logs: resource_logs.collect() };
+        let flat = |request: &ExportLogsServiceRequest| -> Vec<(String, String, u64)> {
+            let scopes = request.resource_logs.iter().flat_map(|r| r.scope_logs.iter().map(move |s| (r, s)));
+            scopes.flat_map(|(r, s)| s.log_records.iter().map(move |l| {
+                (r.schema_url.clone(), s.schema_url.clone(), l.time_unix_nano)
+            })).collect()
+        };
+        let all = flat(&whole);
+        match split_logs(&whole) {
+            None => prop_assert!(all.len() < 2),
+            Some([(a, n_a), (b, n_b)]) => {
+                prop_assert_eq!((flat(&a).len(), flat(&b).len()), (n_a, n_b));
+                prop_assert!(n_a > 0 && n_a.abs_diff(n_b) <= 1);
+                prop_assert_eq!([flat(&a), flat(&b)].concat(), all);
+            }
+        }
     }
 
     #[test]

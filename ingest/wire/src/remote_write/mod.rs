@@ -13,10 +13,12 @@
 
 mod decode;
 mod encode;
+mod split;
 
 pub use crate::proto::DecodeError;
 pub use decode::{Label, LabelError, LabelWalk, Metadata, Series, Sink, decode_v1, decode_v2};
 pub use encode::Encoder;
+pub use split::{Half, split};
 
 /// One sample of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -13,7 +13,8 @@
 //! | `a b`, `a AND b`, `a OR b`, `NOT a`, `(a)`, `field:(a OR b)` | both, either, not |
 //!
 //! NOT binds closest, then AND, then OR. A field is an attribute, else a field of a JSON or logfmt
-//! body, else a label; `severity`, `trace_id`, `span_id` and `body` name the record's own parts.
+//! body, else a label; `severity`, `trace_id`, `span_id` and `body` name the record's own parts, and
+//! `pattern` also the id of its template, as answers give it: `pattern:01a2b3c4d5e6f708`.
 //! Words are cut as [`words`](crate::pattern::words) cuts them, so Chinese is found by its pairs.
 
 mod parse;
@@ -136,7 +137,23 @@ impl Query {
         matches!(self.root, Node::All)
     }
 
+    /// Tells whether it asks for a field of this name.
+    pub(crate) fn names_field(&self, name: &str) -> bool {
+        self.root.names_field(name)
+    }
+
     pub(crate) fn root(&self) -> &Node {
         &self.root
+    }
+}
+
+impl Node {
+    fn names_field(&self, name: &str) -> bool {
+        match self {
+            Self::All | Self::Body(_) => false,
+            Self::Field(field, _) => field == name,
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(|part| part.names_field(name)),
+            Self::Not(part) => part.names_field(name),
+        }
     }
 }

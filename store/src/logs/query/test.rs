@@ -75,6 +75,15 @@ impl Test {
         }
     }
 
+    /// Returns the one word or text that is asked for, if it is one.
+    pub(crate) fn whole_text(&self) -> Option<&str> {
+        match self {
+            Self::Words(list) if list.len() == 1 => list.first().map(String::as_str),
+            Self::Exact(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Returns words that any text that passes has, as whole words.
     pub(crate) fn words(&self) -> &[String] {
         match self {

@@ -1,0 +1,132 @@
+//! Tells whether an interval's data is whole before the policy's delay has passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use greylight_query::promql;
+use greylight_store::model::{Matcher, TimeRange, Timestamp};
+use greylight_store::read::{Select, SpanMs};
+
+use super::logs::searched;
+use super::{CollectError, Collector, Question};
+use crate::policy::{CheckKind, Distribution, Source, ValueQuery};
+use crate::release::cohort::unit_of;
+
+/// Whether each unit that a source shows has something after the interval's end.
+type Seen = BTreeMap<String, bool>;
+
+impl Collector {
+    /// Tells whether every unit of a side has something after the grid's end in each source that the
+    /// check reads.
+    ///
+    /// What arrives in order is whole up to what arrived last, so the interval can be looked at. The
+    /// grid is the last few intervals: units that show nothing in it say nothing. A check whose sources
+    /// show no unit at all is never whole: its data may be still on the way.
+    pub(crate) fn is_whole(&self, q: &Question<'_>, now: Timestamp) -> Result<bool, CollectError> {
+        let mut any = false;
+        let mut all = true;
+        let mut take = |seen: Seen| {
+            any |= !seen.is_empty();
+            all &= seen.values().all(|is_later| *is_later);
+        };
+        let (logs, sources) = sources(&q.check.kind);
+        for matchers in logs {
+            take(self.later_records(q, matchers, now)?);
+        }
+        for source in sources {
+            match source {
+                Source::Selectors(selectors) => {
+                    for selector in selectors {
+                        take(self.later_samples(
+                            q,
+                            &super::metrics::parsed(&q.filling.fill(selector))?,
+                            now,
+                        )?);
+                    }
+                }
+                Source::Logs(query) => take(self.later_records(q, &query.matchers, now)?),
+                Source::Given => {}
+            }
+        }
+        match &q.check.kind {
+            CheckKind::Mean { value: ValueQuery::PromQl(query) } => {
+                let query = q.filling.fill(query);
+                let parsed = promql::Query::parse(&query)
+                    .map_err(|e| CollectError::Query { query, detail: e.to_string() })?;
+                for selector in parsed.expr().selectors() {
+                    take(self.later_samples(q, &selector.matchers, now)?);
+                }
+            }
+            CheckKind::Distribution { data: Distribution::Histogram(names) } => {
+                for name in names {
+                    let selector = super::metrics::bucket_selector(&q.filling.fill(name));
+                    take(self.later_samples(q, &super::metrics::parsed(&selector)?, now)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(any && all)
+    }
+
+    fn later_samples(
+        &self,
+        q: &Question<'_>,
+        matchers: &[Matcher],
+        now: Timestamp,
+    ) -> Result<Seen, CollectError> {
+        let budget = self.budget();
+        let span = SpanMs { start: q.grid.start_ms, end: now.as_millis().max(q.grid.end_ms()) };
+        let selection = self.metrics.select(q.tenant, &Select { matchers, span }, &budget)?;
+        let mut seen = Seen::new();
+        self.each_kept(q, &*selection, &budget, |i, samples| {
+            let Some(unit) = unit_of(&selection.series()[i], q.unit_names) else { return };
+            let last = samples.t_ms.iter().zip(samples.values).rev().find(|(_, v)| v.is_finite());
+            if let Some((&t, _)) = last {
+                *seen.entry(unit.to_string()).or_default() |= t >= q.grid.end_ms();
+            }
+        })?;
+        Ok(seen)
+    }
+
+    /// Any record of the cohort counts: the events that the check counts may be rare.
+    fn later_records(&self, q: &Question<'_>, matchers: &str, now: Timestamp) -> Result<Seen, CollectError> {
+        let (start, end) = (Timestamp::from_millis(q.grid.start_ms), Timestamp::from_millis(q.grid.end_ms()));
+        let until =
+            now.saturating_add(Duration::from_nanos(1)).max(end.saturating_add(Duration::from_nanos(1)));
+        let mut seen: Seen =
+            self.units_with_records(q, matchers, start, end)?.into_iter().map(|unit| (unit, false)).collect();
+        for unit in self.units_with_records(q, matchers, end, until)? {
+            seen.insert(unit, true);
+        }
+        Ok(seen)
+    }
+
+    fn units_with_records(
+        &self,
+        q: &Question<'_>,
+        matchers: &str,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<BTreeSet<String>, CollectError> {
+        let range = TimeRange::new(start, end).expect("the end lies after the start");
+        let mut units = BTreeSet::new();
+        self.record_units(q.tenant, self.log_matchers(q, matchers)?, q.unit_names, range, &mut units)?;
+        units.retain(|unit| q.units.keep(Some(unit)));
+        Ok(units)
+    }
+}
+
+/// The matchers of logs and the other sources that a check names as such.
+fn sources(kind: &CheckKind) -> (Vec<&str>, Vec<&Source>) {
+    match kind {
+        CheckKind::Ratio { events, trials } => (Vec::new(), vec![events, trials]),
+        CheckKind::Count { events } => (Vec::new(), vec![events]),
+        CheckKind::Patterns { logs, trials, .. } => {
+            (searched(logs).map(|(_, matchers)| matchers).into_iter().collect(), trials.iter().collect())
+        }
+        CheckKind::Distribution { data: Distribution::Values(query) } => {
+            (vec![query.matchers.as_str()], Vec::new())
+        }
+        CheckKind::Mean { .. } | CheckKind::Distribution { .. } => (Vec::new(), Vec::new()),
+    }
+}
