@@ -54,7 +54,7 @@ enum Line {
     Frame(usize, usize),
     /// A call in Python's order: the last one threw.
     DeepestLast(usize, usize),
-    /// What the exception before was caused by, or Python's verdict at the end; with its marker.
+    /// The exception, or what the one before was caused by, with its marker.
     Cause(usize, usize),
     /// The frames of the inner exception end.
     EndOfInner,
@@ -110,7 +110,8 @@ pub(super) fn trace_of(pattern: &[u8]) -> Option<usize> {
     let at = memchr::memchr(b'\n', pattern)?;
     let tail = &pattern[at + 1..];
     let is_marked = |part: &[u8]| MARKERS.iter().any(|marker| part.starts_with(marker));
-    let starts = tail.first() == Some(&VARIABLE) || is_marked(tail);
+    let name = tail.split(|b| *b == VARIABLE).next().unwrap_or_default();
+    let starts = name.is_empty() || is_marked(name) || exception_name(name, Named::ByEnding).is_some();
     // Names stand between variables without a blank at their edges; text of further lines does not.
     let mut parts = tail.split(|b| *b == VARIABLE).filter(|part| !part.is_empty()).peekable();
     let is_name = |part: &[u8]| is_marked(part) || !part.iter().any(u8::is_ascii_whitespace);
@@ -173,8 +174,10 @@ fn line(record: &[u8], at: usize, end: usize, has_python: bool) -> Line {
     {
         return Line::Frame(from, from + n);
     }
-    if has_python && indent == 0 && exception_name(body, Named::ByEndingOrDots).is_some() {
-        return Line::Cause(from, from + type_len(body));
+    let named = if has_python { Named::ByEndingOrDots } else { Named::ByEnding };
+    let n_type = type_len(body);
+    if indent == 0 && n_type > 0 && exception_name(body, named) == Some(n_type) {
+        return Line::Cause(from, from + n_type);
     }
     Line::Other
 }
@@ -276,6 +279,10 @@ mod tests {
              \tat shop.Cards$Client.charge(Cards.java:41)\n\
              \t... 12 more\n",
             "order <*> failed\n<*>Caused by: java.net.SocketTimeoutException<*>at shop.Cards$Client.charge<*>",
+        );
+        check(
+            "cannot save cart 7\njava.io.IOException: disk full\n\tat shop.Disk.write(Disk.java:3)\n",
+            "cannot save cart <*>\njava.io.IOException<*>at shop.Disk.write<*>",
         );
         check(
             "Exception in thread \"worker-7\" java.lang.IllegalStateException: no cart for 12\n\
