@@ -24,10 +24,13 @@ fn counts(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value.floor().max(0.0)).collect()
 }
 
+/// Name, canary, baseline, and R's lower limit, upper limit and estimate.
+type Case = (&'static str, Vec<f64>, Vec<f64>, f64, f64, f64);
+
 #[test]
 fn limits_and_estimate_are_those_of_r() {
     let other = || wave(60, 10.0, 3.0, 2.3, 1.0);
-    let cases: [(&str, Vec<f64>, Vec<f64>, f64, f64, f64); 11] = [
+    let cases: [Case; 11] = [
         ("four", vec![10.0, 20.0, 30.0, 40.0], vec![1.0, 2.0, 3.0, 4.0], 6.0, 39.0, 22.5),
         ("two", vec![9.0, 11.0], vec![1.0, 2.0], 7.0, 10.0, 8.5),
         (
