@@ -1,7 +1,12 @@
 //! Kayenta's engine behind the judge's door, and the remote-judge contract.
 
-use greylight_analyzer::judge::answer;
-use greylight_analyzer::kayenta::remote_judge;
+use greylight_analyzer::judge::{CheckData, Data, Series, Sides, answer};
+use greylight_analyzer::kayenta::report::ComparisonJson;
+use greylight_analyzer::kayenta::runs::Window;
+use greylight_analyzer::kayenta::{beside, remote_judge};
+use greylight_analyzer::policy::{Queries, parse};
+use greylight_analyzer::verdict::Decision;
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 const START: i64 = 1_795_255_200_000;
@@ -171,6 +176,29 @@ fn configuration_and_series_may_come_in_kayentas_form() {
     assert_eq!(kayenta["result"]["results"].as_array().unwrap().len(), 3);
     assert_eq!((&kayenta["score"], &kayenta["config"]), (&json!(66.67), &json!("given")));
     assert_eq!(answer["verdict"]["decision"], "inconclusive");
+}
+
+#[test]
+fn a_release_can_show_kayenta_beside_its_own_verdict() {
+    let policy = body("both", 26.0)["policy"].to_string();
+    let policy = parse(&policy, Queries::Optional).expect("the policy is right");
+    let side = |level: f64| {
+        let t_ms: Vec<i64> = (0..60).map(|i| START + i * MINUTE).collect();
+        let v = (0..60).map(|i| Some(level + (2.3 * f64::from(i) + level).sin())).collect();
+        Some(Data::Values(vec![Series { instance: "x".to_owned(), t_ms, v }]))
+    };
+    let run = |canary: f64| CheckData {
+        run: Sides { baseline: side(20.0), canary: side(canary) },
+        ..CheckData::default()
+    };
+    let data = IndexMap::from([("cpu".to_owned(), run(26.0)), ("heap".to_owned(), run(20.0))]);
+    let window = Window { start_ms: START, end_ms: START + 40 * MINUTE };
+    let found = beside(&policy.phases[0], &data, MINUTE, window).expect("both sides have data");
+    assert_eq!((found.result.score.score, found.decision), (75.0, Decision::Inconclusive));
+    assert_eq!(found.result.results[0].control.count, 40);
+    let json = ComparisonJson::from(&found);
+    assert_eq!((json.tests.len(), json.warnings.len()), (2, 1));
+    assert!(beside(&policy.phases[0], &IndexMap::new(), MINUTE, window).is_err());
 }
 
 #[test]

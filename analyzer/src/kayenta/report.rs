@@ -148,7 +148,7 @@ impl From<&Comparison> for ComparisonJson {
             judgements: Vec::new(),
             result: JudgeResultJson::from(result),
             intervals: result.results.iter().filter_map(interval).collect(),
-            tests: Vec::new(),
+            tests: comparison.pairs.iter().map(TestsJson::from).collect(),
         }
     }
 }

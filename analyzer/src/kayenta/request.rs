@@ -8,7 +8,7 @@ use super::config::{CanaryConfig, Purpose, Reader, read_thresholds};
 use super::error::KayentaError;
 use super::judge::{JudgeResult, NetflixJudge};
 use super::pairs::{MetricSet, MetricSetPair, pair};
-use super::report::{ComparisonJson, JudgementJson, TestsJson};
+use super::report::{ComparisonJson, JudgementJson};
 use super::runs::{Plan, Progress, Window, progress};
 use super::wire::{JudgeResultJson, MetricSetJson, MetricSetPairJson};
 use crate::judge::Request;
@@ -215,7 +215,6 @@ impl Judged {
         json.config = config.to_owned();
         json.warnings.extend(warnings);
         json.judgements = self.judgements;
-        json.tests = self.last.pairs.iter().map(TestsJson::from).collect();
         json
     }
 }
