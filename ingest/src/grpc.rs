@@ -54,7 +54,7 @@ async fn admit(State(ingest): State<Ingest>, request: HttpRequest, next: Next) -
     let caller = request.extensions().get::<Caller>().cloned();
     let admitted = async {
         authorise(caller.as_ref())?;
-        ingest.check_store()?;
+        ingest.store_ready().await?;
         ingest.admission().enter(message_bytes_max(&ingest)).await
     }
     .await;

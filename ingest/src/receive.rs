@@ -101,9 +101,9 @@ impl Ingest {
         &self.inner.admission
     }
 
-    /// Fails if the store would take nothing now, so that no body is read in vain.
-    pub(crate) fn check_store(&self) -> Result<(), IngestError> {
-        Ok(self.inner.appender.check()?)
+    /// Waits while the store is behind, and fails if it would take nothing, so that no body is read in vain.
+    pub(crate) async fn store_ready(&self) -> Result<(), IngestError> {
+        Ok(self.inner.appender.ready().await?)
     }
 
     /// Receives a remote write body, still compressed.

@@ -14,16 +14,20 @@ use crate::receive::Ingest;
 /// of it. Snappy and gzip make metrics and logs about four times smaller.
 const MEMORY_FACTOR: usize = 5;
 
-/// Reads the body. Refuses before reading if the store takes nothing, if the body says that it is too
-/// large, or if there is no room.
+/// Reads the body. Refuses before keeping any of it if the store takes nothing, if the body says that it
+/// is too large, or if there is no room.
 pub(super) async fn read(ingest: &Ingest, request: Request) -> Result<(Bytes, Admitted), IngestError> {
-    ingest.check_store()?;
     let limit = bytes(ingest.config().body_bytes_max);
+    if let Err(refusal) = ingest.store_ready().await {
+        discard(ingest, request.into_body(), limit).await;
+        return Err(refusal);
+    }
     let declared = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
+        discard(ingest, request.into_body(), limit).await;
         return Err(IngestError::BodyTooLarge { limit });
     }
     let admitted = ingest.admission().enter(declared.unwrap_or(limit) * MEMORY_FACTOR).await?;
@@ -32,6 +36,23 @@ pub(super) async fn read(ingest: &Ingest, request: Request) -> Result<(Bytes, Ad
     let body =
         ingest.admission().within(time, body).await.ok_or(IngestError::BodyTooSlow { limit: time })??;
     Ok((body, admitted))
+}
+
+/// Reads up to so many bytes and drops them: a sender that is cut off while it writes sees a broken pipe
+/// in place of the answer.
+async fn discard(ingest: &Ingest, body: Body, limit: usize) {
+    let drop_all = async {
+        let mut chunks = body.into_data_stream();
+        let mut length = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            length += chunk.len();
+            if length > limit {
+                break;
+            }
+        }
+    };
+    // Whether it came to its end or took too long, the answer is the same.
+    let _ = ingest.admission().within(ingest.config().body_time_max, drop_all).await;
 }
 
 async fn collect(body: Body, limit: usize) -> Result<Bytes, IngestError> {

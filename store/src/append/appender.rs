@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{AppendError, Appended, LogBatch, MetricBatch};
-use crate::model::TenantId;
+use crate::model::{Clock, TenantId};
 
 /// Largest batch, in decoded bytes. Receivers refuse requests above 64 MiB decoded; columns with
 /// their lengths take somewhat more than that in the worst case.
@@ -18,6 +19,10 @@ const WAITING_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 /// Batches that may wait for the log at once; further senders wait.
 const WAITING_MAX: usize = 1024;
 
+/// Longest that a sender waits for heads to be sealed before it is refused: a little less than the
+/// shortest time-out that common senders have (10 s), so that they see the answer.
+const SEAL_WAIT_MAX: Duration = Duration::from_secs(8);
+
 /// A permit stands for so many bytes, since a semaphore counts in 32 bits.
 const PERMIT_BYTES: usize = 1024;
 
@@ -25,6 +30,7 @@ const PERMIT_BYTES: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Appender {
     gate: Arc<Gate>,
+    clock: Arc<dyn Clock>,
     queue: mpsc::Sender<Work>,
     room: Arc<Semaphore>,
 }
@@ -41,6 +47,8 @@ pub(crate) struct Gate {
     /// Bytes held by heads and frozen heads as last seen, and how many there may be.
     pub(crate) head_bytes: AtomicU64,
     pub(crate) head_bytes_max: u64,
+    /// Rung when frozen heads were sealed, or the store closes.
+    pub(crate) eased: Notify,
 }
 
 impl Gate {
@@ -92,10 +100,10 @@ pub(crate) enum Batch {
 }
 
 impl Appender {
-    pub(crate) fn new(gate: Arc<Gate>) -> (Self, mpsc::Receiver<Work>) {
+    pub(crate) fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<Work>) {
         let (queue, work) = mpsc::channel(WAITING_MAX);
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX / PERMIT_BYTES));
-        (Self { gate, queue, room }, work)
+        (Self { gate, clock, queue, room }, work)
     }
 
     /// Stores samples; `Ok` means that they are durable and that the next query sees them.
@@ -125,16 +133,34 @@ impl Appender {
         self.append(tenant, Batch::Logs(batch), bytes).await
     }
 
-    /// Tells whether a batch would be taken now, so that a receiver can refuse before it decodes.
+    /// Waits until a batch would be taken, so that a receiver can hold or refuse it before it decodes.
+    ///
+    /// While the heads are at their limit this waits for them to be sealed, up to eight seconds: senders
+    /// slow down to what the store can do, and only where it stands still are they told to come again.
     ///
     /// # Errors
     /// As [`metrics`](Self::metrics).
-    pub fn check(&self) -> Result<(), AppendError> {
-        self.gate.check()
+    pub async fn ready(&self) -> Result<(), AppendError> {
+        let since = self.clock.elapsed();
+        loop {
+            let eased = self.gate.eased.notified();
+            let refusal = match self.gate.check() {
+                Err(refusal @ AppendError::Overloaded { .. }) => refusal,
+                done => return done,
+            };
+            let waited = self.clock.elapsed().saturating_sub(since);
+            let Some(left) = SEAL_WAIT_MAX.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                return Err(refusal);
+            };
+            tokio::select! {
+                () = eased => {}
+                () = self.clock.sleep(left) => {}
+            }
+        }
     }
 
     async fn append(&self, tenant: &TenantId, batch: Batch, bytes: usize) -> Result<Appended, AppendError> {
-        self.gate.check()?;
+        self.ready().await?;
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes, limit: BATCH_BYTES_MAX });
         }

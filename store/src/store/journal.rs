@@ -250,6 +250,9 @@ impl Shared {
             frozen += view.logs.frozen.iter().map(|f| f.bytes() as u64).sum::<u64>();
         }
         self.gate.head_bytes.store(live + frozen, Ordering::Relaxed);
+        if live + frozen <= self.gate.head_bytes_max {
+            self.gate.eased.notify_waiters();
+        }
         if live > 0 {
             let now_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.counters.head_since_ms.fetch_min(now_ms, Ordering::Relaxed);

@@ -215,6 +215,7 @@ impl Store {
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         inner.gate.closed.store(true, Ordering::Release);
+        inner.gate.eased.notify_waiters();
         inner.stop.cancel();
         let tasks = std::mem::take(&mut *inner.tasks.lock());
         for task in tasks {
@@ -263,7 +264,7 @@ impl Inner {
         let tools = (Arc::clone(&env.disk), Arc::clone(&env.clock), Arc::clone(&env.random));
         let writer =
             Writer::new(tools, config.wal_file_bytes.0, replayed.log.next_sequence, closed_files.clone());
-        let (appender, work) = Appender::new(Arc::clone(&gate));
+        let (appender, work) = Appender::new(Arc::clone(&gate), Arc::clone(&env.clock));
         let inner = Self {
             ids: SegmentIds::after(loaded.last_id),
             sealing: tokio::sync::Mutex::default(),

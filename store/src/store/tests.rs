@@ -241,9 +241,17 @@ async fn a_closed_store_takes_nothing_and_a_large_head_makes_senders_wait() {
     let store = rig.open().await;
     store.inner.gate.head_bytes.store(u64::MAX, Ordering::Relaxed);
     let one = || batch(&[sample("a", NOW_MS, 2.0)]);
-    let refused = store.appender().metrics(&TenantId::default(), one()).await;
-    assert!(matches!(refused, Err(AppendError::Overloaded { .. })), "{refused:?}");
     let appender = store.appender();
+    let tenant = TenantId::default();
+    let mut waiting = std::pin::pin!(appender.metrics(&tenant, one()));
+    assert!(futures::poll!(waiting.as_mut()).is_pending(), "it waits for the heads to be sealed");
+    rig.clock.advance(Duration::from_secs(9));
+    let refused = waiting.await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { .. })), "{refused:?}");
+    let mut waiting = std::pin::pin!(appender.metrics(&tenant, one()));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    store.inner.shared.weigh();
+    waiting.await.unwrap();
     store.shutdown().await.unwrap();
     assert!(matches!(appender.metrics(&TenantId::default(), one()).await, Err(AppendError::Closed)));
 }
