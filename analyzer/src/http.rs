@@ -12,6 +12,8 @@ use axum::{Json, Router};
 use greylight_store::model::{Caller, ErrorKind, Problem};
 use serde_json::{Value, json};
 
+mod kayenta;
+
 use crate::Analyzer;
 use crate::policies::POLICY_BYTES_MAX;
 use crate::policy::Span;
@@ -37,8 +39,10 @@ pub fn router(analyzer: &Analyzer) -> Router {
         releases: analyzer.releases().clone(),
         judges: Arc::new(tokio::sync::Semaphore::new(JUDGES_AT_ONCE)),
     };
-    let judge =
-        Router::new().route("/api/v1/judge", post(judge)).layer(DefaultBodyLimit::max(JUDGE_BYTES_MAX));
+    let judge = Router::new()
+        .route("/api/v1/judge", post(judge))
+        .route("/kayenta/judge", post(kayenta::judge))
+        .layer(DefaultBodyLimit::max(JUDGE_BYTES_MAX));
     Router::new()
         .route("/api/v1/releases", get(list).post(start))
         .route("/api/v1/releases/{id}", get(show).delete(cancel))

@@ -2,15 +2,17 @@
 //!
 //! Flow: [`policy`] says what is compared, `release` takes a release and makes a look whenever one
 //! is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`] and
-//! decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks.
+//! decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
+//! judges the same data as Kayenta would, for comparison.
 //! `anomaly` watches series that no release is about.
 //!
-//! Invariant: [`policy`], [`stats`], [`judge`] and [`verdict`] are pure. They know no clock, store or
+//! Invariant: [`policy`], [`stats`], [`judge`], [`kayenta`] and [`verdict`] are pure. They know no clock, store or
 //! network; the same policy and data give the same bits.
 
 pub mod policy;
 pub mod stats;
 pub mod judge;
+pub mod kayenta;
 pub mod verdict;
 mod collect;
 mod policies;

@@ -20,10 +20,27 @@ pub(crate) fn run(args: Judge) -> anyhow::Result<u8> {
         println!("{}", serde_json::to_string_pretty(&answer)?);
     } else {
         println!("{}", release::words(&answer["verdict"]));
+        if let Some(kayenta) = answer["verdict"].get("kayenta") {
+            println!("{}", kayenta_words(kayenta));
+        }
     }
     Ok(match answer["verdict"]["decision"].as_str() {
         Some("go") => exit::OK,
         Some("no_go") => exit::NO_GO,
         _ => exit::INCONCLUSIVE,
     })
+}
+
+/// One line on what Kayenta's judge says of the same data, and one for each metric that did not pass.
+fn kayenta_words(kayenta: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let mut out = format!("Kayenta: {}, score {}", text(&kayenta["classification"]), kayenta["score"]);
+    for result in kayenta["result"]["results"].as_array().into_iter().flatten() {
+        let label = text(&result["classification"]);
+        if label != "Pass" {
+            let reason = text(&result["classificationReason"]);
+            out.push_str(&format!("\n  {}: {label}, {reason}", text(&result["name"])));
+        }
+    }
+    out
 }

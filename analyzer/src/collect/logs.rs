@@ -92,7 +92,8 @@ impl Collector {
         let mut named: Vec<(String, Pattern)> = Vec::new();
         for (id, (level, counts)) in patterns {
             let text = self.template_text(q.tenant, &id);
-            named.push((id, Pattern { text, severity: Some(level.word().into()), counts: mask(&counts) }));
+            let (severity, counts) = (Some(level.word().into()), mask(&counts));
+            named.push((id, Pattern { text, severity, counts, ..Pattern::default() }));
         }
         let total = |p: &Pattern| p.counts.iter().flatten().sum::<f64>();
         if named.len() > PATTERNS_MAX {

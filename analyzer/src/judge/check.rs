@@ -7,7 +7,7 @@ use greylight_store::model::Timestamp;
 use crate::policy::{Amount, Check, Harm, Missing, Policy, Vote};
 use crate::stats::boundary::Boundary;
 use crate::verdict::{
-    ByValue, Decision, Effect, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
+    ByValue, Decision, Effect, LogEvidence, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
 };
 
 use super::grid::Grid;
@@ -71,6 +71,7 @@ pub(super) struct Outcome {
     pub(super) looks_left: Option<(usize, usize)>,
     pub(super) method: &'static str,
     pub(super) patterns: Vec<PatternResult>,
+    pub(super) logs: Option<LogEvidence>,
     pub(super) new_pods: Option<NewPods>,
     /// The value of the check's label that stands out most, where there is one test a value.
     pub(super) leading: Option<String>,

@@ -108,6 +108,19 @@ pub struct Pattern {
     pub severity: Option<String>,
     /// Records of each interval.
     pub counts: Vec<Option<f64>>,
+    /// The template's patterns of stage 1 by id, where known: they tell a new value from a new template.
+    pub members: IndexMap<String, PatternMember>,
+    /// Log records that show it, as the log search gives them, where known.
+    pub examples: Vec<serde_json::Value>,
+}
+
+/// One pattern of stage 1 of a template.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PatternMember {
+    /// The pattern with `<*>` for its variables.
+    pub text: String,
+    /// Records of each interval.
+    pub counts: Vec<Option<f64>>,
 }
 
 /// Both sides.

@@ -2,6 +2,7 @@
 
 use greylight_store::model::{ErrorKind, Problem};
 
+use crate::kayenta::KayentaError;
 use crate::policy::PolicyError;
 
 /// Why a judgement was refused.
@@ -25,12 +26,9 @@ pub enum JudgeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The engine is not there yet.
-    #[error("engine {engine:?} is not supported by this version yet: use \"greylight\"")]
-    EngineNotYet {
-        /// The engine's name.
-        engine: String,
-    },
+    /// What Kayenta's engine was given is wrong.
+    #[error(transparent)]
+    Kayenta(#[from] KayentaError),
 }
 
 impl JudgeError {
@@ -54,10 +52,7 @@ impl JudgeError {
                 problem.limit = error.limit().map(serde_json::Value::from);
             }
             Self::Field { field, .. } => problem.field = Some(field.clone()),
-            Self::EngineNotYet { engine } => {
-                problem.field = Some("engine".to_owned());
-                problem.value = Some(serde_json::Value::from(engine.as_str()));
-            }
+            Self::Kayenta(error) => return error.problem(),
         }
         problem
     }

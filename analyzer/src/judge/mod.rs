@@ -32,8 +32,8 @@ mod read;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
 pub use data::{
-    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, Series, Sides, UserRow, UserRows,
-    Values,
+    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Sides,
+    UserRow, UserRows, Values,
 };
 pub use error::JudgeError;
 pub use placed::RunData;

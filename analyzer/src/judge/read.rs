@@ -2,7 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::data::{Counts, Data, Histogram, Pattern, PatternCounts, Series, UserRow, UserRows, Values};
+use super::data::{
+    Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, UserRow, UserRows, Values,
+};
 use super::error::JudgeError;
 use super::wire::{DataJson, EdgeJson, Numbers, UserJson};
 
@@ -183,8 +185,17 @@ impl DataJson {
         let trials = self.trials.map(|trials| counted(trials, &t_ms, path, "trials")).transpose()?;
         let patterns = (self.patterns.unwrap_or_default().into_iter())
             .map(|(id, one)| {
-                let counts = counted(one.counts, &t_ms, &format!("{path}.patterns.{id}"), "counts")?;
-                Ok((id, Pattern { text: one.text, severity: one.severity, counts }))
+                let path = format!("{path}.patterns.{id}");
+                let counts = counted(one.counts, &t_ms, &path, "counts")?;
+                let members = (one.members.into_iter())
+                    .map(|(member, one)| {
+                        let path = format!("{path}.members.{member}");
+                        let counts = counted(one.counts, &t_ms, &path, "counts")?;
+                        Ok((member, PatternMember { text: one.text, counts }))
+                    })
+                    .collect::<Result<_, JudgeError>>()?;
+                let (text, severity, examples) = (one.text, one.severity, one.examples);
+                Ok((id, Pattern { text, severity, counts, members, examples }))
             })
             .collect::<Result<_, JudgeError>>()?;
         Ok(PatternCounts { t_ms, records, trials, patterns })

@@ -78,6 +78,7 @@ impl Analysis {
             patterns: outcome.patterns.clone(),
             new_pods: outcome.new_pods,
             by: outcome.by.clone(),
+            logs: outcome.logs.clone(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::analysis::{Analysis, Look, PhaseRun};
 use super::data::{BirthData, CheckData, Data, Sides};
 use super::error::JudgeError;
 use super::wire::{AnswerJson, BirthJson, CheckDataJson, DataJson, LookJson, RequestJson};
+use crate::kayenta;
 use crate::policy::{self, Phase, Policy, Queries};
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{Decision, Evidence, PhaseResult, PhaseState, Verdict};
@@ -17,6 +18,24 @@ pub enum Engine {
     /// The procedures of this crate.
     #[default]
     Greylight,
+    /// Kayenta's judge.
+    Kayenta,
+    /// The procedures of this crate decide, and Kayenta's judge is shown beside them.
+    Both,
+}
+
+impl Engine {
+    /// Reads the word of the contract.
+    fn from_word(word: Option<&str>) -> Result<Self, JudgeError> {
+        match word {
+            None | Some("greylight") => Ok(Self::Greylight),
+            Some("kayenta") => Ok(Self::Kayenta),
+            Some("both") => Ok(Self::Both),
+            Some(other) => {
+                Err(JudgeError::field("engine", format!("{other:?} is none of greylight, kayenta, both")))
+            }
+        }
+    }
 }
 
 /// A policy and the data to judge by it.
@@ -36,6 +55,15 @@ pub struct Request {
     pub digest: String,
 }
 
+impl From<&Answer> for AnswerJson {
+    fn from(answer: &Answer) -> Self {
+        Self {
+            looks: answer.looks.iter().map(LookJson::from).collect(),
+            verdict: VerdictJson::from(&answer.verdict),
+        }
+    }
+}
+
 /// The decision at each look, and the state at the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -50,16 +78,69 @@ pub struct Answer {
 /// # Errors
 /// [`JudgeError`] if the body, its policy or its data is wrong.
 pub fn answer(body: &[u8]) -> Result<AnswerJson, JudgeError> {
-    let body: RequestJson =
+    let mut body: RequestJson =
         serde_json::from_slice(body).map_err(|error| JudgeError::Syntax { detail: error.to_string() })?;
-    let answer = run(&Request::from_json(body)?)?;
-    Ok(AnswerJson {
-        looks: answer.looks.iter().map(LookJson::from).collect(),
-        verdict: VerdictJson::from(&answer.verdict),
-    })
+    let engine = Engine::from_word(body.engine.as_deref())?;
+    let options = body.kayenta.take();
+    match engine {
+        Engine::Greylight if options.is_some() => {
+            Err(JudgeError::field("kayenta", "means nothing to engine greylight"))
+        }
+        Engine::Greylight => Ok(AnswerJson::from(&run(&Request::from_json(body)?)?)),
+        Engine::Both => {
+            let request = Request::from_json(body)?;
+            let mut answer = AnswerJson::from(&run(&request)?);
+            answer.verdict.kayenta = Some(kayenta::compared(options.as_ref(), Some(&request))?);
+            Ok(answer)
+        }
+        Engine::Kayenta => kayenta_alone(body, options.as_ref()),
+    }
 }
 
-/// Judges: a pure function, same request, same bits.
+/// Answers with Kayenta's decision in the verdict, and no looks: its judgements are in the field.
+fn kayenta_alone(
+    mut body: RequestJson,
+    options: Option<&serde_json::Value>,
+) -> Result<AnswerJson, JudgeError> {
+    let given = if body.policy.is_null() {
+        if !body.data.is_empty() {
+            return Err(JudgeError::field("policy", "is required with data, since it names the checks"));
+        }
+        // Configuration and pairs come in Kayenta's own form; a verdict needs a phase to speak of.
+        body.policy = serde_json::json!({
+            "name": "kayenta",
+            "phases": [{
+                "name": "kayenta", "lasts": { "at_most": "1h" },
+                "checks": [{ "name": "metrics", "kind": "mean", "vote": "none" }],
+            }],
+        });
+        body.start_ms = Some(0);
+        None
+    } else {
+        if body.data.is_empty() && body.start_ms.is_none() {
+            body.start_ms = Some(0);
+        }
+        Some(())
+    };
+    let request = Request::from_json(body)?;
+    let compared = kayenta::compared(options, given.map(|()| &request))?;
+    let phase = &request.policy.phases[request.phase];
+    let mut verdict = VerdictJson::from(&verdict(&request, phase, None));
+    verdict.decision.clone_from(&compared.decision);
+    verdict.is_final = true;
+    // A score outside 0 to 100 comes of weights that do not add up.
+    verdict.score = compared.score.0.clamp(0.0, 100.0) as u8;
+    verdict.reasons = compared.reasons();
+    for phase in &mut verdict.phases {
+        if phase.name == verdict.phase {
+            phase.decision.clone_from(&compared.decision);
+        }
+    }
+    verdict.kayenta = Some(compared);
+    Ok(AnswerJson { looks: Vec::new(), verdict })
+}
+
+/// Judges by this crate's procedures: a pure function, same request, same bits.
 ///
 /// # Errors
 /// [`JudgeError::Field`] if data does not fit its check's kind.
@@ -155,18 +236,7 @@ impl Request {
     /// # Errors
     /// [`JudgeError`] if engine, policy, phase or data is wrong.
     pub fn from_json(body: RequestJson) -> Result<Self, JudgeError> {
-        let engine = match body.engine.as_deref() {
-            None | Some("greylight") => Engine::Greylight,
-            Some(later @ ("kayenta" | "both")) => {
-                return Err(JudgeError::EngineNotYet { engine: later.to_owned() });
-            }
-            Some(other) => {
-                return Err(JudgeError::field(
-                    "engine",
-                    format!("{other:?} is none of greylight, kayenta, both"),
-                ));
-            }
-        };
+        let engine = Engine::from_word(body.engine.as_deref())?;
         let policy = policy::from_document(&body.policy, Queries::Optional)?;
         let phase = phase_idx(&policy, body.phase.as_deref())?;
         let serialized = serde_json::to_vec(&body.data)

@@ -11,11 +11,15 @@ use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, Ve
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestJson {
-    /// The policy; query fields may be left out.
+    /// The policy; query fields may be left out. Engine kayenta can do without.
+    #[serde(default)]
     pub policy: serde_json::Value,
-    /// `greylight`; `kayenta` and `both` are refused by name.
+    /// `greylight`, `kayenta` or `both`.
     #[serde(default)]
     pub engine: Option<String>,
+    /// What engine kayenta is to do, see `docs/kayenta.md`.
+    #[serde(default)]
+    pub kayenta: Option<serde_json::Value>,
     /// The phase to judge; may be left out where the policy has one.
     #[serde(default)]
     pub phase: Option<String>,
@@ -23,6 +27,7 @@ pub struct RequestJson {
     #[serde(default)]
     pub start_ms: Option<i64>,
     /// Data by check name.
+    #[serde(default)]
     pub data: IndexMap<String, CheckDataJson>,
 }
 
@@ -179,6 +184,23 @@ pub struct PatternCountsJson {
     pub severity: Option<String>,
     /// Records of each interval.
     pub counts: Numbers,
+    /// Its patterns of stage 1 by id.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub members: IndexMap<String, MemberJson>,
+    /// Log records that show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<serde_json::Value>,
+}
+
+/// One pattern of stage 1 of a template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberJson {
+    /// The pattern.
+    #[serde(default)]
+    pub text: String,
+    /// Records of each interval.
+    pub counts: Numbers,
 }
 
 /// An upper edge: a number, or `"+Inf"` and numbers as text.
@@ -274,7 +296,18 @@ impl From<&Data> for DataJson {
                     (counts.patterns.iter())
                         .map(|(id, one)| {
                             let (text, severity) = (one.text.clone(), one.severity.clone());
-                            (id.clone(), PatternCountsJson { text, severity, counts: one.counts.clone() })
+                            let members = (one.members.iter()).map(|(member, one)| {
+                                let (text, counts) = (one.text.clone(), one.counts.clone());
+                                (member.clone(), MemberJson { text, counts })
+                            });
+                            let json = PatternCountsJson {
+                                text,
+                                severity,
+                                counts: one.counts.clone(),
+                                members: members.collect(),
+                                examples: one.examples.clone(),
+                            };
+                            (id.clone(), json)
                         })
                         .collect(),
                 ),

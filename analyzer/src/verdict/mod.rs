@@ -10,6 +10,7 @@ use crate::policy::{Harm, Vote};
 
 mod reason;
 pub mod wire;
+pub mod logs_wire;
 
 pub(crate) use reason::percent;
 pub use reason::{Cause, Reason};
@@ -261,8 +262,10 @@ pub struct CheckResult {
     pub method: String,
     /// What was asked of the store.
     pub queries: Vec<String>,
-    /// Patterns that differ, for kind `patterns`.
+    /// Patterns that differ, for kind `patterns`; at most ten.
     pub patterns: Vec<PatternResult>,
+    /// All that differ in figures, for kind `patterns`.
+    pub logs: Option<LogEvidence>,
     /// How new pods, which have no history, were judged.
     pub new_pods: Option<NewPods>,
     /// Where there is one test a value of a label: each of them, and the pool of the others last.
@@ -421,6 +424,8 @@ pub struct PatternResult {
     pub severity: Option<String>,
     /// How it changed.
     pub change: PatternChange,
+    /// Whether it belongs to a list of which at most the check's part of alpha is false on average.
+    pub stands_out: bool,
     /// Records on the baseline.
     pub baseline: u64,
     /// Records on the canary.
@@ -431,7 +436,7 @@ pub struct PatternResult {
     pub low: Option<f64>,
     /// Upper end of the rate ratio; absent: unbounded.
     pub high: Option<f64>,
-    /// Evidence against "no more than its share": a bet's winnings.
+    /// Evidence against "no more than its share", for fewer and gone "no less": a bet's winnings.
     pub e_value: f64,
     /// First interval of the release in which the canary had it.
     pub first_seen: Option<Timestamp>,
@@ -439,4 +444,75 @@ pub struct PatternResult {
     pub units: Option<u64>,
     /// Records of the baseline and of the canary, interval by interval.
     pub counts_by_interval: Vec<[u64; 2]>,
+    /// Log records that show it, where they were given.
+    pub examples: Vec<serde_json::Value>,
+}
+
+/// What log patterns show beyond the list.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct LogEvidence {
+    /// What novelty was to be expected; `None` where nothing was seen before.
+    pub novelty: Option<Novelty>,
+    /// New patterns and those that stand out, by severity, the worst first.
+    pub tallies: Vec<SeverityTally>,
+    /// How many differ beyond those listed.
+    pub more_not_listed: u64,
+    /// Patterns of known templates that only the canary has; at most ten.
+    pub new_values: Vec<NewValue>,
+}
+
+/// How much that is new records bring even if nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Novelty {
+    /// Share of records expected to have a pattern never seen.
+    pub share: f64,
+    /// New patterns to be expected in as many records as the canary wrote.
+    pub expected: f64,
+    /// New patterns that the canary has.
+    pub seen: u64,
+}
+
+/// Patterns that changed at one severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeverityTally {
+    /// The severity's word.
+    pub severity: &'static str,
+    /// Never seen before.
+    pub new: u64,
+    /// More often.
+    pub more: u64,
+    /// Less often.
+    pub fewer: u64,
+    /// On the baseline alone.
+    pub gone: u64,
+}
+
+impl SeverityTally {
+    /// Starts at none.
+    pub fn new(severity: &'static str) -> Self {
+        Self { severity, new: 0, more: 0, fewer: 0, gone: 0 }
+    }
+
+    /// Adds one pattern.
+    pub fn count(&mut self, change: PatternChange) {
+        match change {
+            PatternChange::New => self.new += 1,
+            PatternChange::More => self.more += 1,
+            PatternChange::Fewer => self.fewer += 1,
+            PatternChange::Gone => self.gone += 1,
+        }
+    }
+}
+
+/// A pattern that is new, of a template that is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewValue {
+    /// The template's id.
+    pub template: String,
+    /// The pattern's id.
+    pub pattern: String,
+    /// The pattern.
+    pub text: String,
+    /// Records on the canary.
+    pub canary: u64,
 }

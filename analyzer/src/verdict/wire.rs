@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use greylight_store::model::Timestamp;
 
+use super::logs_wire::LogEvidenceJson;
 use super::{
     ByValue, CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, Sizes, TimeLeft,
     UnitValue, Validity, Values, Verdict,
 };
+use crate::kayenta::report::ComparisonJson;
 use crate::policy::Span;
 
 /// [`Verdict`] as JSON.
@@ -60,6 +62,9 @@ pub struct VerdictJson {
     pub checks: Vec<CheckJson>,
     /// What was read.
     pub evidence: Option<EvidenceJson>,
+    /// What Kayenta's judge says of the same data, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kayenta: Option<ComparisonJson>,
 }
 
 /// A policy's name and revision.
@@ -209,6 +214,9 @@ pub struct CheckJson {
     /// For kind `patterns`: those that differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<PatternJson>,
+    /// For kind `patterns`: all that differ in figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogEvidenceJson>,
     /// For new pods, which have no history: how they were judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_pods: Option<NewPodsJson>,
@@ -326,6 +334,9 @@ pub struct PatternJson {
     pub severity: Option<String>,
     /// `new`, `more`, `fewer` or `gone`.
     pub change: String,
+    /// Whether it belongs to a list with few false entries.
+    #[serde(default)]
+    pub stands_out: bool,
     /// Records on the baseline.
     pub baseline: u64,
     /// Records on the canary.
@@ -385,6 +396,7 @@ impl From<&Verdict> for VerdictJson {
                 rows: evidence.rows,
                 digest: evidence.digest.clone(),
             }),
+            kayenta: None,
         }
     }
 }
@@ -477,6 +489,7 @@ impl From<&CheckResult> for CheckJson {
             method: check.method.clone(),
             queries: check.queries.clone(),
             patterns: check.patterns.iter().map(PatternJson::from).collect(),
+            logs: check.logs.as_ref().map(LogEvidenceJson::from),
             new_pods: check.new_pods.as_ref().map(NewPodsJson::from),
             by: check.by.iter().map(ByValueJson::from).collect(),
         }
@@ -538,6 +551,7 @@ impl From<&PatternResult> for PatternJson {
             text: pattern.text.clone(),
             severity: pattern.severity.clone(),
             change: pattern.change.word().to_owned(),
+            stands_out: pattern.stands_out,
             baseline: pattern.baseline,
             canary: pattern.canary,
             expected: pattern.expected,
@@ -547,7 +561,7 @@ impl From<&PatternResult> for PatternJson {
             first_seen: time(pattern.first_seen),
             units: pattern.units,
             counts_by_interval: pattern.counts_by_interval.clone(),
-            examples: Vec::new(),
+            examples: pattern.examples.clone(),
         }
     }
 }

@@ -116,6 +116,7 @@ impl Side {
             text: text.to_owned(),
             severity: Some("error".to_owned()),
             counts: counts[from..to].to_vec(),
+            ..Pattern::default()
         };
         Data::Patterns(PatternCounts {
             t_ms: times(at, to - from, 500),

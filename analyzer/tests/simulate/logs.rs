@@ -52,7 +52,15 @@ pub(crate) fn logs(setting: Logs, chance: &mut Chance) -> Outcome {
     let part = |side: usize, from: usize, to: usize| {
         let one = |(id, row): (&String, &Vec<usize>)| {
             let counts = row[from..to].iter().map(|count| Some(*count as f64)).collect();
-            (id.clone(), Pattern { text: id.clone(), severity: Some("error".to_owned()), counts })
+            (
+                id.clone(),
+                Pattern {
+                    text: id.clone(),
+                    severity: Some("error".to_owned()),
+                    counts,
+                    ..Pattern::default()
+                },
+            )
         };
         let requests = vec![Some(sides[side]); to - from];
         Some(Data::Patterns(PatternCounts {

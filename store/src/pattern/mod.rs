@@ -2,7 +2,8 @@
 //!
 //! Stage 1, [`Splitter`], is a pure function of one line: equal lines give equal patterns on every
 //! node and after every restart, so the hash of a pattern's bytes, [`PatternId`], is its name
-//! everywhere. The split loses nothing: [`restore`] gives the line back byte for byte.
+//! everywhere. The split loses nothing: [`restore`] gives the line back byte for byte. A record with a
+//! stack trace keeps the exception and the frame that threw it, and nothing else of the trace.
 //!
 //! Stage 2, [`Templates`], works on distinct patterns only. It finds which words of similar
 //! patterns are values after all and joins those patterns into templates with ids that stay.
@@ -16,6 +17,7 @@ mod split;
 mod structured;
 mod run;
 mod date;
+mod trace;
 mod shape;
 mod header;
 mod class;

@@ -10,6 +10,7 @@ use super::date::match_date;
 use super::run::classify;
 use super::shape::{is_function_name, is_key};
 use super::structured;
+use super::trace::{Trace, find_trace};
 
 /// Stands for a variable in a pattern.
 pub const VARIABLE: u8 = 0;
@@ -245,8 +246,13 @@ impl Splitter {
         self.variables.clear();
         let end = usable(line);
         if end > 0 && !structured::split_json(&line[..end], line.len(), &mut self.pieces) {
-            let kind = structured::LineKind::of(&line[..end]);
-            scan(&line[..end], 0, kind, &mut self.pieces);
+            match find_trace(&line[..end]) {
+                Some(trace) => split_trace(&line[..end], &trace, &mut self.pieces),
+                None => {
+                    let kind = structured::LineKind::of(&line[..end]);
+                    scan(&line[..end], 0, kind, &mut self.pieces);
+                }
+            }
         }
         if end < line.len() {
             self.pieces.push(Kind::Variable, end, line.len());
@@ -292,6 +298,33 @@ fn usable(line: &[u8]) -> usize {
     }
     let from = SPLIT_BYTES_MAX - SPLIT_BYTES_SLACK;
     memchr::memrchr(b' ', &line[from..SPLIT_BYTES_MAX]).map_or(0, |n| from + n)
+}
+
+/// Cuts a record with a stack trace: the first line as any, then what names the trace.
+fn split_trace(record: &[u8], trace: &Trace, pieces: &mut Pieces) {
+    let kind = structured::LineKind::of(&record[..trace.first_line]);
+    match trace.first_name {
+        // What the exception said is one variable.
+        Some(name) => {
+            scan(&record[..name], 0, kind, pieces);
+            if name < trace.first_line {
+                pieces.push(Kind::Variable, name, trace.first_line);
+            }
+        }
+        None => scan(&record[..trace.first_line], 0, kind, pieces),
+    }
+    let mut at = trace.first_line + 1;
+    pieces.push(Kind::Punctuation, trace.first_line, at);
+    for (from, to) in trace.marks.into_iter().flatten() {
+        if from > at {
+            pieces.push(Kind::Variable, at, from);
+        }
+        pieces.push(Kind::Word, from, to);
+        at = to;
+    }
+    if at < record.len() {
+        pieces.push(Kind::Variable, at, record.len());
+    }
 }
 
 /// Cuts `line[pos..]` into pieces.
@@ -433,7 +466,8 @@ fn value_after_equals(line: &[u8], pos: usize, kind: structured::LineKind) -> Op
     }
     let plain = |from: usize| {
         let to = find_class(line, from, VALUE_END);
-        (to > from).then_some((from, to))
+        let is_name = kind == structured::LineKind::Plain && is_constant_name(&line[from..to]);
+        (to > from && !is_name).then_some((from, to))
     };
     let (from, to) = match line[end] {
         b'=' => return None,
@@ -454,6 +488,16 @@ fn value_after_equals(line: &[u8], pos: usize, kind: structured::LineKind) -> Op
     // A glued constructor stays constant unless it closes without blank or `=`: WorkSource{10113}.
     let to = constructor_end(line, from)?;
     (line[from - 1] == b'=').then_some((from, to))
+}
+
+/// `ERR_TIMEOUT`: a name that programs give to what happened, so that a new one is news. It is left to
+/// stage 2, as words are, whether a slot holds many of them.
+fn is_constant_name(value: &[u8]) -> bool {
+    value.len() >= 5
+        && value.contains(&b'_')
+        && value.iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
+        && value.first().is_some_and(u8::is_ascii_uppercase)
+        && value.last().is_some_and(u8::is_ascii_uppercase)
 }
 
 fn constructor_end(line: &[u8], from: usize) -> Option<usize> {

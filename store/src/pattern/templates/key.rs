@@ -4,14 +4,21 @@ use std::sync::Arc;
 
 use super::super::bytes::{BLANK as BLANK_CLASS, DIGIT, LETTER, STOP, is};
 use super::super::split::VARIABLE;
+use super::super::trace::trace_of;
 use super::token::{BLANK, Token, Tokens, VAR};
 
 /// Tokens of a pattern that count; what follows is one variable.
 const KEY_TOKENS_MAX: usize = 256;
 
 /// Cuts a pattern into words, punctuation, variables and blanks.
+///
+/// What names a stack trace is one token that is no word: faults never join, whatever is said before.
 pub(super) fn tokenize(pattern: &[u8], tokens: &mut Tokens) -> Vec<Token> {
     let mut out = Vec::new();
+    let (pattern, trace) = match trace_of(pattern) {
+        Some(at) => pattern.split_at(at),
+        None => (pattern, b"".as_slice()),
+    };
     let mut at = 0;
     while at < pattern.len() {
         if out.len() >= KEY_TOKENS_MAX {
@@ -41,6 +48,9 @@ pub(super) fn tokenize(pattern: &[u8], tokens: &mut Tokens) -> Vec<Token> {
             run(&pattern[at..end], tokens, &mut out);
             at = end;
         }
+    }
+    if !trace.is_empty() {
+        out.push(tokens.number(trace));
     }
     out
 }

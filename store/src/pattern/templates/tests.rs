@@ -59,6 +59,29 @@ fn the_older_template_keeps_its_id_and_the_younger_forwards() {
 }
 
 #[test]
+fn stack_traces_join_by_what_was_said_but_never_by_fault() {
+    let record = |user: &str, exception: &str, frame: &str| {
+        format!("login of user {user} failed\njava.io.{exception}: {user}\n\tat shop.{frame}(A.java:1)\n")
+    };
+    let records = [
+        record("ann", "IOException", "Cart.add"),
+        record("bob", "IOException", "Cart.add"),
+        record("eve", "IOException", "Cart.add"),
+        record("eve", "IOException", "Cart.drop"),
+        record("eve", "EOFException", "Cart.add"),
+        record("eve", "EOFException", "Cart.sum"),
+        record("eve", "EOFException", "Cart.size"),
+    ];
+    let mut found = texts(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    found.sort();
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert!(
+        found.contains(&"login of user <*> failed java.io.IOException <*> at shop.Cart.add <*>".to_owned()),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_json_line_is_grouped_by_its_message() {
     let (model, ids) =
         model(&[r#"{"level":"info","msg":"it is done"}"#, r#"{"level":"info","msg":"it is done","n":1}"#]);

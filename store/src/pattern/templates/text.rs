@@ -46,7 +46,12 @@ pub(super) fn render(list: &[Token], tokens: &Tokens) -> String {
                 }
             }
             BLANK => out.push(' '),
-            token => out.push_str(&String::from_utf8_lossy(tokens.text(token))),
+            // The name of a stack trace holds its variables.
+            token => {
+                out.push_str(
+                    &String::from_utf8_lossy(tokens.text(token)).replace('\0', &format!(" {HOLE} ")),
+                );
+            }
         }
         i += 1;
     }

@@ -1,20 +1,21 @@
 //! Log pattern checks: procedure L.
 //!
 //! Half of the budget goes to patterns that the history never showed, pooled and exact; half to seen
-//! ones, each with a bet, weighted by severity.
+//! ones, each with a bet, weighted by severity. `list` says which patterns are reported, `novelty` how
+//! much that is new was to be expected.
 
-use std::sync::Arc;
+mod list;
+mod novelty;
 
-use greylight_store::model::Timestamp;
 use indexmap::{IndexMap, IndexSet};
 
 use crate::policy::{Check, CheckKind, Severity};
-use crate::stats::bets::{ShareBet, e_bh, ln_weighted_sum};
+use crate::stats::bets::{ShareBet, ln_weighted_sum};
 use crate::stats::boundary::{Boundary, Spending};
 use crate::stats::counts::{Lattice, Step};
 use crate::stats::dispersion::EventLaw;
 use crate::stats::rates::Rate;
-use crate::verdict::{Effect, Measure, PatternChange, PatternResult, Sizes, Values};
+use crate::verdict::{Effect, Measure, Sizes, Values};
 
 use super::check::{Budget, Outcome};
 use super::counts::is_silent;
@@ -34,6 +35,9 @@ pub(super) struct OnePattern {
     text: String,
     severity: Option<String>,
     counts: Cells<f64>,
+    /// The template's patterns of stage 1, where they were given: text and counts.
+    members: IndexMap<String, (String, Cells<f64>)>,
+    examples: Vec<serde_json::Value>,
 }
 
 /// Places one side's patterns.
@@ -45,8 +49,16 @@ pub(super) fn patterns(stretch: Stretch<'_>, data: &PatternCounts) -> PatternCel
         trials: place(trials),
         patterns: (data.patterns.iter())
             .map(|(id, one)| {
-                let counts = place(&one.counts);
-                (id.clone(), OnePattern { text: one.text.clone(), severity: one.severity.clone(), counts })
+                let members = (one.members.iter())
+                    .map(|(member, one)| (member.clone(), (one.text.clone(), place(&one.counts))));
+                let placed = OnePattern {
+                    text: one.text.clone(),
+                    severity: one.severity.clone(),
+                    counts: place(&one.counts),
+                    members: members.collect(),
+                    examples: one.examples.clone(),
+                };
+                (id.clone(), placed)
             })
             .collect(),
     }
@@ -59,6 +71,10 @@ pub(super) struct PatternCheck {
     severity: Option<Severity>,
     /// Patterns with a record in the history, and their parts of the bets' budget.
     weights: IndexMap<String, f64>,
+    /// How often the history shows each counted pattern.
+    history: IndexMap<String, f64>,
+    /// Patterns of stage 1 that the history shows.
+    members: IndexSet<String>,
     test: Test,
 }
 
@@ -76,6 +92,8 @@ struct Test {
     unseen_canary: f64,
     unseen_expected: f64,
     bets: IndexMap<String, ShareBet>,
+    /// Bets on fewer, for the list alone.
+    bets_fewer: IndexMap<String, ShareBet>,
     totals: IndexMap<String, Totals>,
     is_bet_crossed: bool,
 }
@@ -88,9 +106,6 @@ struct Totals {
     first_canary: Option<usize>,
 }
 
-/// Patterns shown at most.
-const SHOWN_MAX: usize = 50;
-
 impl PatternCheck {
     pub(super) fn new(check: &Check, budget: Budget, pre: &[PatternCells; 2]) -> Self {
         let severity = match check.kind {
@@ -98,7 +113,8 @@ impl PatternCheck {
             _ => None,
         };
         let weights = weights(pre, severity);
-        Self { budget, severity, weights, test: Test::new() }
+        let (history, members) = history(pre, severity);
+        Self { budget, severity, weights, history, members, test: Test::new() }
     }
 
     pub(super) fn look(&mut self, grid: &Grid, i: usize, sides: &[PatternCells; 2]) -> Outcome {
@@ -145,83 +161,10 @@ impl PatternCheck {
         });
         let levels = Boundary::shared(half, self.budget.n_looks);
         outcome.effect = Some(test.effect(levels.nominal(test.t)));
-        outcome.patterns = self.listed(grid, i, sides, &levels);
+        let (patterns, logs) = self.listed(grid, i, sides, &levels);
+        outcome.patterns = patterns;
+        outcome.logs = Some(logs);
         outcome
-    }
-
-    /// Lists unseen patterns of the canary and seen ones that stand out, the most telling first.
-    fn listed(
-        &self,
-        grid: &Grid,
-        i: usize,
-        sides: &[PatternCells; 2],
-        levels: &Arc<Boundary>,
-    ) -> Vec<PatternResult> {
-        let test = &self.test;
-        let entries: Vec<(&String, &Totals)> =
-            test.totals.iter().filter(|(_, one)| one.baseline + one.canary > 0.0).collect();
-        let ln_e: Vec<f64> =
-            entries.iter().map(|(id, _)| test.bets.get(*id).map_or(0.0, ShareBet::ln_e)).collect();
-        let stands_out = e_bh(&ln_e, self.budget.alpha);
-        let level = levels.nominal(test.t);
-        let mut listed: Vec<(bool, PatternResult)> = Vec::new();
-        for (idx, (id, totals)) in entries.iter().enumerate() {
-            let is_unseen = !self.weights.contains_key(*id);
-            let (low, high) = ratio_limits(totals, level);
-            let change = match (is_unseen, totals.canary > 0.0) {
-                (true, true) if totals.baseline == 0.0 => PatternChange::New,
-                (_, false) => PatternChange::Gone,
-                _ if totals.canary >= totals.expected => PatternChange::More,
-                _ => PatternChange::Fewer,
-            };
-            let differs = low > 1.0 || high.is_some_and(|high| high < 1.0);
-            if change == PatternChange::New || stands_out[idx] || differs {
-                listed.push((
-                    change == PatternChange::New,
-                    self.result(grid, i, sides, id, totals, change, ln_e[idx], (low, high)),
-                ));
-            }
-        }
-        listed.sort_by(|a, b| {
-            (b.1.e_value.total_cmp(&a.1.e_value))
-                .then(b.0.cmp(&a.0))
-                .then(b.1.canary.cmp(&a.1.canary))
-                .then_with(|| a.1.id.cmp(&b.1.id))
-        });
-        listed.truncate(SHOWN_MAX);
-        listed.into_iter().map(|(_, result)| result).collect()
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one row of a list, put together in one place")]
-    fn result(
-        &self,
-        grid: &Grid,
-        i: usize,
-        sides: &[PatternCells; 2],
-        id: &str,
-        totals: &Totals,
-        change: PatternChange,
-        ln_e: f64,
-        (low, high): (f64, Option<f64>),
-    ) -> PatternResult {
-        let one = |side: usize| sides[side].patterns.get(id);
-        let shown = one(1).or_else(|| one(0));
-        let count = |side: usize, idx: usize| count_at(&sides[side], id, idx) as u64;
-        PatternResult {
-            id: id.to_owned(),
-            text: shown.map(|one| one.text.clone()).unwrap_or_default(),
-            severity: shown.and_then(|one| one.severity.clone()),
-            change,
-            baseline: totals.baseline as u64,
-            canary: totals.canary as u64,
-            expected: totals.expected,
-            low: Some(low),
-            high,
-            e_value: ln_e.exp(),
-            first_seen: totals.first_canary.map(|idx| Timestamp::from_millis(grid.start_ms(idx))),
-            units: None,
-            counts_by_interval: (0..=i).map(|idx| [count(0, idx), count(1, idx)]).collect(),
-        }
     }
 }
 
@@ -238,6 +181,7 @@ impl Test {
             unseen_canary: 0.0,
             unseen_expected: 0.0,
             bets: IndexMap::new(),
+            bets_fewer: IndexMap::new(),
             totals: IndexMap::new(),
             is_bet_crossed: false,
         }
@@ -282,6 +226,7 @@ impl Test {
                 totals.first_canary.get_or_insert(idx);
             }
             self.bets.entry(id.clone()).or_default().push(x, x + y, share);
+            self.bets_fewer.entry(id.clone()).or_default().push(y, x + y, 1.0 - share);
             if !weights.contains_key(id) {
                 // A pattern that both sides have in one interval is no novelty of the canary's: counted
                 // once, for the baseline, the chance of a canary's event is at most its share also when
@@ -317,6 +262,19 @@ impl Test {
         };
         Effect { estimate: Some(estimate), low, high, unit: "min", measure: Measure::Difference }
     }
+}
+
+/// Sums up what the history shows of each counted pattern, and names the patterns of stage 1 in it.
+fn history(pre: &[PatternCells; 2], severity: Option<Severity>) -> (IndexMap<String, f64>, IndexSet<String>) {
+    let (mut sums, mut members) = (IndexMap::new(), IndexSet::new());
+    for (id, one) in pre.iter().flat_map(|side| &side.patterns).filter(|(_, one)| is_counted(one, severity)) {
+        *sums.entry(id.clone()).or_insert(0.0) += one.counts.iter().flatten().sum::<f64>();
+        let seen = |counts: &Cells<f64>| counts.iter().flatten().any(|count| *count > 0.0);
+        let own = one.members.iter().filter(|(_, (_, counts))| seen(counts));
+        members.extend(own.map(|(member, _)| member.clone()));
+    }
+    sums.retain(|_, sum| *sum > 0.0);
+    (sums, members)
 }
 
 /// Weights of the seen patterns: error 0.5, warning 0.3, info 0.2, equal within a class, and a class that
@@ -360,19 +318,6 @@ fn ids(sides: &[PatternCells; 2], severity: Option<Severity>) -> IndexSet<String
 
 fn count_at(side: &PatternCells, id: &str, idx: usize) -> f64 {
     side.patterns.get(id).and_then(|one| one.counts.get(idx).copied().flatten()).unwrap_or(0.0)
-}
-
-/// Computes limits of the ratio of the rates, conditional on the total.
-fn ratio_limits(totals: &Totals, level: f64) -> (f64, Option<f64>) {
-    let all = totals.baseline + totals.canary;
-    let odds = (all - totals.expected) / totals.expected;
-    if level <= 0.0 || !(odds > 0.0 && odds.is_finite()) {
-        return (0.0, None);
-    }
-    let split = Rate { events: totals.canary, exposure: all, law: EventLaw::Binomial };
-    let ratio = |part: f64| part / (1.0 - part) * odds;
-    let high = Some(ratio(split.upper(level))).filter(|high| totals.baseline > 0.0 && high.is_finite());
-    (ratio(split.lower(level).min(1.0 - 1e-12)), high)
 }
 
 /// The history of a pattern check, kept for placebo releases.
