@@ -277,6 +277,8 @@ fn latency_names_its_quantiles() {
     let effects = &worse.verdict.checks[0].effects;
     assert_eq!(effects.iter().map(|one| one.at).collect::<Vec<_>>(), [0.5, 0.99]);
     assert!(effects[1].effect.estimate.unwrap() > 0.25);
+    assert!(effects[0].baseline < effects[1].baseline, "each quantile shows its own values: {effects:?}");
+    assert!(effects[1].canary > effects[1].baseline, "{effects:?}");
 }
 
 #[test]

@@ -300,7 +300,12 @@ impl ScoreCheck {
             .map(|at| {
                 let score = Score::for_quantile(at);
                 let idx = Score::ALL.iter().position(|one| *one == score).unwrap_or(0);
-                QuantileEffect { at, effect: self.effect(sheet, score, &answers[idx]) }
+                QuantileEffect {
+                    at,
+                    effect: self.effect(sheet, score, &answers[idx]),
+                    baseline: sheet.quantile(&sums[0], at),
+                    canary: sheet.quantile(&sums[1], at),
+                }
             })
             .collect();
     }

@@ -375,6 +375,10 @@ pub struct QuantileEffect {
     pub at: f64,
     /// Its effect: the scaling of all values that explains the score's difference.
     pub effect: Effect,
+    /// The quantile on the baseline, in the unit of the values.
+    pub baseline: Option<f64>,
+    /// The quantile on the canary.
+    pub canary: Option<f64>,
 }
 
 /// How much data a check has.

@@ -310,6 +310,12 @@ pub struct QuantileEffectJson {
     /// The difference there.
     #[serde(flatten)]
     pub effect: EffectJson,
+    /// The quantile on the baseline, in the unit of the values.
+    #[serde(default)]
+    pub baseline: Option<f64>,
+    /// The quantile on the canary.
+    #[serde(default)]
+    pub canary: Option<f64>,
 }
 
 /// How much data a check has.
@@ -475,7 +481,12 @@ impl From<&CheckResult> for CheckJson {
             units: check.units.iter().map(UnitJson::from).collect(),
             effect: check.effect.as_ref().map(EffectJson::from),
             effects: (check.effects.iter())
-                .map(|one| QuantileEffectJson { at: one.at, effect: EffectJson::from(&one.effect) })
+                .map(|one| QuantileEffectJson {
+                    at: one.at,
+                    effect: EffectJson::from(&one.effect),
+                    baseline: one.baseline,
+                    canary: one.canary,
+                })
                 .collect(),
             margin: check.margin,
             harm: check.harm.word().to_owned(),
