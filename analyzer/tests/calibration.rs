@@ -6,7 +6,8 @@
 use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
-    Chance, Errors, Fault, Latency, Logs, Means, Outcome, Slow, demo, errors, latency, logs, means, share,
+    Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow, TrafficShare,
+    UserValue, Users, demo, errors, latency, logs, means, pod_errors, pods, share, users,
 };
 
 const SEED: u64 = 20_261_121;
@@ -33,13 +34,14 @@ fn holds_level(name: &str, alpha: f64, runs: &[Outcome]) {
 #[test]
 fn counts_hold_their_level() {
     for (name, clump, share) in [
-        ("equal shares", 1, 0.5),
-        ("a tenth", 1, 0.1),
-        ("clumps of five", 5, 0.5),
-        ("clumps, a tenth", 5, 0.1),
+        ("equal shares", 1, TrafficShare::Fixed(0.5)),
+        ("a tenth", 1, TrafficShare::Fixed(0.1)),
+        ("rising", 1, TrafficShare::Ramp),
+        ("in steps", 1, TrafficShare::Steps),
+        ("clumps of five", 5, TrafficShare::Fixed(0.5)),
+        ("clumps, a tenth", 5, TrafficShare::Fixed(0.1)),
     ] {
-        let setting =
-            Errors { rates: (5.0, 5.0), history: 1_440, clump, share, alpha: 0.05, held_to: "vote: veto" };
+        let setting = Errors { clump, share, alpha: 0.05, ..Errors::default() };
         holds_level(name, 0.05, &runs(200, |chance| errors(setting, chance)));
     }
 }
@@ -47,7 +49,7 @@ fn counts_hold_their_level() {
 #[test]
 fn means_hold_their_level() {
     for (rho, history) in [(0.6, 0), (0.6, 180), (0.9, 180)] {
-        let setting = Means { checks: 2, rho, history, shift: 0.0, margin: 0.1, alpha: 0.05 };
+        let setting = Means { checks: 2, noise: Noise::Ar(rho), history, alpha: 0.05, ..Means::default() };
         holds_level(
             &format!("AR({rho}), history {history}"),
             0.05,
@@ -57,15 +59,69 @@ fn means_hold_their_level() {
 }
 
 #[test]
+fn means_hold_their_level_under_odd_noise() {
+    let kinds = [
+        Noise::Shared,
+        Noise::HalfWhite,
+        Noise::Lognormal,
+        Noise::SlowHost,
+        Noise::Standing,
+        Noise::Bursts,
+        Noise::HostBursts,
+    ];
+    // All kinds together: few runs of each say little alone.
+    let outcomes = kinds.iter().flat_map(|noise| {
+        runs(12, |chance| means(Means { noise: *noise, alpha: 0.02, ..Means::default() }, chance))
+    });
+    holds_level("odd noise", 0.02, &outcomes.collect::<Vec<_>>());
+}
+
+#[test]
+fn new_pods_hold_their_level_and_are_found() {
+    let one = Pods { n: (2, 10, 0), births: (12, 6), checks: 1, alpha: 0.05, ..Pods::default() };
+    holds_level("new pods", 0.05, &runs(40, |chance| pods(one, chance)));
+    let worse = runs(15, |chance| pods(Pods { factor: 1.5, ..one }, chance));
+    assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+    let setting = |factor| PodErrors { n: (5, 10), births: 30, rate: 0.5, tau: 0.3, factor, alpha: 0.01 };
+    holds_level("errors of new pods", 0.01, &runs(15, |chance| pod_errors(setting(1.0), chance)));
+    let worse = runs(8, |chance| pod_errors(setting(4.0), chance));
+    assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+}
+
+#[test]
+fn users_hold_their_level_and_are_found() {
+    for (value, bad) in [(UserValue::Converts(0.3), 0.8), (UserValue::Spends(2.0), 0.5)] {
+        let same = Users {
+            per_minute: 60,
+            share: TrafficShare::Fixed(0.5),
+            value,
+            factor: 1.0,
+            held_to: "vote: veto",
+        };
+        for share in [same.share, TrafficShare::Ramp] {
+            holds_level("users", 0.01, &runs(250, |chance| users(Users { share, ..same }, chance)));
+        }
+        let worse = runs(10, |chance| users(Users { factor: bad, ..same }, chance));
+        assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+    }
+}
+
+#[test]
+fn harm_as_large_as_the_margin_does_not_go() {
+    let shapes = [Shape::Lognormal(0.6), Shape::Exponential, Shape::Bimodal, Shape::Pareto(2.5)];
+    let outcomes = shapes.iter().flat_map(|shape| {
+        let slow = Slow { part: 1.0, factor: 1.1 };
+        let setting = Latency { shape: *shape, slow, alpha: 1e-6, requests: 100, ..Latency::default() };
+        runs(6, |chance| latency(setting, chance))
+    });
+    let gone = outcomes.filter(|run| run.decision == Decision::Go).count();
+    // Of 24 at 5 % each more than five are a chance of one in a hundred and fifty.
+    assert!(gone <= 5, "{gone} of 24");
+}
+
+#[test]
 fn four_times_the_errors_are_found() {
-    let setting = Errors {
-        rates: (0.05, 0.2),
-        history: 1_440,
-        clump: 1,
-        share: 0.5,
-        alpha: 0.01,
-        held_to: "vote: veto",
-    };
+    let setting = Errors { rates: (0.05, 0.2), ..Errors::default() };
     let found = share(&runs(300, |chance| errors(setting, chance)), |run| run.decision == Decision::NoGo);
     // Three quarters of what the most powerful test finds (51 %), less three standard errors.
     assert!(found.percent >= 0.75 * 51.0 - 3.0 * 2.9, "{found:?}");
@@ -73,13 +129,8 @@ fn four_times_the_errors_are_found() {
 
 #[test]
 fn a_slow_tail_is_found() {
-    let setting = |part| Latency {
-        requests: 100,
-        history: 180,
-        slow: Slow { part, factor: 10.0 },
-        wander: (0.6, 0.05),
-        alpha: 0.01,
-    };
+    let setting =
+        |part| Latency { slow: Slow { part, factor: 10.0 }, wander: (0.6, 0.05), ..Latency::default() };
     let slow = runs(10, |chance| latency(setting(0.1), chance));
     assert!(slow.iter().all(|run| run.decision == Decision::NoGo && run.look <= Some(20)), "{slow:?}");
     holds_level("latency", 0.01, &runs(40, |chance| latency(setting(0.0), chance)));

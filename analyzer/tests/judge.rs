@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::simulate::Chance;
 
-const START: i64 = 1_795_255_200_000;
+pub(crate) const START: i64 = 1_795_255_200_000;
 const MINUTE: i64 = 60_000;
 
-fn times(from: i64, n: i64) -> Vec<i64> {
+pub(crate) fn times(from: i64, n: i64) -> Vec<i64> {
     (0..n).map(|i| START + (from + i) * MINUTE).collect()
 }
 
@@ -20,12 +20,12 @@ fn wobble(n: i64, seed: i64) -> Vec<f64> {
     (0..n).map(|_| 100.0 * (1.0 + 0.1 * (chance.uniform() + chance.uniform() - 1.0))).collect()
 }
 
-fn policy(check: Value) -> Value {
+pub(crate) fn policy(check: Value) -> Value {
     json!({ "name": "p", "warm_up": "0s",
             "phases": [{ "name": "one", "lasts": { "at_least": "12m", "at_most": "1h" }, "checks": [check] }] })
 }
 
-fn ratio(events: impl Fn(i64) -> f64, trials: f64, from: i64, n: i64) -> Value {
+pub(crate) fn ratio(events: impl Fn(i64) -> f64, trials: f64, from: i64, n: i64) -> Value {
     json!({ "t_ms": times(from, n), "events": (0..n).map(events).collect::<Vec<_>>(), "trials": vec![trials; n as usize] })
 }
 
@@ -33,28 +33,28 @@ fn series(values: &[f64], from: i64) -> Value {
     json!({ "series": [{ "instance": "x", "t_ms": times(from, values.len() as i64), "v": values }] })
 }
 
-fn body(check: Value, data: Value) -> Value {
+pub(crate) fn body(check: Value, data: Value) -> Value {
     let name = check["name"].as_str().expect("the check has a name").to_owned();
     json!({ "policy": policy(check), "start_ms": START, "data": { name: data } })
 }
 
-fn run(body: &Value) -> AnswerJson {
+pub(crate) fn run(body: &Value) -> AnswerJson {
     answer(body.to_string().as_bytes()).expect("the body is right")
 }
 
 #[track_caller]
-fn refused(body: &Value, field: &str, message: &str) {
+pub(crate) fn refused(body: &Value, field: &str, message: &str) {
     let problem = answer(body.to_string().as_bytes()).expect_err("the body is wrong").problem();
     assert_eq!(problem.kind.as_str(), "invalid");
     assert_eq!(problem.field.as_deref(), Some(field), "{problem:?}");
     assert!(problem.message.contains(message), "{problem:?}");
 }
 
-fn first(answer: &AnswerJson, decision: &str) -> Option<usize> {
+pub(crate) fn first(answer: &AnswerJson, decision: &str) -> Option<usize> {
     answer.looks.iter().position(|look| look.decision == decision)
 }
 
-fn codes(answer: &AnswerJson) -> Vec<&str> {
+pub(crate) fn codes(answer: &AnswerJson) -> Vec<&str> {
     answer.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect()
 }
 
@@ -385,8 +385,8 @@ fn wrong_bodies_name_the_field() {
     };
     refused(
         &with("/policy/phases/0/checks/0/kind", json!("users")),
-        "policy.phases[0].checks[0]",
-        "kind `users`",
+        "data.errors.baseline.t_ms",
+        "does not belong to kind users",
     );
     refused(&with("/data", json!({ "other": {} })), "data.other", "no check of this name");
     refused(&with("/data/errors/canary/events", json!([1.0])), "data.errors.canary.events", "1 entries");
@@ -399,8 +399,8 @@ fn wrong_bodies_name_the_field() {
     body["phase"] = json!("two");
     refused(&body, "phase", "two");
     let mut body = good.clone();
-    body["data"]["errors"]["births"] = json!([]);
-    refused(&body, "data.errors.births", "procedure N");
+    body["data"]["errors"]["births"] = json!([{ "event": "e", "d": [], "age": 3 }]);
+    assert!(matches!(answer(body.to_string().as_bytes()), Err(JudgeError::Syntax { .. })));
     let mut body = good;
     body["data"]["errors"]["canary"]["records"] = json!([]);
     refused(&body, "data.errors.canary.records", "does not belong");
@@ -417,6 +417,15 @@ fn data_comes_back_from_json_unchanged() {
         ("distribution", json!({ "t_ms": [START], "values": [[0.5, 0.25]] })),
         ("patterns", patterns(&[("a", &|_| 1.0)], 10.0, 0, 2)),
         ("count", json!({ "t_ms": [START], "events": [null], "exposure": [60.0] })),
+        (
+            "users",
+            json!({ "users": [{ "first_ms": START, "value": 1.0 }, { "first_ms": START, "value": 0.5, "before": 2.0 }] }),
+        ),
+        (
+            "users",
+            json!({ "updates": [{ "t_ms": START, "user": "u", "value": 0.0 }, { "t_ms": START + 1, "user": "u", "value": 3.0 }] }),
+        ),
+        ("ratio", json!({ "by": { "/a": quiet()["canary"].clone() } })),
     ];
     for (kind, json) in cases {
         let read: DataJson = serde_json::from_value(json).unwrap();

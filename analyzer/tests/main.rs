@@ -2,6 +2,7 @@
 
 mod simulate;
 mod judge;
+mod judge_kinds;
 mod kayenta;
 mod patterns;
 mod calibration;

@@ -127,6 +127,9 @@ fn sources(kind: &CheckKind) -> (Vec<&str>, Vec<&Source>) {
         CheckKind::Distribution { data: Distribution::Values(query) } => {
             (vec![query.matchers.as_str()], Vec::new())
         }
-        CheckKind::Mean { .. } | CheckKind::Distribution { .. } => (Vec::new(), Vec::new()),
+        CheckKind::Mean { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Users { .. }
+        | CheckKind::Composite => (Vec::new(), Vec::new()),
     }
 }

@@ -3,16 +3,20 @@
 use greylight_store::model::Timestamp;
 use indexmap::IndexMap;
 
-use crate::policy::{Phase, Policy, Vote};
+use crate::policy::{CheckKind, Phase, Policy, Vote};
 use crate::verdict::{CheckResult, Decision, Reason, TimeLeft, Validity};
 
-use super::check::{Budget, GO_LOOKS_MIN, MISSING_MAX, Outcome, PRESENT_MIN};
+use super::check::{Budget, GO_LOOKS_MIN, MISSING_MAX, Outcome};
 use super::data::{CheckData, Sides};
 use super::error::JudgeError;
 use super::grid::{Grid, Stretch};
-use super::placed::{Placed, RunData, is_raw, place, place_units, unit_values};
-use super::procedure::CheckRun;
+use super::means::MeanCheck;
+use super::placed::{
+    Placed, RunData, is_raw, place, place_by, place_fresh, place_units, place_users, unit_values,
+};
+use super::procedure::{CheckRun, Known, Procedure};
 use super::share::{ShareResult, test_share};
+use super::users::UserCheck;
 
 /// When a phase of a release began, and what changed in it since.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,17 +106,25 @@ impl Analysis {
         for check in &phase.checks {
             let alpha = policy.budget(phase, check);
             let pre = data.get(&check.name).map(|data| data.pre.clone()).unwrap_or_default();
-            let placed = place(check, Stretch::Pre(&grid), &pre, "pre")?;
-            n_history = n_history.min(placed.n_present());
-            checks.push(CheckRun::new(
-                check,
-                alpha,
-                Budget::new(policy, alpha, &grid),
-                placed,
-                declared,
-                is_raw(&pre),
-            ));
+            let placed = match check.by {
+                Some(_) => place_by(check, Stretch::Pre(&grid), &pre, "pre")?,
+                None => place(check, Stretch::Pre(&grid), &pre, "pre")?,
+            };
+            if !matches!(check.kind, CheckKind::Users { .. } | CheckKind::Composite) {
+                n_history = n_history.min(placed.n_present());
+            }
+            let known = Known {
+                pre: placed,
+                births: data.get(&check.name).map(|data| data.births.as_slice()).unwrap_or_default(),
+                declared_share: declared,
+                is_raw: is_raw(&pre),
+                units: place_units(Stretch::Pre(&grid), &pre),
+                warm_up: grid.first_warm(),
+            };
+            checks.push(CheckRun::new(check, Budget::new(policy, alpha, &grid), known));
         }
+        let means: Vec<MeanCheck> = checks.iter().filter_map(CheckRun::as_mean).cloned().collect();
+        checks.iter_mut().for_each(|check| check.learn(&means.iter().collect::<Vec<_>>()));
         Ok(Self {
             phase: phase.clone(),
             alpha: policy.alpha.get(),
@@ -120,7 +132,8 @@ impl Analysis {
             run,
             grid,
             checks,
-            n_history,
+            // Without a check that has a history there is none.
+            n_history: if n_history == usize::MAX { 0 } else { n_history },
             decided: None,
         })
     }
@@ -133,8 +146,16 @@ impl Analysis {
         let nothing = Sides::default();
         let mut run = RunData::default();
         for one in &self.checks {
-            let sides = data.get(&one.check.name).map_or(&nothing, |data| &data.run);
-            run.checks.push(place(&one.check, Stretch::Run(&self.grid), sides, "data")?);
+            let data = data.get(&one.check.name);
+            let sides = data.map_or(&nothing, |data| &data.run);
+            let stretch = Stretch::Run(&self.grid);
+            let mut placed = match (&one.check.kind, data) {
+                (CheckKind::Users { .. }, Some(data)) => place_users(&one.check, &self.grid, data)?,
+                _ if one.check.by.is_some() => place_by(&one.check, stretch, sides, "data")?,
+                _ => place(&one.check, stretch, sides, "data")?,
+            };
+            place_fresh(&mut placed, stretch, data.and_then(|data| data.fresh.as_ref()));
+            run.checks.push(placed);
             run.units.push(place_units(Stretch::Run(&self.grid), sides));
         }
         Ok(run)
@@ -168,12 +189,25 @@ impl Analysis {
         let mut outcomes = Vec::with_capacity(self.checks.len());
         for (idx, run) in self.checks.iter_mut().enumerate() {
             let placed = data.checks.get(idx).unwrap_or(&nothing);
-            let mut outcome = run.procedure.look(grid, interval, placed);
-            if let Some(units) = data.units.get(idx).filter(|units| !units.is_empty()) {
+            let units = data.units.get(idx).map(Vec::as_slice).unwrap_or_default();
+            let mut outcome = run.procedure.look(grid, interval, placed, units);
+            if !units.is_empty() {
                 outcome.units = unit_values(units, grid, interval);
             }
-            run.state.update(&run.check, &outcome, grid, interval);
+            run.crossing = match placed {
+                Placed::Users(cells) => UserCheck::crossing(cells, interval),
+                _ => None,
+            };
             outcomes.push(outcome);
+        }
+        let means: Vec<&MeanCheck> = self.checks.iter().filter_map(CheckRun::as_mean).collect();
+        for (run, outcome) in self.checks.iter().zip(&mut outcomes) {
+            if let Procedure::Composite(composite) = &run.procedure {
+                *outcome = composite.look(&means);
+            }
+        }
+        for (run, outcome) in self.checks.iter_mut().zip(&outcomes) {
+            run.state.update(&run.check, outcome, grid, interval);
         }
         let exposure = data.checks.iter().find_map(Placed::exposure);
         let share = exposure.as_ref().and_then(|exposure| self.share(exposure, interval));
@@ -208,9 +242,9 @@ impl Analysis {
         full.peek().is_some()
             && full.all(|(run, outcome)| {
                 run.state.decision == Decision::Go
-                    && !run.placebo.is_restless
+                    && !run.is_restless()
                     && run.state.missing < MISSING_MAX
-                    && outcome.t as f64 >= PRESENT_MIN * n_warm as f64
+                    && outcome.is_complete(n_warm)
             })
             && n_warm >= GO_LOOKS_MIN
             && self.grid.until_ms(i, self.phase.at_least.millis()) == 0

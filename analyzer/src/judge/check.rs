@@ -7,7 +7,7 @@ use greylight_store::model::Timestamp;
 use crate::policy::{Amount, Check, Harm, Missing, Policy, Vote};
 use crate::stats::boundary::Boundary;
 use crate::verdict::{
-    Decision, Effect, LogEvidence, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
+    ByValue, Decision, Effect, LogEvidence, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
 };
 
 use super::grid::Grid;
@@ -42,6 +42,8 @@ impl Budget {
 pub(super) struct Outcome {
     /// Intervals present on both sides so far, after warm-up.
     pub(super) t: usize,
+    /// Intervals after warm-up in which new pods were still settling: they count for nothing.
+    pub(super) settling: usize,
     /// Whether the look's own interval is present on both sides.
     pub(super) is_present: bool,
     /// Which sides have ever had data since the phase began.
@@ -70,14 +72,46 @@ pub(super) struct Outcome {
     pub(super) method: &'static str,
     pub(super) patterns: Vec<PatternResult>,
     pub(super) logs: Option<LogEvidence>,
+    pub(super) new_pods: Option<NewPods>,
+    /// The value of the check's label that stands out most, where there is one test a value.
+    pub(super) leading: Option<String>,
+    pub(super) by: Vec<ByValue>,
+}
+
+impl Outcome {
+    /// Tells whether enough of the intervals after warm-up and settling are present on both sides for a go.
+    pub(super) fn is_complete(&self, n_warm: usize) -> bool {
+        self.t as f64 >= PRESENT_MIN * n_warm.saturating_sub(self.settling) as f64
+    }
 }
 
 /// What keeps a check from go.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Lack {
-    History { have: usize, need: usize },
-    Trials { have: f64, need: f64 },
-    Events { have: f64, need: f64 },
+    History {
+        have: usize,
+        need: usize,
+    },
+    Trials {
+        have: f64,
+        need: f64,
+    },
+    Events {
+        have: f64,
+        need: f64,
+    },
+    /// Values of the check's label that cannot go; in words.
+    Values {
+        what: String,
+    },
+    /// New pods that nothing says enough of; in words, what would.
+    Births {
+        what: String,
+    },
+    /// New pods that do not settle: births were still far off after this many intervals.
+    Unsettled {
+        intervals: usize,
+    },
 }
 
 /// Two directions, or one, in which harm may lie.
@@ -200,6 +234,6 @@ impl CheckState {
         outcome.is_go_crossed
             && outcome.lack.is_none()
             && outcome.t >= GO_LOOKS_MIN
-            && outcome.t as f64 >= PRESENT_MIN * grid.n_warm(i) as f64
+            && outcome.is_complete(grid.n_warm(i))
     }
 }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::policy::{Amount, Check, CheckKind};
 use crate::stats::bets::ShareBet;
+use crate::stats::births::{WITHOUT_WORST, n_worst};
 use crate::stats::boundary::{Boundary, SPENDING};
 use crate::stats::counts::{Lattice, Step};
 use crate::stats::dispersion::{EventLaw, dispersion, is_trusted};
+use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::{Rate, difference_level};
 use crate::verdict::{Effect, Measure, Sizes, Values};
 
-use super::check::{Budget, Direction, Lack, Outcome, directions, relative_part};
+use super::check::{Budget, Direction, Lack, Outcome, directions, relative_part, rescaled};
 use super::grid::{Cells, Grid};
+use super::placed::UnitCells;
 
 /// Events and exposure of one side.
 pub(super) type CountCells = Cells<(f64, f64)>;
@@ -41,6 +44,9 @@ pub(super) struct CountCheck {
     clump: f64,
     declared_share: Option<f64>,
     minimum: (f64, f64),
+    /// How rates differ between pods, where units are told.
+    spread: Option<RateSpread>,
+    levels: Arc<Boundary>,
     seen: Seen,
 }
 
@@ -110,6 +116,8 @@ impl CountCheck {
             law,
             harm,
             go: GoTest::new(check, &budget),
+            spread: None,
+            levels: budget.part(directions(check.harm).len() as f64),
             budget,
             treatment: if is_independent { Treatment::Binomial } else { Treatment::Clumps },
             clump: if is_independent { 1.0 } else { dispersion(&history, law).ratio.max(1.0) },
@@ -119,8 +127,19 @@ impl CountCheck {
         }
     }
 
+    /// Lets harm be told from the scatter of the pods' own rates.
+    pub(super) fn with_spread(self, spread: Option<RateSpread>) -> Self {
+        Self { spread, ..self }
+    }
+
     /// Takes the intervals up to `i` that it has not seen, and looks.
-    pub(super) fn look(&mut self, grid: &Grid, i: usize, sides: &[CountCells; 2]) -> Outcome {
+    pub(super) fn look(
+        &mut self,
+        grid: &Grid,
+        i: usize,
+        sides: &[CountCells; 2],
+        units: &[UnitCells],
+    ) -> Outcome {
         for idx in self.seen.taken..=i {
             self.seen.taken = idx + 1;
             self.seen.is_present = false;
@@ -128,7 +147,23 @@ impl CountCheck {
                 self.take(side_at(sides, 0, idx), side_at(sides, 1, idx));
             }
         }
-        self.outcome()
+        let mut outcome = self.outcome();
+        if let (Some(spread), false) = (self.spread, units.is_empty()) {
+            self.hold_to_pods(&mut outcome, spread, &PodSums::new(grid, i, units));
+        }
+        outcome
+    }
+
+    /// Asks in addition that the pods' own scatter does not explain the counts, and that the canary without
+    /// its worst third is worse as well. A maximum of p-values is valid where one of them is.
+    fn hold_to_pods(&self, outcome: &mut Outcome, spread: RateSpread, pods: &PodSums) {
+        let (Some(p_harm), Some(shown)) = (outcome.p_harm, outcome.level) else { return };
+        let level = self.levels.nominal(self.seen.t);
+        let of_pods = |side: &HarmSide| pods.p(spread, side.direction, side.lattice.theta());
+        let p = self.harm.iter().map(of_pods).fold(1.0, f64::min);
+        outcome.is_harm_crossed &= p <= level;
+        outcome.p_harm = Some(p_harm.max(rescaled(p, level, shown)));
+        outcome.method = "C: exact conditional binomial, and beyond the scatter of the pods' own rates";
     }
 
     fn take(&mut self, baseline: Option<(f64, f64)>, canary: Option<(f64, f64)>) {
@@ -394,6 +429,49 @@ impl CountCheck {
     }
 }
 
+/// Events and exposure of each pod so far.
+struct PodSums {
+    canary: Vec<(f64, f64)>,
+    baseline: Vec<(f64, f64)>,
+}
+
+impl PodSums {
+    fn new(grid: &Grid, i: usize, units: &[UnitCells]) -> Self {
+        let side = |is_canary: bool| {
+            let pods = units.iter().filter(|unit| unit.is_canary == is_canary);
+            let sums = pods.map(|unit| unit.sum(i + 1, |idx| grid.is_warm(idx)));
+            sums.filter(|(_, exposure)| *exposure > 0.0).collect()
+        };
+        Self { canary: side(true), baseline: side(false) }
+    }
+
+    /// Computes the p of the counted side's surplus under the pods' own scatter; 1 where the canary without its
+    /// worst third shows none at 5 %.
+    fn p(&self, spread: RateSpread, direction: Direction, theta: f64) -> f64 {
+        let mut canary = self.canary.clone();
+        let (n_canary, n_baseline) = (canary.len(), self.baseline.len());
+        let plain = RateSpread { s: 0.0, ..spread };
+        let of = |canary: &[(f64, f64)], spread: RateSpread| {
+            let mut sums = [(0.0, 0.0); 2];
+            self.baseline.iter().for_each(|pod| add(&mut sums[0], *pod));
+            canary.iter().for_each(|pod| add(&mut sums[1], *pod));
+            let [baseline, canary] = sums;
+            let (counted, other) = match direction {
+                Direction::Up => (canary, baseline),
+                Direction::Down => (baseline, canary),
+            };
+            let share = tolerated_share(counted.1 / (counted.1 + other.1), theta);
+            spread.p(counted.0, counted.0 + other.0, share, n_canary, n_baseline)
+        };
+        let p = of(&canary, spread);
+        // Worst first: the highest rates where events are harm, the lowest where their lack is.
+        let badness = |pod: &(f64, f64)| direction.sign() * pod.0 / pod.1;
+        canary.sort_by(|a, b| badness(b).total_cmp(&badness(a)));
+        let rest = &canary[n_worst(n_canary)..];
+        if n_canary > 1 && of(rest, plain) > WITHOUT_WORST { 1.0 } else { p }
+    }
+}
+
 impl GoTest {
     fn new(check: &Check, budget: &Budget) -> Self {
         match check.margin.as_ref().map(|margin| margin.amount) {
@@ -412,7 +490,7 @@ impl GoTest {
 }
 
 /// Returns the ratio, counted side over the other, that an amount of harm in a direction means.
-fn counted_ratio(direction: Direction, part: f64) -> f64 {
+pub(super) fn counted_ratio(direction: Direction, part: f64) -> f64 {
     match direction {
         Direction::Up => direction.ratio(part),
         // Fewer events are harm: the baseline's are counted.
@@ -420,7 +498,7 @@ fn counted_ratio(direction: Direction, part: f64) -> f64 {
     }
 }
 
-fn opposite(direction: Direction) -> Direction {
+pub(super) fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::Up => Direction::Down,
         Direction::Down => Direction::Up,
@@ -447,7 +525,7 @@ fn events_needed(part: f64) -> f64 {
 }
 
 /// Computes limits of the ratio of two rates, conditional on the total.
-fn ratio_limits(baseline: &Rate, canary: &Rate, level: f64) -> (f64, f64) {
+pub(super) fn ratio_limits(baseline: &Rate, canary: &Rate, level: f64) -> (f64, f64) {
     let total = baseline.events + canary.events;
     if total <= 0.0 || level <= 0.0 {
         return (0.0, f64::INFINITY);

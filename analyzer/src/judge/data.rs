@@ -15,6 +15,29 @@ pub enum Data {
     Raw(Values),
     /// For kind `patterns`.
     Patterns(PatternCounts),
+    /// For kind `users`.
+    Users(UserRows),
+    /// For checks with one test a value: data of each value.
+    By(IndexMap<String, Data>),
+}
+
+/// One side's users.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct UserRows {
+    /// In any order.
+    pub users: Vec<UserRow>,
+}
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct UserRow {
+    /// Who it is; without it nobody can tell who was on both sides.
+    pub id: Option<String>,
+    /// The value so far from each of these instants on, in epoch milliseconds, ascending; the first is the
+    /// first sight.
+    pub updates: Vec<(i64, f64)>,
+    /// The value before the release, where the user was seen before.
+    pub before: Option<f64>,
 }
 
 /// Events over trials or exposure.
@@ -116,6 +139,24 @@ pub struct CheckData {
     pub run: Sides,
     /// Before the release.
     pub pre: Sides,
+    /// Pods of the old version that started together with the canary, since the phase began.
+    pub fresh: Option<Data>,
+    /// Earlier starts of the service's pods.
+    pub births: Vec<BirthData>,
+}
+
+/// An earlier start of one pod: a placebo for new ones.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct BirthData {
+    /// Starts of one event came together.
+    pub event: String,
+    /// Difference from the settled pods of its own version by interval since its start, NaN where
+    /// missing; of logarithms where the check compares those.
+    pub d: Vec<f64>,
+    /// Names of the settled pods it was compared with, where known.
+    pub pods: Vec<String>,
+    /// For kinds `ratio` and `count`: events over trials or exposure of its life.
+    pub counted: Option<(f64, f64)>,
 }
 
 impl Data {
@@ -127,6 +168,8 @@ impl Data {
             Self::Histogram(histogram) => histogram.t_ms.len(),
             Self::Raw(values) => values.values.iter().flatten().map(Vec::len).sum(),
             Self::Patterns(patterns) => patterns.t_ms.len() * (1 + patterns.patterns.len()),
+            Self::Users(rows) => rows.users.iter().map(|user| user.updates.len()).sum(),
+            Self::By(values) => return values.values().map(Self::n_rows).sum(),
         };
         rows as u64
     }
@@ -141,6 +184,12 @@ impl Data {
             Self::Histogram(histogram) => ends(&histogram.t_ms),
             Self::Raw(values) => ends(&values.t_ms),
             Self::Patterns(patterns) => ends(&patterns.t_ms),
+            Self::By(values) => {
+                (values.values().filter_map(Self::span_ms)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            }
+            Self::Users(rows) => (rows.users.iter())
+                .filter_map(|user| Some((user.updates.first()?.0, user.updates.last()?.0)))
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
         }
     }
 }

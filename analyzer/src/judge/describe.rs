@@ -1,6 +1,6 @@
 //! Words for what the numbers say.
 
-use crate::policy::{Check, CheckKind, Distribution, LogQuery, Source, ValueQuery};
+use crate::policy::{Check, CheckKind, Distribution, LogQuery, Source, Users, ValueQuery};
 use crate::verdict::{Cause, Effect, Measure, Values, percent};
 
 use super::check::{CheckState, Lack, Outcome};
@@ -30,6 +30,12 @@ pub(super) fn queries(check: &Check) -> Vec<String> {
             }
             ValueQuery::Given => {}
         },
+        CheckKind::Users { users } => {
+            if let Users::Logs { query, .. } = users {
+                all.push(log_query(query));
+            }
+        }
+        CheckKind::Composite => {}
         CheckKind::Distribution { data } => match data {
             Distribution::Histogram(selectors) => all.extend(selectors.iter().cloned()),
             Distribution::Values(query) => all.push(log_query(query)),
@@ -73,9 +79,13 @@ fn effect(check: &Check, outcome: &Outcome) -> String {
         }
         _ => "canary and baseline".to_owned(),
     };
+    let value = match (&check.by, &outcome.leading) {
+        (Some(by), Some(value)) => format!("{} {value}: ", by.name),
+        _ => String::new(),
+    };
     match &outcome.effect {
-        Some(effect) => format!("{sides}, {}", interval(effect)),
-        None => sides,
+        Some(effect) => format!("{value}{sides}, {}", interval(effect)),
+        None => format!("{value}{sides}"),
     }
 }
 
@@ -142,6 +152,7 @@ pub(super) fn not_enough(check: &Check, outcome: &Outcome) -> String {
         Some(Lack::Events { have, need }) => {
             format!("{have:.0} events of about {need:.0} that go needs; {so_far}")
         }
+        Some(Lack::Values { what }) => what.clone(),
         _ => format!("harm below the margin is not shown yet: {so_far}; {}", looks(outcome.looks_left)),
     }
 }

@@ -79,6 +79,12 @@ impl Grid {
         (0..=i).filter(|i| self.is_warm(*i)).count()
     }
 
+    /// Counts the intervals from the release's start to interval `i` of the phase: the age of pods that
+    /// started with it.
+    pub(super) fn age(&self, i: usize) -> usize {
+        usize::try_from(self.phase_start + i as i64).unwrap_or(0)
+    }
+
     /// Returns the end of an interval of the phase.
     pub(super) fn end_ms(&self, i: usize) -> i64 {
         self.origin_ms + (self.phase_start + i as i64 + 1) * self.interval_ms

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use crate::policy::{Amount, Check, Harm};
 use crate::stats::boundary::Boundary;
+use crate::stats::hosts::{Hosts, NU_GO, NU_MIN};
 use crate::stats::means::{FIRST_LOOK, GO_HISTORY_MIN, Means, MeansLook, Sieve};
 use crate::verdict::{Effect, Measure, Sizes, UnitValue, Values};
 
@@ -13,6 +14,7 @@ use super::check::{Budget, Direction, Lack, Outcome, directions, rescaled};
 use super::counts::CountCells;
 use super::data::Series;
 use super::grid::{Cells, Grid, Stretch, align_pre};
+use super::scale::Scale;
 
 /// A series of differences tested for a shift, in one direction or both.
 #[derive(Clone, Debug)]
@@ -21,7 +23,14 @@ pub(super) struct ShiftTest {
     levels: Arc<Boundary>,
     shown: Arc<Boundary>,
     go_levels: Arc<Boundary>,
+    /// Intervals of the release before which it does not refuse.
+    first_look: usize,
 }
+
+/// Intervals of the release that must show their own noise before a mean refuses, where nothing is known of
+/// how it changed: looking from the first on, noise that tripled at the release refuses one good release in
+/// twenty-five at a level of one in a thousand, and half as many so.
+const OWN_NOISE_LOOK: usize = 5;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +75,14 @@ impl ShiftTest {
             levels: budget.part(n_tests * n_sides),
             shown: budget.part(1.0),
             go_levels: budget.go(),
+            first_look: 1,
         }
+    }
+
+    /// Lets the release show its own noise before it refuses, where nothing else tells how that changed.
+    pub(super) fn without_known_noise(self) -> Self {
+        // A phase too short for that may refuse in its second half.
+        Self { first_look: OWN_NOISE_LOOK.min(self.levels.n_looks().div_ceil(2)), ..self }
     }
 
     pub(super) fn n_history(&self) -> usize {
@@ -95,7 +111,7 @@ impl ShiftTest {
             let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
             let look = means.look(&values, question.noise);
             let p = look.p_harm(question.tolerated[idx]);
-            let may_refuse = !(question.is_unsettled && t < FIRST_LOOK);
+            let may_refuse = t >= self.first_look && !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
             if idx == 0 {
@@ -106,8 +122,8 @@ impl ShiftTest {
             }
             if let (Some(margin), Some(p_go)) = (question.margin, answer.p_go) {
                 answer.p_go = Some(p_go.max(look.p_go(margin[idx])));
-                answer.is_recent_beyond |= is_beyond(&values, means, margin[idx]);
-                answer.is_faded |= has_faded(&values, means, margin[idx]);
+                answer.is_recent_beyond |= is_beyond(&values, means.history_mean(), margin[idx]);
+                answer.is_faded |= has_faded(&values, means.history_mean(), margin[idx]);
                 let left = self.looks_left(&look, margin[idx], t);
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
@@ -148,7 +164,7 @@ impl ShiftTest {
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
                 let (release, level) = (&signed[start..=now], self.levels.nominal(t));
-                sieve.may_cross(release, tolerated[idx], level) && {
+                t >= self.first_look && sieve.may_cross(release, tolerated[idx], level) && {
                     let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
                     means.look(release, 1.0).p_harm(tolerated[idx]) <= level
                 }
@@ -157,44 +173,26 @@ impl ShiftTest {
     }
 }
 
-fn mean_of<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+pub(super) fn mean_of<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
     sum / n
 }
 
-fn is_beyond(values: &[f64], means: &Means, margin: f64) -> bool {
+/// Tells whether the last ten intervals lie beyond the margin.
+pub(super) fn is_beyond(values: &[f64], usual: f64, margin: f64) -> bool {
     let recent = values.iter().rev().filter(|value| value.is_finite()).take(RECENT);
-    mean_of(recent) - means.history_mean() > margin
+    mean_of(recent) - usual > margin
 }
 
 /// Tells whether the first ten intervals lay beyond the margin and the last ten lie below half of it.
-fn has_faded(values: &[f64], means: &Means, margin: f64) -> bool {
+pub(super) fn has_faded(values: &[f64], usual: f64, margin: f64) -> bool {
     let present = || values.iter().filter(|value| value.is_finite());
     if present().count() < 2 * RECENT {
         return false;
     }
-    let first = mean_of(present().take(RECENT)) - means.history_mean();
-    let last = mean_of(present().rev().take(RECENT)) - means.history_mean();
+    let first = mean_of(present().take(RECENT)) - usual;
+    let last = mean_of(present().rev().take(RECENT)) - usual;
     first > margin && last < 0.5 * margin
-}
-
-/// Whether values are compared as they are or by their logarithms.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Scale {
-    Linear,
-    /// A value that is not positive counts as the floor.
-    Log {
-        floor: f64,
-    },
-}
-
-impl Scale {
-    fn apply(self, value: f64) -> f64 {
-        match self {
-            Self::Linear => value,
-            Self::Log { floor } => value.max(floor).ln(),
-        }
-    }
 }
 
 /// A check on means under way.
@@ -213,8 +211,11 @@ pub(super) struct MeanCheck {
     test: ShiftTest,
     /// Differences of the history.
     pre_values: Vec<f64>,
-    /// Hosts of both sides that the halves of the baseline were scaled to.
-    scaled_to: (usize, usize),
+    /// Differences of the release, as of the last look.
+    values: Vec<f64>,
+    /// Whether hosts are the unit: where nothing has a history and there are enough of them, as of the first look
+    /// that had both sides.
+    is_by_hosts: Option<bool>,
     unit: &'static str,
 }
 
@@ -222,6 +223,8 @@ pub(super) struct MeanCheck {
 #[derive(Clone, Debug, Default)]
 pub(super) struct MeanRun {
     pub(super) hosts: [IndexMap<String, Cells<f64>>; 2],
+    /// Pods of the old version that started together with the canary.
+    pub(super) fresh: IndexMap<String, Cells<f64>>,
     pub(super) inverse_n: Option<Vec<f64>>,
 }
 
@@ -242,12 +245,16 @@ pub(super) fn shares(sides: &[CountCells; 2]) -> MeanRun {
         }
         _ => f64::NAN,
     });
-    MeanRun { inverse_n: Some(inverse.collect()), hosts: [share(&sides[0]), share(&sides[1])] }
+    MeanRun {
+        inverse_n: Some(inverse.collect()),
+        hosts: [share(&sides[0]), share(&sides[1])],
+        fresh: IndexMap::new(),
+    }
 }
 
 impl MeanCheck {
     pub(super) fn new(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> Self {
-        let MeanRun { hosts: mut sides, inverse_n } = pre;
+        let MeanRun { hosts: mut sides, inverse_n, .. } = pre;
         let [baseline, canary] = &mut sides;
         align_pre(&mut baseline.values_mut().chain(canary.values_mut()).collect::<Vec<_>>());
         let has_history = [0, 1].map(|side| n_present(&sides[side]) > 0);
@@ -263,7 +270,8 @@ impl MeanCheck {
             scale: Scale::Linear,
             pre: sides,
             pre_values: Vec::new(),
-            scaled_to: (0, 0),
+            values: Vec::new(),
+            is_by_hosts: None,
             unit,
         };
         if has_history[0] {
@@ -276,24 +284,16 @@ impl MeanCheck {
             new.test = ShiftTest::new(check.harm, &new.budget, 1.0, |sign| {
                 Means::new(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
             });
+            if new.pre_noise.is_none() {
+                new.test = new.test.without_known_noise();
+            }
         }
         new
     }
 
-    /// Chooses logarithms where the amounts are relative and every value is positive.
     fn scale_of(&self, sides: [&IndexMap<String, Cells<f64>>; 2]) -> Scale {
-        let is_relative = match (self.margin, self.tolerated) {
-            (Some(Amount::Relative(_)), Amount::Relative(_)) => true,
-            (None, Amount::Relative(part)) => part > 0.0,
-            _ => false,
-        };
         let values = sides.into_iter().flat_map(IndexMap::values).flatten().flatten();
-        let least = values.copied().fold(f64::INFINITY, f64::min);
-        if is_relative && least > 0.0 && least.is_finite() {
-            Scale::Log { floor: least }
-        } else {
-            Scale::Linear
-        }
+        Scale::choose(self.margin, self.tolerated, values.copied())
     }
 
     /// Averages a side's hosts interval by interval, each host less its own mean in the history, so that
@@ -327,43 +327,8 @@ impl MeanCheck {
         baseline.iter().zip(canary).map(|(baseline, canary)| canary - baseline).collect()
     }
 
-    /// Learns memory and scale from two halves of the baseline's hosts.
-    fn learn_from_baseline(&mut self, n_baseline: usize, n_canary: usize) {
-        let n_pre = self.pre[0].len();
-        if self.has_history != [true, false] || n_pre < 2 || self.scaled_to == (n_baseline, n_canary) {
-            return;
-        }
-        self.scaled_to = (n_baseline, n_canary);
-        let half = n_pre / 2;
-        let part = |from: usize, to: usize| -> IndexMap<String, Cells<f64>> {
-            self.pre[0]
-                .iter()
-                .skip(from)
-                .take(to - from)
-                .map(|(name, cells)| (name.clone(), cells.clone()))
-                .collect()
-        };
-        let n = self.pre[0].values().map(Vec::len).max().unwrap_or(0);
-        let (first, second) = (self.side(0, &part(0, half), n), self.side(0, &part(half, n_pre), n));
-        let inverse = |a: usize, b: usize| 1.0 / a as f64 + 1.0 / b as f64;
-        let factor = (inverse(n_baseline, n_canary) / inverse(half, n_pre - half)).sqrt();
-        let values: Vec<f64> = first.iter().zip(&second).map(|(a, b)| factor * (a - b)).collect();
-        self.test = ShiftTest::new(self.harm, &self.budget, 1.0, |sign| {
-            Means::with_baseline_halves(&values.iter().map(|value| sign * value).collect::<Vec<_>>())
-        });
-    }
-
-    /// Turns an amount of harm into the scale of the differences, for each direction tested.
     fn sizes(&self, amount: Amount, baseline_mean: f64) -> [f64; 2] {
-        let mut sizes = [0.0; 2];
-        for (size, direction) in sizes.iter_mut().zip(directions(self.harm)) {
-            *size = match (amount, self.scale) {
-                (Amount::Absolute(number), _) => number,
-                (Amount::Relative(part), Scale::Log { .. }) => direction.sign() * direction.ratio(part).ln(),
-                (Amount::Relative(part), Scale::Linear) => part * baseline_mean.abs(),
-            };
-        }
-        sizes
+        self.scale.sizes(self.harm, amount, baseline_mean)
     }
 
     pub(super) fn look(&mut self, grid: &Grid, i: usize, run: &MeanRun) -> Outcome {
@@ -374,9 +339,6 @@ impl MeanCheck {
         let n_hosts = [0, 1].map(|side| {
             run.hosts[side].values().filter(|cells| cells.iter().take(n).any(Option::is_some)).count()
         });
-        if n_hosts[0] > 0 && n_hosts[1] > 0 {
-            self.learn_from_baseline(n_hosts[0], n_hosts[1]);
-        }
         let mut values = self.differences(&run.hosts, n);
         for (idx, value) in values.iter_mut().enumerate().filter(|(idx, _)| !grid.is_warm(*idx)) {
             debug_assert!(idx < n);
@@ -393,10 +355,32 @@ impl MeanCheck {
             ..Outcome::default()
         };
         if t > 0 {
-            self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+            let enough = (n_hosts[0] + n_hosts[1]) as f64 >= NU_MIN + 2.0;
+            let is_without = self.has_history != [true, true];
+            if *self.is_by_hosts.get_or_insert(enough && is_without && run.inverse_n.is_none()) {
+                outcome.method = "H: hosts as the unit, a t test of their means since the start";
+                self.host_outcome(&mut outcome, grid, run, means);
+            } else {
+                self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+            }
             outcome.units = units(grid, run, n);
         }
+        self.values = values;
         outcome
+    }
+
+    pub(super) fn harm(&self) -> Harm {
+        self.harm
+    }
+
+    /// Returns the differences of the history; empty without one of both sides.
+    pub(super) fn pre_values(&self) -> &[f64] {
+        &self.pre_values
+    }
+
+    /// Returns the differences of the release as of the last look, NaN where missing.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
     }
 
     fn test_outcome(
@@ -444,11 +428,78 @@ impl MeanCheck {
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
     }
 
-    fn effect(&self, answer: &Answer) -> Effect {
-        let (shown, unit, measure): (fn(f64) -> f64, _, _) = match self.scale {
-            Scale::Linear => (|value| value, self.unit, Measure::Difference),
-            Scale::Log { .. } => (f64::exp_m1, "ratio", Measure::Relative),
+    /// Compares hosts' means: procedure H.
+    fn host_outcome(&self, outcome: &mut Outcome, grid: &Grid, run: &MeanRun, means: [Option<f64>; 2]) {
+        let t = outcome.t;
+        let levels = self.budget.part(directions(self.harm).len() as f64);
+        outcome.values = Some(Values { baseline: means[0], canary: means[1], unit: self.unit });
+        outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: 0.0 };
+        let n = run.hosts.iter().flat_map(IndexMap::values).map(Vec::len).max().unwrap_or(0);
+        let side = |side: usize| self.host_means(grid, &run.hosts[side], n, t);
+        let Some(hosts) = Hosts::new(&side(0), &side(1)) else { return };
+        let may_decide = outcome.is_present && hosts.may_decide(t, self.budget.n_looks);
+        // Between the looks that may decide nothing is spent.
+        let at = |level: f64| if may_decide { level } else { 0.0 };
+        let baseline_mean = means[0].unwrap_or(0.0);
+        let tolerated = self.sizes(self.tolerated, baseline_mean);
+        let margin = self.margin.map(|margin| self.sizes(margin, baseline_mean));
+        let (level, shown) = (levels.nominal(t), self.budget.part(1.0).nominal(t));
+        let p = directions(self.harm)
+            .iter()
+            .enumerate()
+            .map(|(idx, one)| hosts.p_harm(one.sign(), tolerated[idx]));
+        let p = p.fold(1.0, f64::min);
+        outcome.is_harm_crossed = p <= at(level) && may_decide;
+        outcome.p_harm = Some(rescaled(p, level, shown));
+        outcome.level = Some(at(shown));
+        outcome.spent = self.budget.part(1.0).spent(t);
+        outcome.n.effective = hosts.nu + 2.0;
+        outcome.is_recent_beyond = true;
+        if let Some(margin) = margin {
+            let p = directions(self.harm)
+                .iter()
+                .enumerate()
+                .map(|(idx, one)| hosts.p_go(one.sign(), margin[idx]));
+            let p = p.fold(0.0, f64::max);
+            let level = at(self.budget.go().nominal(t));
+            (outcome.p_go, outcome.level_go) = (Some(p), Some(level));
+            outcome.is_go_crossed = p <= level && may_decide;
+        }
+        let reach = hosts.reach(level);
+        let end =
+            |value: f64| Some(value).filter(|value| value.is_finite()).map(|value| self.scale.shown(value));
+        let (unit, measure) = self.unit_of_effect();
+        outcome.effect = Some(Effect {
+            estimate: end(hosts.difference),
+            low: end(hosts.difference - reach),
+            high: end(hosts.difference + reach),
+            unit,
+            measure,
+        });
+        outcome.lack =
+            (hosts.nu < NU_GO).then_some(Lack::History { have: self.test.n_history(), need: GO_HISTORY_MIN });
+    }
+
+    /// Averages each host that was there in half of the intervals.
+    fn host_means(&self, grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize, t: usize) -> Vec<f64> {
+        let mean = |cells: &Cells<f64>| {
+            let values = warm_values(grid, cells, n).map(|value| self.scale.apply(value));
+            let values: Vec<f64> = values.collect();
+            (2 * values.len() >= t && !values.is_empty()).then(|| mean_of(values.iter()))
         };
+        hosts.values().filter_map(mean).collect()
+    }
+
+    fn unit_of_effect(&self) -> (&'static str, Measure) {
+        match self.scale {
+            Scale::Linear => (self.unit, Measure::Difference),
+            Scale::Log { .. } => ("ratio", Measure::Relative),
+        }
+    }
+
+    fn effect(&self, answer: &Answer) -> Effect {
+        let (unit, measure) = self.unit_of_effect();
+        let shown = |difference| self.scale.shown(difference);
         Effect {
             estimate: answer.estimate.map(shown),
             low: Some(answer.low).filter(|low| low.is_finite()).map(shown),
@@ -462,9 +513,6 @@ impl MeanCheck {
         match (self.has_history, self.test.n_history()) {
             ([true, true], n) if n > 0 => {
                 "M: shift of the mean, t averaged over unknown memory, guarded by placebo windows of the history"
-            }
-            ([true, false], _) => {
-                "M: shift of the mean, t averaged over unknown memory learnt from halves of the baseline's hosts"
             }
             _ => "M: shift of the mean, t averaged over unknown memory, without history",
         }
@@ -482,7 +530,7 @@ impl MeanCheck {
     }
 }
 
-fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {
+pub(super) fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {
     hosts.values().flatten().flatten().count()
 }
 
@@ -493,13 +541,18 @@ fn warm(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> IndexMap
     hosts.iter().map(|(name, cells)| (name.clone(), keep(cells))).collect()
 }
 
-fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {
+/// Yields the values of one host after warm-up.
+fn warm_values<'a>(grid: &'a Grid, cells: &'a Cells<f64>, n: usize) -> impl Iterator<Item = f64> + 'a {
+    cells.iter().take(n).enumerate().filter(|(idx, _)| grid.is_warm(*idx)).filter_map(|(_, value)| *value)
+}
+
+pub(super) fn plain_mean(grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize) -> Option<f64> {
     let warm = hosts.values().flat_map(|cells| cells.iter().take(n).enumerate());
     let values = warm.filter(|(idx, _)| grid.is_warm(*idx)).filter_map(|(_, value)| value.as_ref());
     Some(mean_of(values)).filter(|mean| mean.is_finite())
 }
 
-fn units(grid: &Grid, run: &MeanRun, n: usize) -> Vec<UnitValue> {
+pub(super) fn units(grid: &Grid, run: &MeanRun, n: usize) -> Vec<UnitValue> {
     if run.inverse_n.is_some() {
         return Vec::new();
     }

@@ -16,17 +16,24 @@ mod procedure;
 mod report;
 mod check;
 mod counts;
+mod scale;
 mod means;
+mod pods;
 mod scores;
 mod patterns;
+mod users;
+mod by;
+mod composite;
 mod share;
 mod describe;
 mod request;
 pub mod wire;
+mod read;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
 pub use data::{
-    CheckData, Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Sides, Values,
+    BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Sides,
+    UserRow, UserRows, Values,
 };
 pub use error::JudgeError;
 pub use placed::RunData;

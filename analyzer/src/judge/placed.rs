@@ -1,15 +1,18 @@
 //! Data of the checks, placed on the intervals of a phase.
 
+use indexmap::{IndexMap, IndexSet};
+
 use crate::policy::{Check, CheckKind};
 use crate::verdict::UnitValue;
 
 use super::counts::CountCells;
-use super::data::{Data, Sides};
+use super::data::{CheckData, Data, Sides};
 use super::error::JudgeError;
 use super::grid::{Grid, Stretch, align_pre};
 use super::means::{self, MeanRun};
 use super::patterns::{self, PatternCells};
 use super::scores::{self, BucketCells};
+use super::users::{self, UserCells};
 
 /// Data of all checks since the phase began, placed on its intervals.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +26,7 @@ pub struct RunData {
 #[derive(Clone, Debug)]
 pub(super) struct UnitCells {
     unit: String,
-    is_canary: bool,
+    pub(super) is_canary: bool,
     cells: CountCells,
 }
 
@@ -36,6 +39,9 @@ pub(super) enum Placed {
     Hosts(MeanRun),
     Buckets([BucketCells; 2]),
     Patterns([PatternCells; 2]),
+    Users(Box<UserCells>),
+    /// By value of the check's label.
+    By(IndexMap<String, Placed>),
 }
 
 impl Placed {
@@ -45,7 +51,8 @@ impl Placed {
             a.zip(b).filter(|(a, b)| a.is_some() && b.is_some()).count()
         }
         match self {
-            Self::Nothing => 0,
+            Self::Nothing | Self::Users(_) => 0,
+            Self::By(values) => values.values().map(Self::n_present).max().unwrap_or(0),
             Self::Counts([baseline, canary]) => both(baseline.iter().copied(), canary.iter().copied()),
             Self::Hosts(run) => {
                 let n =
@@ -64,18 +71,22 @@ impl Placed {
 
     /// Returns requests by interval and side, where the check counts them.
     pub(super) fn exposure(&self) -> Option<[Vec<Option<f64>>; 2]> {
-        let any = |sides: [Vec<Option<f64>>; 2]| {
-            sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
-        };
+        let sides = self.exposure_of_any();
+        sides.iter().all(|side| side.iter().any(Option::is_some)).then_some(sides)
+    }
+
+    /// Returns the same where only one side has any, or none.
+    pub(super) fn exposure_of_any(&self) -> [Vec<Option<f64>>; 2] {
         match self {
             Self::Counts(sides) => {
-                any([0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect()))
+                [0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect())
             }
-            Self::Buckets(sides) => any([0, 1].map(|side| {
+            Self::Buckets(sides) => [0, 1].map(|side| {
                 sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
-            })),
-            Self::Patterns(sides) => any([0, 1].map(|side| sides[side].trials.clone())),
-            Self::Nothing | Self::Hosts(_) => None,
+            }),
+            Self::Patterns(sides) => [0, 1].map(|side| sides[side].trials.clone()),
+            Self::By(values) => pooled(&values.values().collect::<Vec<_>>(), true).exposure_of_any(),
+            Self::Nothing | Self::Hosts(_) | Self::Users(_) => [Vec::new(), Vec::new()],
         }
     }
 }
@@ -95,12 +106,18 @@ pub(super) fn place_units(stretch: Stretch<'_>, sides: &Sides) -> Vec<UnitCells>
     units
 }
 
+impl UnitCells {
+    /// Sums events and exposure over the intervals that count, in `0..n`.
+    pub(super) fn sum(&self, n: usize, counts: impl Fn(usize) -> bool) -> (f64, f64) {
+        let kept = self.cells.iter().enumerate().take(n).filter(|(idx, _)| counts(*idx));
+        kept.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |(x, n), cell| (x + cell.0, n + cell.1))
+    }
+}
+
 /// Computes events over exposure of each unit up to interval `i`.
 pub(super) fn unit_values(units: &[UnitCells], grid: &Grid, i: usize) -> Vec<UnitValue> {
     let value = |one: &UnitCells| {
-        let warm = one.cells.iter().enumerate().take(i + 1).filter(|(idx, _)| grid.is_warm(*idx));
-        let (events, exposure) =
-            warm.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |(x, n), cell| (x + cell.0, n + cell.1));
+        let (events, exposure) = one.sum(i + 1, |idx| grid.is_warm(idx));
         let value = events / exposure;
         value.is_finite().then(|| UnitValue { unit: one.unit.clone(), is_canary: one.is_canary, value })
     };
@@ -110,7 +127,7 @@ pub(super) fn unit_values(units: &[UnitCells], grid: &Grid, i: usize) -> Vec<Uni
 /// Tells whether a side holds raw values.
 pub(super) fn is_raw(sides: &Sides) -> bool {
     let is_raw = |side: &Option<Data>| matches!(side, Some(Data::Raw(_)));
-    is_raw(&sides.baseline) || is_raw(&sides.canary)
+    is_raw(&sides.baseline) || is_raw(&sides.canary) || is_raw_by(&sides.baseline) || is_raw_by(&sides.canary)
 }
 
 /// Places both sides of a check on a stretch, if they are of its kind.
@@ -144,7 +161,7 @@ pub(super) fn place(
                 _ => None,
             })
             .ok_or_else(wrong)?,
-            inverse_n: None,
+            ..MeanRun::default()
         }),
         CheckKind::Distribution { .. } => Placed::Buckets(
             each(both, |data| match data {
@@ -153,6 +170,8 @@ pub(super) fn place(
             })
             .ok_or_else(wrong)?,
         ),
+        // Users are placed by [`place_users`], and a composite has no data of its own.
+        CheckKind::Users { .. } | CheckKind::Composite => Placed::Nothing,
         CheckKind::Patterns { .. } => Placed::Patterns(
             each(both, |data| match data {
                 Data::Patterns(counts) => Some(patterns::patterns(stretch, counts)),
@@ -165,6 +184,109 @@ pub(super) fn place(
         align_pre(&mut [baseline, canary]);
     }
     Ok(placed)
+}
+
+/// Places users, each on the side that saw it first; history says what users were worth before.
+pub(super) fn place_users(check: &Check, grid: &Grid, data: &CheckData) -> Result<Placed, JudgeError> {
+    let of = |data: &Option<Data>| match data {
+        None => Ok(None),
+        Some(Data::Users(rows)) => Ok(Some(rows.clone())),
+        Some(_) => Err(JudgeError::field(
+            format!("data.{}", check.name),
+            format!("does not hold data of kind {}", check.kind.word()),
+        )),
+    };
+    let run = [of(&data.run.baseline)?, of(&data.run.canary)?];
+    let pre = [of(&data.pre.baseline)?, of(&data.pre.canary)?];
+    let cells = users::place(grid, run.each_ref().map(Option::as_ref), pre.each_ref().map(Option::as_ref));
+    Ok(Placed::Users(Box::new(cells)))
+}
+
+/// Places pods of the old version that started with the canary; only means are compared with them.
+pub(super) fn place_fresh(placed: &mut Placed, stretch: Stretch<'_>, fresh: Option<&Data>) {
+    if let (Placed::Hosts(run), Some(Data::Values(series))) = (placed, fresh) {
+        run.fresh = means::hosts(stretch, series);
+    }
+}
+
+/// Adds up counts or buckets of several values.
+pub(super) fn pooled(values: &[&Placed], is_raw: bool) -> Placed {
+    let counts = |side: usize| {
+        let mut sums: CountCells = Vec::new();
+        for value in values {
+            let Placed::Counts(sides) = value else { continue };
+            sums.resize(sums.len().max(sides[side].len()), None);
+            for (sum, cell) in sums.iter_mut().zip(&sides[side]) {
+                if let Some((events, exposure)) = cell {
+                    let (so_far, exposed) = sum.unwrap_or_default();
+                    *sum = Some((so_far + events, exposed + exposure));
+                }
+            }
+        }
+        sums
+    };
+    match values.first() {
+        Some(Placed::Counts(_)) => Placed::Counts([counts(0), counts(1)]),
+        Some(Placed::Buckets(_)) => {
+            let all = values.iter().filter_map(|value| match value {
+                Placed::Buckets(sides) => Some(sides),
+                _ => None,
+            });
+            Placed::Buckets(scores::pool(all, is_raw))
+        }
+        _ => Placed::Nothing,
+    }
+}
+
+/// Places the data of each value, for a check with one test a value.
+pub(super) fn place_by(
+    check: &Check,
+    stretch: Stretch<'_>,
+    sides: &Sides,
+    what: &str,
+) -> Result<Placed, JudgeError> {
+    let of = |data: &Option<Data>| match data {
+        None => Ok(IndexMap::new()),
+        Some(Data::By(values)) => Ok(values.clone()),
+        Some(_) => Err(JudgeError::field(
+            format!("{what}.{}", check.name),
+            "needs `by`, since its check has one test a value",
+        )),
+    };
+    let (mut baseline, mut canary) = (of(&sides.baseline)?, of(&sides.canary)?);
+    let names: IndexSet<String> = baseline.keys().chain(canary.keys()).cloned().collect();
+    let mut placed = IndexMap::with_capacity(names.len());
+    for value in names {
+        let sides = Sides { baseline: baseline.swap_remove(&value), canary: canary.swap_remove(&value) };
+        placed.insert(value, place(check, stretch, &sides, what)?);
+    }
+    if let Stretch::Pre(_) = stretch {
+        align_values(&mut placed);
+    }
+    Ok(Placed::By(placed))
+}
+
+/// Lets the histories of all values end at the release with the same number of intervals, as pooling needs.
+fn align_values(values: &mut IndexMap<String, Placed>) {
+    let mut counts: Vec<&mut CountCells> = Vec::new();
+    let mut buckets = Vec::new();
+    for value in values.values_mut() {
+        match value {
+            Placed::Counts(sides) => counts.extend(sides),
+            Placed::Buckets(sides) => buckets.extend(sides.iter_mut().map(|side| &mut side.cells)),
+            _ => {}
+        }
+    }
+    align_pre(&mut counts);
+    align_pre(&mut buckets);
+}
+
+/// Tells whether raw values come under any value.
+fn is_raw_by(data: &Option<Data>) -> bool {
+    match data {
+        Some(Data::By(values)) => values.values().any(|one| matches!(one, Data::Raw(_))),
+        _ => false,
+    }
 }
 
 /// Places each side; a side that is absent has nothing. `None` if one is of another kind.

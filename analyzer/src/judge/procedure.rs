@@ -1,19 +1,27 @@
 //! A check under way: its procedure, its own first of two, and what its history says of it.
 
-use crate::policy::{Check, CheckKind, Vote};
+use indexmap::IndexMap;
+
+use crate::policy::{By, Check, CheckKind, Vote};
 use crate::stats::dispersion::EventLaw;
 use crate::stats::means::GO_HISTORY_MIN;
+use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::Rate;
 use crate::verdict::{Cause, Decision};
 
+use super::by::ByCheck;
 use super::check::{Budget, CheckState, Outcome};
+use super::composite::CompositeCheck;
 use super::counts::{self, CountCells, CountCheck};
+use super::data::BirthData;
 use super::describe;
 use super::grid::Grid;
 use super::means::{self, MeanCheck, MeanRun};
 use super::patterns::{PatternCells, PatternCheck, PatternHistory};
-use super::placed::Placed;
+use super::placed::{Placed, UnitCells};
+use super::pods::{self, PodCheck};
 use super::scores::{BucketCells, ScoreCheck};
+use super::users::{UserCells, UserCheck};
 
 /// One check of a phase.
 #[derive(Clone, Debug)]
@@ -23,6 +31,8 @@ pub(super) struct CheckRun {
     pub(super) budget: f64,
     pub(super) state: CheckState,
     pub(super) placebo: Placebo,
+    /// Users on both sides, and all, where there are too many of them.
+    pub(super) crossing: Option<(u64, u64)>,
     pub(super) procedure: Procedure,
 }
 
@@ -31,8 +41,13 @@ pub(super) struct CheckRun {
 pub(super) enum Procedure {
     Counts(Box<CountCheck>),
     Means(Box<MeanCheck>),
+    Pods(Box<PodCheck>),
     Scores(Box<ScoreCheck>),
     Patterns(Box<PatternCheck>),
+    Users(Box<UserCheck>),
+    By(Box<ByCheck>),
+    /// Fed with what the mean checks saw, after them.
+    Composite(Box<CompositeCheck>),
 }
 
 /// Placebo releases in the history.
@@ -46,21 +61,38 @@ pub(super) struct Placebo {
 /// Above this the binomial is not trusted, and the shares of intervals are compared as means.
 const BINOMIAL_EVENTS_MAX: f64 = 3_000.0;
 
+/// What is known of a check before its phase begins.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    pub(super) pre: Placed,
+    pub(super) births: &'a [BirthData],
+    pub(super) declared_share: Option<f64>,
+    /// Whether a distribution comes as raw values.
+    pub(super) is_raw: bool,
+    /// Counts of single units in the history.
+    pub(super) units: Vec<UnitCells>,
+    /// Intervals of the warm-up.
+    pub(super) warm_up: usize,
+}
+
+impl Known<'_> {
+    /// Learns how rates differ between pods, from the units' histories and earlier starts.
+    fn rate_spread(&self) -> Option<RateSpread> {
+        let units = self.units.iter().map(|unit| unit.sum(usize::MAX, |_| true));
+        RateSpread::new(units.chain(self.births.iter().filter_map(|birth| birth.counted)))
+    }
+}
+
 impl CheckRun {
-    pub(super) fn new(
-        check: &Check,
-        alpha: f64,
-        budget: Budget,
-        pre: Placed,
-        declared_share: Option<f64>,
-        is_raw: bool,
-    ) -> Self {
-        let (procedure, placebo) = match pre {
-            Placed::Counts(pre) => count_procedure(check, budget, &pre, declared_share),
-            Placed::Hosts(pre) => mean_procedure(check, budget, pre, "value"),
+    pub(super) fn new(check: &Check, budget: Budget, known: Known<'_>) -> Self {
+        let alpha = budget.alpha;
+        let (procedure, placebo) = match &known.pre {
+            Placed::Counts(pre) => count_procedure(check, budget, pre, &known),
+            Placed::Hosts(pre) => pod_procedure(check, &budget, pre, &known)
+                .unwrap_or_else(|| mean_procedure(check, budget, pre.clone(), "value")),
             Placed::Buckets(pre) => {
                 let n_looks = budget.n_looks;
-                let mut run = ScoreCheck::new(check, budget, pre, is_raw);
+                let mut run = ScoreCheck::new(check, budget, pre.clone(), known.is_raw);
                 let n = run.n_placebo();
                 let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
                 (Procedure::Scores(Box::new(run)), placebo)
@@ -74,11 +106,21 @@ impl CheckRun {
                 let placebo = placebo(history.n_placebo(), budget.n_looks, alpha, |start| {
                     history.placebo_alarm(&budget, start)
                 });
-                (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &pre))), placebo)
+                (Procedure::Patterns(Box::new(PatternCheck::new(check, budget, pre))), placebo)
             }
-            Placed::Nothing => Self::without_history(check, budget, declared_share, is_raw),
+            Placed::By(pre) => Self::by_value(check, &budget, pre, &known),
+            Placed::Nothing | Placed::Users(_) => {
+                Self::without_history(check, budget, known.declared_share, known.is_raw)
+            }
         };
-        Self { check: check.clone(), budget: alpha, state: CheckState::new(), placebo, procedure }
+        Self {
+            check: check.clone(),
+            budget: alpha,
+            state: CheckState::new(),
+            placebo,
+            crossing: None,
+            procedure,
+        }
     }
 
     fn without_history(
@@ -99,6 +141,8 @@ impl CheckRun {
                 let none = [BucketCells::default(), BucketCells::default()];
                 Procedure::Scores(Box::new(ScoreCheck::new(check, budget, none, is_raw)))
             }
+            CheckKind::Users { .. } => Procedure::Users(Box::new(UserCheck::new(check, budget))),
+            CheckKind::Composite => Procedure::Composite(Box::new(CompositeCheck::new(budget))),
             CheckKind::Patterns { .. } => {
                 let none = [PatternCells::default(), PatternCells::default()];
                 Procedure::Patterns(Box::new(PatternCheck::new(check, budget, &none)))
@@ -107,10 +151,51 @@ impl CheckRun {
         (procedure, Placebo::default())
     }
 
+    fn by_value(
+        check: &Check,
+        budget: &Budget,
+        pre: &IndexMap<String, Placed>,
+        known: &Known<'_>,
+    ) -> (Procedure, Placebo) {
+        let by = check.by.clone().unwrap_or(By { name: String::new(), limit: 0 });
+        let run = ByCheck::new(check, &by, budget, pre, known);
+        let placebo = run.placebo();
+        (Procedure::By(Box::new(run)), placebo)
+    }
+
+    /// Looks as a test of its own inside another check.
+    pub(super) fn look_alone(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
+        let outcome = self.procedure.look(grid, i, placed, &[]);
+        self.state.update(&self.check, &outcome, grid, i);
+        outcome
+    }
+
+    /// Returns what a composite check is fed with: differences of means, not those of counts as shares.
+    pub(super) fn as_mean(&self) -> Option<&MeanCheck> {
+        match &self.procedure {
+            Procedure::Means(run) if matches!(self.check.kind, CheckKind::Mean { .. }) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Teaches a composite check from the mean checks' histories, and judges these against themselves.
+    pub(super) fn learn(&mut self, means: &[&MeanCheck]) {
+        if let Procedure::Composite(run) = &mut self.procedure {
+            run.learn(means);
+            let (n, n_looks) = (run.n_placebo(), run.n_looks());
+            self.placebo = placebo(n, n_looks, self.budget, |start| run.placebo_alarm(start));
+        }
+    }
+
+    /// Tells whether the check has no vote, since placebo releases alarmed or users crossed sides.
+    pub(super) fn is_restless(&self) -> bool {
+        self.placebo.is_restless || self.crossing.is_some()
+    }
+
     /// Tells whether this check refuses the release.
     pub(super) fn refuses(&self) -> bool {
         let may_vote =
-            self.check.vote != Vote::None && (!self.placebo.is_restless || self.state.is_missing_refused);
+            self.check.vote != Vote::None && (!self.is_restless() || self.state.is_missing_refused);
         may_vote && self.state.decision == Decision::NoGo
     }
 
@@ -126,7 +211,7 @@ fn count_procedure(
     check: &Check,
     budget: Budget,
     pre: &[CountCells; 2],
-    declared_share: Option<f64>,
+    known: &Known<'_>,
 ) -> (Procedure, Placebo) {
     let n_both = pre[0]
         .iter()
@@ -139,7 +224,8 @@ fn count_procedure(
     let n = if n_both > 0 { pre[0].len().max(pre[1].len()) } else { 0 };
     let placebo =
         placebo(n, budget.n_looks, budget.alpha, |start| counts::placebo_alarm(check, &budget, pre, start));
-    (Procedure::Counts(Box::new(CountCheck::new(check, budget, pre, declared_share))), placebo)
+    let run = CountCheck::new(check, budget, pre, known.declared_share).with_spread(known.rate_spread());
+    (Procedure::Counts(Box::new(run)), placebo)
 }
 
 fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> (Procedure, Placebo) {
@@ -149,6 +235,34 @@ fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static st
     (Procedure::Means(Box::new(run)), placebo)
 }
 
+/// Judges new pods by procedure N, where the old ones have a history and the canary's have none.
+///
+/// Each birth is judged as a canary of one against the others; the check is restless if so many of them
+/// alarm as happens by chance in at most 0.5 % of sound checks.
+fn pod_procedure(
+    check: &Check,
+    budget: &Budget,
+    pre: &MeanRun,
+    known: &Known<'_>,
+) -> Option<(Procedure, Placebo)> {
+    if !pods::is_new(&pre.hosts) {
+        return None;
+    }
+    let run = PodCheck::new(check, budget, known.warm_up, &pre.hosts[0], known.births)?;
+    let (runs, alarms, level) = run.placebo();
+    let by_chance =
+        Rate { events: alarms as f64, exposure: runs as f64, law: EventLaw::Binomial }.at_least(level);
+    let placebo = Placebo {
+        runs: runs as u64,
+        alarms: alarms as u64,
+        is_restless: alarms > 0 && by_chance <= SOUND_LOST_MAX,
+    };
+    Some((Procedure::Pods(Box::new(run)), placebo))
+}
+
+/// Part of the sound checks that may lose their vote.
+const SOUND_LOST_MAX: f64 = 0.005;
+
 /// Runs placebo releases every half phase where at least 60 intervals precede and a whole phase follows.
 ///
 /// A check is restless if it alarms at two or more placebo starts that share no interval, and that often by
@@ -157,7 +271,6 @@ fn mean_procedure(check: &Check, budget: Budget, pre: MeanRun, unit: &'static st
 /// enough there, while a single check at 1 % with a day of history needs four of its 45 runs.
 fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(usize) -> bool) -> Placebo {
     const BEFORE_MIN: usize = 60;
-    const SOUND_LOST_MAX: f64 = 0.005;
     let step = (n_looks / 2).max(1);
     let mut placebo = Placebo::default();
     let (mut disjoint, mut free_from) = (0_u64, 0);
@@ -180,15 +293,22 @@ fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(u
 }
 
 impl Procedure {
-    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed, units: &[UnitCells]) -> Outcome {
         match (self, placed) {
-            (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides),
-            (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()]),
+            (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides, units),
+            (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()], units),
             (Self::Means(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
             (Self::Means(run), Placed::Counts(sides)) => run.look(grid, i, &means::shares(sides)),
             (Self::Means(run), _) => run.look(grid, i, &MeanRun::default()),
+            (Self::Pods(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
+            (Self::Pods(run), _) => run.look(grid, i, &MeanRun::default()),
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
             (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
+            (Self::By(run), Placed::By(values)) => run.look(grid, i, values),
+            (Self::By(run), _) => run.look(grid, i, &IndexMap::new()),
+            (Self::Users(run), Placed::Users(cells)) => run.look(grid, i, cells),
+            (Self::Users(run), _) => run.look(grid, i, &UserCells::default()),
+            (Self::Composite(_), _) => Outcome::default(),
             (Self::Patterns(run), Placed::Patterns(sides)) => run.look(grid, i, sides),
             (Self::Patterns(run), _) => {
                 run.look(grid, i, &[PatternCells::default(), PatternCells::default()])

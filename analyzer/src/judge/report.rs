@@ -76,6 +76,8 @@ impl Analysis {
             method: outcome.method.to_owned(),
             queries: describe::queries(&run.check),
             patterns: outcome.patterns.clone(),
+            new_pods: outcome.new_pods,
+            by: outcome.by.clone(),
             logs: outcome.logs.clone(),
         }
     }
@@ -117,19 +119,26 @@ impl Analysis {
         if run.placebo.is_restless {
             causes.push(Cause::Restless { runs: run.placebo.runs, alarms: run.placebo.alarms });
         }
+        if let Some((crossed, users)) = run.crossing {
+            causes.push(Cause::Crossing { crossed, users });
+        }
         if self.grid.n_warm(i) == 0 {
             return causes;
         }
-        if outcome.t == 0 || run.state.missing >= MISSING_MAX {
+        if (outcome.t == 0 && outcome.settling == 0) || run.state.missing >= MISSING_MAX {
             causes.push(describe::no_data(&run.state, outcome));
             return causes;
         }
         if run.check.vote != Vote::Full || run.state.decision == Decision::Go {
             return causes;
         }
-        match outcome.lack {
+        match &outcome.lack {
             Some(Lack::History { have, need }) => {
-                causes.push(Cause::NoHistory { have: have as u64, need: need as u64 });
+                causes.push(Cause::NoHistory { have: *have as u64, need: *need as u64 });
+            }
+            Some(Lack::Births { what }) => causes.push(Cause::NoBirths { what: what.clone() }),
+            Some(Lack::Unsettled { intervals }) => {
+                causes.push(Cause::NotSettled { intervals: *intervals as u64 });
             }
             _ => causes.push(Cause::NotEnoughData { what: describe::not_enough(&run.check, outcome) }),
         }
@@ -184,7 +193,7 @@ impl Analysis {
             },
         });
         let n_warm = self.grid.n_warm(i);
-        let least = outcomes.iter().map(|outcome| outcome.t).min().unwrap_or(0);
+        let least = outcomes.iter().map(|outcome| outcome.t + outcome.settling).min().unwrap_or(0);
         validity.push(Validity {
             name: ValidityName::Completeness,
             ok: least as f64 >= PRESENT_MIN * n_warm as f64,

@@ -4,9 +4,9 @@ use greylight_store::model::Timestamp;
 use indexmap::IndexMap;
 
 use super::analysis::{Analysis, Look, PhaseRun};
-use super::data::{CheckData, Data, Sides};
+use super::data::{BirthData, CheckData, Data, Sides};
 use super::error::JudgeError;
-use super::wire::{AnswerJson, CheckDataJson, DataJson, LookJson, RequestJson};
+use super::wire::{AnswerJson, BirthJson, CheckDataJson, DataJson, LookJson, RequestJson};
 use crate::kayenta;
 use crate::policy::{self, Phase, Policy, Queries};
 use crate::verdict::wire::VerdictJson;
@@ -166,7 +166,10 @@ pub fn run(request: &Request) -> Result<Answer, JudgeError> {
 }
 
 fn instants(data: &IndexMap<String, CheckData>) -> impl Iterator<Item = (i64, i64)> {
-    data.values().flat_map(|one| [&one.run.baseline, &one.run.canary]).flatten().filter_map(Data::span_ms)
+    data.values()
+        .flat_map(|one| [&one.run.baseline, &one.run.canary, &one.fresh])
+        .flatten()
+        .filter_map(Data::span_ms)
 }
 
 fn last_instant(data: &IndexMap<String, CheckData>) -> Option<i64> {
@@ -282,13 +285,6 @@ fn read_data(
         let Some(check) = phase.checks.iter().find(|check| check.name == name) else {
             return Err(JudgeError::field(path, "the phase has no check of this name"));
         };
-        for (key, is_given) in [("fresh", one.fresh.is_some()), ("births", one.births.is_some())] {
-            if is_given {
-                let problem =
-                    format!("`{key}` (procedure N for new pods) is not supported by this version yet");
-                return Err(JudgeError::field(format!("{path}.{key}"), problem));
-            }
-        }
         let kind = check.kind.word();
         let side = |data: Option<DataJson>, name: &str| {
             data.map(|data| data.into_data(kind, &format!("{path}.{name}"))).transpose()
@@ -300,8 +296,42 @@ fn read_data(
                 baseline: side(pre.baseline, "pre.baseline")?,
                 canary: side(pre.canary, "pre.canary")?,
             },
+            fresh: fresh(kind, one.fresh, &path)?,
+            births: births(one.births, &path)?,
         };
         read.insert(name, data);
     }
     Ok(read)
+}
+
+fn fresh(kind: &str, fresh: Option<DataJson>, path: &str) -> Result<Option<Data>, JudgeError> {
+    let path = format!("{path}.fresh");
+    match fresh {
+        Some(_) if kind != "mean" => {
+            Err(JudgeError::field(path, format!("only kind mean is compared with fresh pods, not {kind}")))
+        }
+        fresh => fresh.map(|data| data.into_data(kind, &path)).transpose(),
+    }
+}
+
+fn births(births: Vec<BirthJson>, path: &str) -> Result<Vec<BirthData>, JudgeError> {
+    // As many as `births.at_most` may ask for; more would only cost time.
+    const BIRTHS_MAX: usize = 10_000;
+    if births.len() > BIRTHS_MAX {
+        return Err(JudgeError::field(format!("{path}.births"), format!("at most {BIRTHS_MAX} births")));
+    }
+    (births.into_iter().enumerate())
+        .map(|(idx, one)| {
+            let counted = match (one.events, one.trials) {
+                (None, None) => None,
+                (Some(events), Some(trials)) if events >= 0.0 && trials > 0.0 => Some((events, trials)),
+                _ => {
+                    let problem = "needs both `events`, at least 0, and `trials`, above 0, or neither";
+                    return Err(JudgeError::field(format!("{path}.births[{idx}]"), problem));
+                }
+            };
+            let d = one.d.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+            Ok(BirthData { event: one.event, d, pods: one.pods, counted })
+        })
+        .collect()
 }

@@ -105,6 +105,30 @@ fn to_common(sides: &mut [&mut BucketCells], is_raw: bool) {
     }
 }
 
+/// Adds up the buckets of several values, over edges that they have in common.
+pub(super) fn pool<'a>(values: impl Iterator<Item = &'a [BucketCells; 2]>, is_raw: bool) -> [BucketCells; 2] {
+    let mut all: Vec<[BucketCells; 2]> = values.cloned().collect();
+    to_common(&mut all.iter_mut().flatten().collect::<Vec<_>>(), is_raw);
+    let side = |side: usize| {
+        let mut sum = BucketCells::default();
+        for one in all.iter().map(|sides| &sides[side]).filter(|one| !one.edges.is_empty()) {
+            sum.edges.clone_from(&one.edges);
+            sum.cells.resize(sum.cells.len().max(one.cells.len()), None);
+            for (into, counts) in sum.cells.iter_mut().zip(&one.cells) {
+                match (into, counts) {
+                    (Some(into), Some(counts)) => {
+                        into.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                    }
+                    (into @ None, Some(counts)) => *into = Some(counts.clone()),
+                    (_, None) => {}
+                }
+            }
+        }
+        sum
+    };
+    [side(0), side(1)]
+}
+
 /// A distribution check under way.
 #[derive(Clone, Debug)]
 pub(super) struct ScoreCheck {

@@ -4,17 +4,45 @@
 //! value is validated once, here; the rest of the crate holds types that cannot be wrong. A refusal
 //! is a [`PolicyError`] that names the field's path, the value and what would have been allowed.
 //!
-//! Features of the contract that this version does not judge (kinds `users` and `composite`, `by`,
-//! `source`, `births`, `fresh`, `baseline: { when: before }`) are refused by name, never ignored.
+//! Features of the contract that this version does not judge (`source`, `baseline: { when: before }`) are refused
+//! by name, never ignored. What is judged where the data comes with the request, but not read from
+//! the store yet, is named by [`uncollected`].
 
 mod error;
 mod fields;
+mod kinds;
 mod parse;
 mod span;
 
 pub use error::{FieldProblem, PolicyError};
 pub use parse::{Queries, check, document, from_document, parse};
 pub use span::Span;
+
+/// Names the first thing in a policy that is judged but not read from the store yet: a release with such a policy
+/// must be refused, since its check would stay without data.
+pub fn uncollected(policy: &Policy) -> Option<PolicyError> {
+    let not_yet = |field: String, feature: &str| PolicyError::Field {
+        field,
+        problem: FieldProblem::NotYet { feature: feature.to_owned() },
+        value: None,
+    };
+    if policy.births.is_some() {
+        return Some(not_yet("births".to_owned(), "`births` of a release over the store"));
+    }
+    let checks = policy.phases.iter().enumerate().flat_map(|(phase_idx, phase)| {
+        (phase.checks.iter().enumerate())
+            .map(move |(idx, check)| (format!("phases[{phase_idx}].checks[{idx}]"), check))
+    });
+    for (path, check) in checks {
+        if matches!(check.kind, CheckKind::Users { .. }) {
+            return Some(not_yet(format!("{path}.kind"), "kind `users` of a release over the store"));
+        }
+        if check.by.is_some() {
+            return Some(not_yet(format!("{path}.by"), "`by` of a release over the store"));
+        }
+    }
+    None
+}
 
 /// Chance of an error that the policy accepts, strictly between 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -53,6 +81,8 @@ pub struct Policy {
     pub unit: Vec<String>,
     /// Relative deviation of a declared traffic share that is still tolerated.
     pub share_tolerance: f64,
+    /// Earlier starts of pods that are used, where the policy says so.
+    pub births: Option<Births>,
     /// How long a verdict may be acted on.
     pub valid_for: Span,
     /// Steps of the release, in order; at least one.
@@ -127,6 +157,8 @@ pub struct Check {
     pub missing: Missing,
     /// Exposure of each side below which it cannot go.
     pub minimum: Minimum,
+    /// One test a value, where the check asks for it.
+    pub by: Option<By>,
 }
 
 /// What a check compares. The sources are [`Source::Given`] where data comes with the request.
@@ -154,6 +186,13 @@ pub enum CheckKind {
         /// Selector of a histogram, or a log query with the field that holds the value.
         data: Distribution,
     },
+    /// One value a user.
+    Users {
+        /// Who did what, and where it is read.
+        users: Users,
+    },
+    /// The mean checks together: harm spread thinly over them.
+    Composite,
     /// Counts of log patterns.
     Patterns {
         /// Matchers of the logs.
@@ -173,6 +212,8 @@ impl CheckKind {
             Self::Count { .. } => "count",
             Self::Mean { .. } => "mean",
             Self::Distribution { .. } => "distribution",
+            Self::Users { .. } => "users",
+            Self::Composite => "composite",
             Self::Patterns { .. } => "patterns",
         }
     }
@@ -222,6 +263,49 @@ pub enum Distribution {
     Values(LogQuery),
     /// Nothing to query: the data is given with the request.
     Given,
+}
+
+/// The data of a `users` check.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Users {
+    /// Records that name their users.
+    Logs {
+        /// The records that make a user seen, or give a value.
+        query: LogQuery,
+        /// The field that names the user.
+        user: String,
+        /// What is known of each.
+        value: UserValue,
+    },
+    /// Nothing to query: the data is given with the request.
+    Given,
+}
+
+/// What is known of each user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserValue {
+    /// Whether the user ever made a record that this query finds.
+    Ever(String),
+    /// The sum of this field over the user's records.
+    Sum(String),
+}
+
+/// One test a value of a label or field, inside a check's alpha.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// The label or field.
+    pub name: String,
+    /// How many values, the largest, are tested singly; the rest is pooled.
+    pub limit: usize,
+}
+
+/// Which earlier starts of the service's pods serve as placebos for new ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Births {
+    /// How far back they are looked for.
+    pub window: Span,
+    /// How many of them at most, the newest.
+    pub at_most: usize,
 }
 
 /// Severity of a log record, as OpenTelemetry groups them.

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::error::{FieldProblem, PolicyError};
+use super::error::PolicyError;
 use super::fields::{Field, Fields};
+use super::kinds::kind;
 use super::span::Span;
 use super::{
-    Alpha, Amount, Check, CheckKind, Distribution, Harm, LogQuery, Margin, Minimum, Missing, Phase, Policy,
-    Scope, Severity, Source, Starts, ValueQuery, Vote,
+    Alpha, Amount, Births, By, Check, CheckKind, Harm, Margin, Minimum, Missing, Phase, Policy, Scope,
+    Starts, Vote,
 };
 
 /// Whether a check must say where its data comes from.
@@ -59,7 +60,7 @@ pub fn document(text: &str) -> Result<Value, PolicyError> {
 /// # Errors
 /// [`PolicyError::Field`] with the field's path, its value and what is allowed.
 pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, PolicyError> {
-    const KEYS: [&str; 12] = [
+    const KEYS: [&str; 13] = [
         "name",
         "alpha",
         "alpha_go",
@@ -69,6 +70,7 @@ pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, Polic
         "warm_up",
         "unit",
         "share_tolerance",
+        "births",
         "valid_for",
         "phases",
         "checks",
@@ -105,6 +107,7 @@ pub fn from_document(document: &Value, queries: Queries) -> Result<Policy, Polic
             Some(field) => share_tolerance(&field)?,
             None => 0.2,
         },
+        births: fields.get("births").map(|field| births(&field)).transpose()?,
         valid_for: span("valid_for", 1, 3_600_000)?,
         phases: phases(&fields.required("phases")?, &interval, &shared, queries)?,
         interval,
@@ -126,6 +129,22 @@ fn warm_up(fields: &Fields<'_>, interval: &Span) -> Result<Span, PolicyError> {
 fn share_tolerance(field: &Field<'_>) -> Result<f64, PolicyError> {
     let wanted = "a part above 0 such as 20%";
     field.fields(&["relative"])?.required("relative")?.part(wanted, |part| part > 0.0)
+}
+
+fn births(field: &Field<'_>) -> Result<Births, PolicyError> {
+    const WINDOW_MS: u64 = 30 * 86_400_000;
+    const AT_MOST: usize = 100;
+    let fields = field.fields(&["window", "at_most"])?;
+    Ok(Births {
+        window: fields.get("window").map_or(Ok(Span::from_millis(WINDOW_MS)), |field| field.span(1))?,
+        at_most: fields.get("at_most").map_or(Ok(AT_MOST), |field| count(&field))?,
+    })
+}
+
+fn count(field: &Field<'_>) -> Result<usize, PolicyError> {
+    let wanted = "a whole number from 1 to 1000";
+    let number = field.number(wanted, |number| number.fract() == 0.0 && (1.0..=1_000.0).contains(&number))?;
+    Ok(number as usize)
 }
 
 fn phases(
@@ -253,16 +272,32 @@ fn checks(field: &Field<'_>, queries: Queries) -> Result<Vec<Check>, PolicyError
 /// Keys that checks of every kind share.
 const CHECK_KEYS: [&str; 9] =
     ["name", "kind", "harm", "margin", "tolerated", "vote", "weight", "missing", "minimum"];
+/// Kinds without a margin: they can refuse and never go.
+fn is_marginless(kind: &CheckKind) -> bool {
+    matches!(kind, CheckKind::Patterns { .. } | CheckKind::Composite)
+}
 
 fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
     let own: &[&str] = match field.value().get("kind").and_then(Value::as_str) {
-        Some("ratio") => &["events", "trials"],
-        Some("count") => &["events"],
+        Some("ratio") => &["events", "trials", "by", "by_limit"],
+        Some("count") => &["events", "by", "by_limit"],
         Some("mean") => &["value"],
-        Some("distribution") => &["histogram", "values"],
+        Some("distribution") => &["histogram", "values", "by", "by_limit"],
         Some("patterns") => &["logs", "severity", "trials"],
-        Some(later @ ("users" | "composite")) => return Err(field.not_yet(&format!("kind `{later}`"))),
-        _ => &["events", "trials", "value", "histogram", "values", "logs", "severity"],
+        Some("users") => &["users"],
+        Some("composite") => &[],
+        _ => &[
+            "events",
+            "trials",
+            "value",
+            "histogram",
+            "values",
+            "logs",
+            "severity",
+            "users",
+            "by",
+            "by_limit",
+        ],
     };
     let known: Vec<&str> = CHECK_KEYS.iter().chain(own).copied().collect();
     let fields = field.fields(&known)?;
@@ -292,9 +327,22 @@ fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
             None => Missing::Inconclusive,
         },
         minimum: fields.get("minimum").map(|field| minimum(&field)).transpose()?.unwrap_or_default(),
+        by: by(&fields)?,
         kind,
         margin,
     })
+}
+
+fn by(fields: &Fields<'_>) -> Result<Option<By>, PolicyError> {
+    const LIMIT: usize = 20;
+    let limit = fields.get("by_limit").map(|field| Ok((count(&field)?, field))).transpose()?;
+    match (fields.get("by"), limit) {
+        (Some(name), limit) => {
+            Ok(Some(By { name: name.string()?, limit: limit.map_or(LIMIT, |(limit, _)| limit) }))
+        }
+        (None, Some((_, field))) => Err(field.conflict("`by_limit` without `by`")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn vote(
@@ -303,9 +351,9 @@ fn vote(
     kind: &CheckKind,
     has_margin: bool,
 ) -> Result<Vote, PolicyError> {
-    let is_patterns = matches!(kind, CheckKind::Patterns { .. });
+    let is_marginless = is_marginless(kind);
     let Some(field) = fields.get("vote") else {
-        return match (has_margin, is_patterns) {
+        return match (has_margin, is_marginless) {
             (_, true) => Ok(Vote::Veto),
             (true, false) => Ok(Vote::Full),
             (false, false) => Err(check.conflict(
@@ -315,112 +363,11 @@ fn vote(
     };
     let vote = field.word(&[("full", Vote::Full), ("veto", Vote::Veto), ("none", Vote::None)])?;
     match vote {
-        Vote::Full if is_patterns => Err(field.conflict("patterns have no margin: `veto` or `none`")),
+        Vote::Full if is_marginless => {
+            Err(field.conflict(format!("{} checks have no margin: `veto` or `none`", kind.word())))
+        }
         Vote::Full if !has_margin => Err(field.conflict("a full vote needs a margin")),
         vote => Ok(vote),
-    }
-}
-
-fn kind(fields: &Fields<'_>, queries: Queries) -> Result<CheckKind, PolicyError> {
-    let source = |key: &str| match (fields.get(key), queries) {
-        (Some(field), _) => source(&field),
-        (None, Queries::Optional) => Ok(Source::Given),
-        (None, Queries::Required) => fields.required(key).and_then(|field| source(&field)),
-    };
-    let field = fields.required("kind")?;
-    let word = field.word(&[
-        ("ratio", "ratio"),
-        ("count", "count"),
-        ("mean", "mean"),
-        ("distribution", "distribution"),
-        ("patterns", "patterns"),
-    ])?;
-    Ok(match word {
-        "ratio" => CheckKind::Ratio { events: source("events")?, trials: source("trials")? },
-        "count" => CheckKind::Count { events: source("events")? },
-        "mean" => CheckKind::Mean { value: value_query(fields, queries)? },
-        "distribution" => CheckKind::Distribution { data: distribution(fields, &field, queries)? },
-        _ => CheckKind::Patterns {
-            logs: match (fields.get("logs"), queries) {
-                (Some(field), _) => logs(&field)?,
-                (None, Queries::Optional) => Source::Given,
-                (None, Queries::Required) => logs(&fields.required("logs")?)?,
-            },
-            severity: fields.get("severity").map(|field| severity(&field)).transpose()?,
-            trials: fields.get("trials").map(|_| source("trials")).transpose()?,
-        },
-    })
-}
-
-fn severity(field: &Field<'_>) -> Result<Severity, PolicyError> {
-    let word = field.value().as_str().and_then(Severity::from_word);
-    word.ok_or_else(|| field.wants("trace | debug | info | warn | error | fatal"))
-}
-
-fn logs(field: &Field<'_>) -> Result<Source, PolicyError> {
-    if field.value().get("match").is_some() || field.value().get("query").is_some() {
-        let fields = field.fields(&["query", "match"])?;
-        let query = fields.get("query").map(|field| field.string()).transpose()?;
-        return Ok(Source::Logs(LogQuery {
-            query: query.unwrap_or_else(|| "*".to_owned()),
-            matchers: fields.required("match")?.string()?,
-            field: None,
-        }));
-    }
-    Ok(Source::Logs(LogQuery { query: "*".to_owned(), matchers: field.string()?, field: None }))
-}
-
-fn source(field: &Field<'_>) -> Result<Source, PolicyError> {
-    match field.value() {
-        Value::Object(map) if map.contains_key("logs") => Ok(Source::Logs(log_query(field, false)?)),
-        _ => Ok(Source::Selectors(field.strings()?)),
-    }
-}
-
-fn log_query(field: &Field<'_>, with_field: bool) -> Result<LogQuery, PolicyError> {
-    let fields = field.fields(if with_field { &["logs", "match", "field"] } else { &["logs", "match"] })?;
-    Ok(LogQuery {
-        query: fields.required("logs")?.string()?,
-        matchers: match fields.get("match") {
-            Some(field) => field.string()?,
-            None => "{$cohort}".to_owned(),
-        },
-        field: if with_field { Some(fields.required("field")?.string()?) } else { None },
-    })
-}
-
-fn value_query(fields: &Fields<'_>, queries: Queries) -> Result<ValueQuery, PolicyError> {
-    let field = match (fields.get("value"), queries) {
-        (Some(field), _) => field,
-        (None, Queries::Optional) => return Ok(ValueQuery::Given),
-        (None, Queries::Required) => fields.required("value")?,
-    };
-    let Value::Object(map) = field.value() else {
-        return Ok(ValueQuery::PromQl(field.string()?));
-    };
-    if !["promql", "sql", "logql"].iter().any(|key| map.contains_key(*key)) {
-        return Err(field.error(FieldProblem::QuoteIt));
-    }
-    let inner = field.fields(&["promql", "sql", "logql"])?;
-    match (inner.get("promql"), inner.get("sql"), inner.get("logql")) {
-        (Some(query), None, None) => Ok(ValueQuery::PromQl(query.string()?)),
-        (None, Some(query), None) => Ok(ValueQuery::Sql(query.string()?)),
-        (None, None, Some(query)) => Ok(ValueQuery::LogQl(query.string()?)),
-        _ => Err(field.wants("one of promql, sql and logql")),
-    }
-}
-
-fn distribution(
-    fields: &Fields<'_>,
-    kind: &Field<'_>,
-    queries: Queries,
-) -> Result<Distribution, PolicyError> {
-    match (fields.get("histogram"), fields.get("values")) {
-        (Some(histogram), None) => Ok(Distribution::Histogram(histogram.strings()?)),
-        (None, Some(values)) => Ok(Distribution::Values(log_query(&values, true)?)),
-        (None, None) if queries == Queries::Optional => Ok(Distribution::Given),
-        (None, None) => Err(kind.conflict("a distribution needs `histogram` or `values`")),
-        (Some(histogram), Some(_)) => Err(histogram.conflict("`histogram` and `values` exclude each other")),
     }
 }
 
@@ -440,7 +387,9 @@ fn amount(
 
 fn margin(field: &Field<'_>, kind: &CheckKind) -> Result<Margin, PolicyError> {
     let keys: &[&str] = match kind {
-        CheckKind::Patterns { .. } => return Err(field.conflict("patterns have no margin")),
+        kind if is_marginless(kind) => {
+            return Err(field.conflict(format!("{} checks have no margin", kind.word())));
+        }
         CheckKind::Distribution { .. } => &["absolute", "relative", "at"],
         _ => &["absolute", "relative"],
     };
@@ -460,10 +409,13 @@ fn tolerated(fields: &Fields<'_>, kind: &CheckKind) -> Result<Amount, PolicyErro
     };
     let amount = amount(&field, &["absolute", "relative"], |number| number >= 0.0, "a number of at least 0")?;
     match (kind, amount) {
-        (CheckKind::Patterns { .. }, _) => Err(field.conflict("patterns have no tolerated harm")),
-        (CheckKind::Ratio { .. } | CheckKind::Count { .. }, Amount::Absolute(_)) => {
-            Err(field.conflict("tolerated harm of ratios and counts is relative"))
+        (kind, _) if is_marginless(kind) => {
+            Err(field.conflict(format!("{} checks have no tolerated harm", kind.word())))
         }
+        (
+            CheckKind::Ratio { .. } | CheckKind::Count { .. } | CheckKind::Users { .. },
+            Amount::Absolute(_),
+        ) => Err(field.conflict("tolerated harm of ratios, counts and users is relative")),
         _ => Ok(amount),
     }
 }

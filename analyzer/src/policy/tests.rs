@@ -157,11 +157,7 @@ fn unknown_keys_are_refused_with_their_path() {
 #[test]
 fn later_features_are_refused_by_name() {
     let with = |line: &str| MINIMAL.replace("kind: ratio", &format!("kind: ratio\n        {line}"));
-    refused(&with("by: route"), "phases[0].checks[0].by", "`by`");
     refused(&with("source: other"), "phases[0].checks[0].source", "`source`");
-    refused(&MINIMAL.replace("kind: ratio", "kind: users"), "phases[0].checks[0]", "kind `users`");
-    refused(&MINIMAL.replace("kind: ratio", "kind: composite"), "phases[0].checks[0]", "kind `composite`");
-    refused(&format!("{MINIMAL}births: {{ window: 30d, at_most: 100 }}\n"), "births", "new pods");
     let before = MINIMAL.replace("    checks:", "    baseline: { when: before }\n    checks:");
     refused(&before, "phases[0].baseline", "when: before");
     refused(
@@ -169,6 +165,67 @@ fn later_features_are_refused_by_name() {
         "phases[0].traffic_share",
         "baseline",
     );
+}
+
+const USERS: &str = "
+name: cart
+births: { window: 7d, at_most: 50 }
+phases:
+  - name: one
+    lasts: { at_most: 1h }
+    checks:
+      - name: conversion
+        kind: users
+        users: { logs: 'event:visit', match: '{$cohort}', user: user_id, value: { query: 'event:purchase' } }
+        harm: down
+        margin: { relative: 3% }
+      - name: everything together
+        kind: composite
+";
+
+#[test]
+fn users_composites_and_values_are_read() {
+    let policy = check(USERS).unwrap();
+    assert_eq!(policy.births, Some(Births { window: Span::from_millis(7 * 86_400_000), at_most: 50 }));
+    let [users, together] = policy.phases[0].checks.as_slice() else { panic!("two checks") };
+    let CheckKind::Users { users: Users::Logs { query, user, value } } = &users.kind else { panic!("users") };
+    assert_eq!((query.query.as_str(), user.as_str()), ("event:visit", "user_id"));
+    assert_eq!(*value, UserValue::Ever("event:purchase".to_owned()));
+    assert_eq!((users.vote, together.vote, &together.kind), (Vote::Full, Vote::Veto, &CheckKind::Composite));
+    let by = |line: &str| MINIMAL.replace("kind: ratio", &format!("kind: ratio\n        {line}"));
+    let policy = check(&by("by: route")).unwrap();
+    assert_eq!(policy.phases[0].checks[0].by, Some(By { name: "route".to_owned(), limit: 20 }));
+    refused(&by("by_limit: 3"), "phases[0].checks[0].by_limit", "without `by`");
+    refused(&by("by: route\n        by_limit: 0"), "phases[0].checks[0].by_limit", "1 to 1000");
+    refused(
+        &USERS.replace("{ query: 'event:purchase' }", "{}"),
+        "phases[0].checks[0].users.value",
+        "`field`",
+    );
+    refused(
+        &USERS.replace("kind: composite", "kind: composite\n        vote: full"),
+        "phases[0].checks[1].vote",
+        "composite checks have no margin",
+    );
+    refused(
+        &USERS.replace("kind: composite", "kind: composite\n        margin: { relative: 1% }"),
+        "phases[0].checks[1].margin",
+        "no margin",
+    );
+}
+
+#[test]
+fn what_the_store_cannot_feed_yet_is_named() {
+    let named = |text: &str| {
+        let error = uncollected(&check(text).unwrap()).map(|error| error.to_string());
+        error.unwrap_or_default()
+    };
+    assert_eq!(named(MINIMAL), "");
+    assert!(named(USERS).starts_with("births: `births`"), "{}", named(USERS));
+    let without = USERS.replace("births: { window: 7d, at_most: 50 }\n", "");
+    assert!(named(&without).starts_with("phases[0].checks[0].kind: kind `users`"), "{}", named(&without));
+    let by = MINIMAL.replace("kind: ratio", "kind: ratio\n        by: route");
+    assert!(named(&by).starts_with("phases[0].checks[0].by: `by`"), "{}", named(&by));
 }
 
 #[test]

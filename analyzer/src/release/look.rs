@@ -14,7 +14,7 @@ use super::pinned;
 use crate::collect::{CollectError, Collector, Grid, Question};
 use crate::judge::wire::{DataJson, SidesJson};
 use crate::judge::{Analysis, CheckData, Data, JudgeError, Look, PhaseRun, Shift, Sides};
-use crate::policy::{Check, CheckKind, Distribution, Phase, Source};
+use crate::policy::{Check, CheckKind, Distribution, Phase, Source, Users};
 use crate::verdict::PatternChange;
 
 /// Longest history in intervals.
@@ -152,7 +152,7 @@ impl Memory {
             .iter()
             .map(|check| {
                 let pre = pre.remove(&check.name).unwrap_or_default();
-                (check.name.clone(), CheckData { run: Sides::default(), pre })
+                (check.name.clone(), CheckData { pre, ..CheckData::default() })
             })
             .collect();
         let mut analysis = Analysis::new(policy, phase, phase_run(release, progress), &data)?;
@@ -368,7 +368,8 @@ fn reads_logs(check: &Check) -> bool {
         CheckKind::Count { events } => is_logs(events),
         CheckKind::Distribution { data } => matches!(data, Distribution::Values(_)),
         CheckKind::Patterns { .. } => true,
-        CheckKind::Mean { .. } => false,
+        CheckKind::Users { users } => matches!(users, Users::Logs { .. }),
+        CheckKind::Mean { .. } | CheckKind::Composite => false,
     }
 }
 

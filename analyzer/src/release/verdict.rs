@@ -249,7 +249,7 @@ fn unit_states(data: &Data) -> Vec<(String, bool)> {
         Data::Values(all) => {
             all.iter().filter(|s| named(&s.instance)).map(|s| (s.instance.clone(), silent(&s.v))).collect()
         }
-        Data::Raw(_) | Data::Patterns(_) => Vec::new(),
+        Data::Raw(_) | Data::Patterns(_) | Data::Users(_) | Data::By(_) => Vec::new(),
     }
 }
 

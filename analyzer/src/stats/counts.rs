@@ -14,7 +14,8 @@
 //! inside an interval do no harm.
 //!
 //! Source: Przyborowski and Wilenski, Biometrika 31, 1940 (conditional binomial); Fisher, "The Design of
-//! Experiments", 1935 (exactness by changing sides); spending as in [`super::boundary`].
+//! Experiments", 1935 (exactness by changing sides); Mantel, Cancer Chemotherapy Reports 50, 1966 (draws from those
+//! at risk); spending as in [`super::boundary`].
 
 /// How the events of one interval may fall.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,14 @@ pub enum Step {
     Share(f64),
     /// All as seen, or all on the other side, half each.
     Swap,
+    /// Each from another of so many that may still have one, of the counted and of the other side: users, who
+    /// convert once. Where `theta` is not 1 as [`Step::Share`], whose law is the wider one.
+    Draw {
+        /// Of the counted side.
+        counted: usize,
+        /// Of the other side.
+        other: usize,
+    },
 }
 
 /// The law of one side's count over the paths that have not crossed.
@@ -51,17 +60,35 @@ impl Lattice {
     /// Adds an interval in which the counted side had `x` of `m` events, and looks: `allowed` is what may
     /// be spent up to now.
     pub fn push(&mut self, x: usize, m: usize, step: Step, allowed: f64) {
+        self.add(x, m, step);
+        self.look(allowed);
+    }
+
+    /// Adds events without a look.
+    pub fn add(&mut self, x: usize, m: usize, step: Step) {
         debug_assert!(x <= m, "a side has no more events than both together");
-        if m > 0 {
-            let (from, jumps) = match step {
-                Step::Share(share) => binomial(m, share * self.theta / (share * self.theta + 1.0 - share)),
-                Step::Swap => swap(x, m),
-            };
-            self.law = convolve(&self.law, &jumps);
-            self.low += from;
-            self.seen += x;
-            self.trim();
+        if m == 0 {
+            return;
         }
+        let of_share = |share: f64| share * self.theta / (share * self.theta + 1.0 - share);
+        let (from, jumps) = match step {
+            Step::Share(share) => binomial(m, of_share(share)),
+            Step::Swap => swap(x, m),
+            Step::Draw { counted, other } if self.theta == 1.0 && m <= counted + other => {
+                hypergeometric(m, counted, other)
+            }
+            Step::Draw { counted, other } => {
+                binomial(m, of_share(counted as f64 / (counted + other).max(1) as f64))
+            }
+        };
+        self.law = convolve(&self.law, &jumps);
+        self.low += from;
+        self.seen += x;
+        self.trim();
+    }
+
+    /// Looks: `allowed` is what may be spent up to now.
+    pub fn look(&mut self, allowed: f64) {
         let above = self.seen.saturating_sub(self.low).min(self.law.len());
         self.p = (self.gone + self.law[above..].iter().rev().sum::<f64>()).min(1.0);
         self.cut(allowed);
@@ -128,9 +155,25 @@ fn binomial(m: usize, r: f64) -> (usize, Vec<f64>) {
     }
     let mode = (((m + 1) as f64 * r) as usize).min(m);
     let odds = r / (1.0 - r);
+    around(mode, m, |k| odds * (m - k) as f64 / (k + 1) as f64)
+}
+
+/// Computes the law of the counted side's part of `m` drawn without replacement, likewise.
+fn hypergeometric(m: usize, counted: usize, other: usize) -> (usize, Vec<f64>) {
+    let (least, most) = (m.saturating_sub(other), m.min(counted));
+    let mode = ((m + 1) as f64 * (counted + 1) as f64 / (counted + other + 2) as f64) as usize;
+    around(mode.clamp(least, most), most, |k| {
+        // From a state below the least possible one there is no way up: the ratio is infinite and the mass none.
+        let (up, down) = ((m - k) as f64 * (counted - k) as f64, (k + 1) as f64);
+        up / (down * ((other + k + 1) as f64 - m as f64).max(0.0))
+    })
+}
+
+/// Computes a law from the ratios of the masses of `k + 1` and `k`, outwards from its mode up to `most`.
+fn around(mode: usize, most: usize, ratio: impl Fn(usize) -> f64) -> (usize, Vec<f64>) {
     let mut above = vec![1.0];
-    for k in mode..m {
-        let next = above[above.len() - 1] * odds * (m - k) as f64 / (k + 1) as f64;
+    for k in mode..most {
+        let next = above[above.len() - 1] * ratio(k);
         if next < NEGLIGIBLE {
             break;
         }
@@ -138,8 +181,8 @@ fn binomial(m: usize, r: f64) -> (usize, Vec<f64>) {
     }
     let mut below = Vec::new();
     let mut mass = 1.0;
-    for k in (1..=mode).rev() {
-        mass *= k as f64 / ((m - k + 1) as f64 * odds);
+    for k in (0..mode).rev() {
+        mass /= ratio(k);
         if mass < NEGLIGIBLE {
             break;
         }
@@ -201,6 +244,20 @@ mod tests {
             assert!((crossed - lattice.spent()).abs() < 1e-12, "{crossed} {}", lattice.spent());
             assert!(crossed <= budget && crossed > 0.0);
         }
+    }
+
+    // scipy 1.17.1: stats.hypergeom(50, 20, 12).pmf and sf; the least state of the second is 7.
+    #[test]
+    fn draws_follow_the_hypergeometric_law() {
+        let (low, masses) = hypergeometric(12, 20, 30);
+        let at = |k: usize| masses[k - low];
+        assert!((at(5) / 0.259992865828 - 1.0).abs() < 1e-8, "{}", at(5));
+        assert!((at(12) / 1.03764713373e-06 - 1.0).abs() < 1e-8, "{}", at(12));
+        let (low, masses) = hypergeometric(12, 20, 5);
+        assert_eq!((low, masses.len()), (7, 6));
+        let mut lattice = Lattice::new(1.0);
+        lattice.push(9, 12, Step::Draw { counted: 20, other: 30 }, 0.0);
+        assert!((lattice.p() / 0.00632169222107 - 1.0).abs() < 1e-8, "{}", lattice.p());
     }
 
     #[test]

@@ -266,6 +266,50 @@ pub struct CheckResult {
     pub patterns: Vec<PatternResult>,
     /// All that differ in figures, for kind `patterns`.
     pub logs: Option<LogEvidence>,
+    /// How new pods, which have no history, were judged.
+    pub new_pods: Option<NewPods>,
+    /// Where there is one test a value of a label: each of them, and the pool of the others last.
+    pub by: Vec<ByValue>,
+}
+
+/// One value's test inside a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByValue {
+    /// The value, or `other`.
+    pub value: String,
+    /// Its own first of two.
+    pub decision: Decision,
+    /// The two sides.
+    pub values: Option<Values>,
+    /// The difference; its interval holds at all looks, and at those of all values together.
+    pub effect: Option<Effect>,
+    /// As the check's, to be held against the check's level.
+    pub p_harm: Option<f64>,
+    /// As the check's.
+    pub p_go: Option<f64>,
+    /// How much data there is.
+    pub n: Sizes,
+}
+
+/// How a canary of new pods was judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NewPods {
+    /// With whom they are compared: `births`, `fresh`, `old`, or `none`.
+    pub compared_with: &'static str,
+    /// The canary's pods.
+    pub canary: u64,
+    /// The settled pods of the old version.
+    pub old: u64,
+    /// Pods of the old version that started with the canary.
+    pub fresh: u64,
+    /// Earlier starts that count.
+    pub births: u64,
+    /// Events in which these came.
+    pub events: u64,
+    /// Age at which such pods are settled, in milliseconds since the start: the warm-up that is used.
+    pub settled_ms: Option<u64>,
+    /// The shift that is found by the end of the phase in 80 % of cases, in the unit of the effect.
+    pub announced: Option<f64>,
 }
 
 /// The two sides of a check.

@@ -64,12 +64,29 @@ pub enum Cause {
         /// How many of them alarmed.
         alarms: u64,
     },
+    /// Too many users were seen on both sides.
+    Crossing {
+        /// How many were.
+        crossed: u64,
+        /// Of how many.
+        users: u64,
+    },
     /// Go needs history that is not there.
     NoHistory {
         /// Intervals there are on both sides.
         have: u64,
         /// Intervals there must be.
         need: u64,
+    },
+    /// The canary's pods are new, and too little is known of how new pods behave.
+    NoBirths {
+        /// What would do, in words.
+        what: String,
+    },
+    /// The canary's pods are new, and such pods take longer to settle than the phase lasts.
+    NotSettled {
+        /// Age, in intervals, at which earlier starts were still far from settled.
+        intervals: u64,
     },
     /// The measured traffic share contradicts the declared one.
     ShareMismatch {
@@ -124,8 +141,10 @@ impl Cause {
             Self::StaleData { .. } => "stale_data",
             Self::Missing { .. } => "missing",
             Self::NotEnoughData { .. } => "not_enough_data",
-            Self::Restless { .. } => "restless",
+            Self::Crossing { .. } | Self::Restless { .. } => "restless",
             Self::NoHistory { .. } => "no_history",
+            Self::NoBirths { .. } => "no_births",
+            Self::NotSettled { .. } => "not_settled",
             Self::ShareMismatch { .. } => "share_mismatch",
             Self::WarmUp { .. } => "warm_up",
             Self::TooEarly { .. } => "too_early",
@@ -170,8 +189,17 @@ impl Reason {
                 "too restless to vote: {alarms} of {runs} placebo releases in its history alarmed; longer \
                  history, more hosts or a wider margin would help"
             ),
+            Cause::Crossing { crossed, users } => format!(
+                "{crossed} of {users} users were seen on both sides, and above 1 % the sides are not compared: \
+                 let each user stay on one side"
+            ),
             Cause::NoHistory { have, need } => format!(
                 "go needs {need} intervals of history of both sides, and there are {have}; harm can refuse meanwhile"
+            ),
+            Cause::NoBirths { what } => what.clone(),
+            Cause::NotSettled { intervals } => format!(
+                "earlier starts of such pods were not settled after {intervals} intervals: a longer phase, a longer \
+                 warm-up or fresh pods of the old version, started together with the canary, would do"
             ),
             Cause::ShareMismatch { declared, measured, low, high } => format!(
                 "the canary gets {} of the requests ({} to {}), and {} was declared",

@@ -6,7 +6,8 @@ use greylight_store::model::Timestamp;
 
 use super::logs_wire::LogEvidenceJson;
 use super::{
-    CheckResult, Cohort, Effect, PatternResult, PhaseResult, Reason, TimeLeft, UnitValue, Validity, Verdict,
+    ByValue, CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, Sizes, TimeLeft,
+    UnitValue, Validity, Values, Verdict,
 };
 use crate::kayenta::report::ComparisonJson;
 use crate::policy::Span;
@@ -213,9 +214,55 @@ pub struct CheckJson {
     /// For kind `patterns`: those that differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<PatternJson>,
-    /// For kind patterns, all that differ in figures.
+    /// For kind `patterns`: all that differ in figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<LogEvidenceJson>,
+    /// For new pods, which have no history: how they were judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_pods: Option<NewPodsJson>,
+    /// With one test a value: each, and `other`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<ByValueJson>,
+}
+
+/// One value's test inside a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ByValueJson {
+    /// The value, or `other`.
+    pub value: String,
+    /// `go`, `no_go` or `inconclusive`.
+    pub decision: String,
+    /// The two sides.
+    pub values: Option<ValuesJson>,
+    /// The difference.
+    pub effect: Option<EffectJson>,
+    /// As the check's, to be held against the check's level.
+    pub p_harm: Option<f64>,
+    /// As the check's.
+    pub p_go: Option<f64>,
+    /// How much data there is.
+    pub n: SizesJson,
+}
+
+/// How a canary of new pods was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewPodsJson {
+    /// `births`, `fresh`, `old` or `none`.
+    pub compared_with: String,
+    /// The canary's pods.
+    pub canary: u64,
+    /// The settled pods of the old version.
+    pub old: u64,
+    /// Pods of the old version that started with the canary.
+    pub fresh: u64,
+    /// Earlier starts that count.
+    pub births: u64,
+    /// Events in which these came.
+    pub events: u64,
+    /// Age from which such pods count.
+    pub settled: Option<String>,
+    /// The shift found by the end of the phase in 80 % of cases, in the unit of the effect.
+    pub announced: Option<f64>,
 }
 
 /// The two sides of a check.
@@ -424,11 +471,7 @@ impl From<&CheckResult> for CheckJson {
             decided_at: time(check.decided_at),
             since: time(check.since),
             time_left: check.time_left.map(TimeLeftJson::from),
-            values: check.values.map(|values| ValuesJson {
-                baseline: values.baseline,
-                canary: values.canary,
-                unit: values.unit.to_owned(),
-            }),
+            values: check.values.map(ValuesJson::from),
             units: check.units.iter().map(UnitJson::from).collect(),
             effect: check.effect.as_ref().map(EffectJson::from),
             effects: (check.effects.iter())
@@ -442,11 +485,54 @@ impl From<&CheckResult> for CheckJson {
             level_go: check.level_go,
             budget: check.budget,
             spent: check.spent,
-            n: SizesJson { baseline: check.n.baseline, canary: check.n.canary, effective: check.n.effective },
+            n: SizesJson::from(check.n),
             method: check.method.clone(),
             queries: check.queries.clone(),
             patterns: check.patterns.iter().map(PatternJson::from).collect(),
             logs: check.logs.as_ref().map(LogEvidenceJson::from),
+            new_pods: check.new_pods.as_ref().map(NewPodsJson::from),
+            by: check.by.iter().map(ByValueJson::from).collect(),
+        }
+    }
+}
+
+impl From<Values> for ValuesJson {
+    fn from(values: Values) -> Self {
+        Self { baseline: values.baseline, canary: values.canary, unit: values.unit.to_owned() }
+    }
+}
+
+impl From<Sizes> for SizesJson {
+    fn from(n: Sizes) -> Self {
+        Self { baseline: n.baseline, canary: n.canary, effective: n.effective }
+    }
+}
+
+impl From<&ByValue> for ByValueJson {
+    fn from(one: &ByValue) -> Self {
+        Self {
+            value: one.value.clone(),
+            decision: one.decision.word().to_owned(),
+            values: one.values.map(ValuesJson::from),
+            effect: one.effect.as_ref().map(EffectJson::from),
+            p_harm: one.p_harm,
+            p_go: one.p_go,
+            n: SizesJson::from(one.n),
+        }
+    }
+}
+
+impl From<&NewPods> for NewPodsJson {
+    fn from(pods: &NewPods) -> Self {
+        Self {
+            compared_with: pods.compared_with.to_owned(),
+            canary: pods.canary,
+            old: pods.old,
+            fresh: pods.fresh,
+            births: pods.births,
+            events: pods.events,
+            settled: pods.settled_ms.map(|ms| Span::from_millis(ms).to_string()),
+            announced: pods.announced,
         }
     }
 }

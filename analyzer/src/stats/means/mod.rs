@@ -28,8 +28,6 @@ use super::special::{StudentTail, find_root_within, normal_isf, normal_sf};
 enum Learning {
     /// None: only the release's own intervals.
     None,
-    /// Only the baseline's: memory and scale, not the standing difference.
-    Baseline,
     /// Both sides'.
     Both,
 }
@@ -99,28 +97,6 @@ impl Means {
         }
     }
 
-    /// Prepares for history of the baseline alone: the difference of two halves of its hosts, scaled to
-    /// the noise of the sides to be compared, NaN where missing.
-    pub fn with_baseline_halves(halves: &[f64]) -> Self {
-        let present: Vec<f64> = halves.iter().copied().filter(|value| value.is_finite()).collect();
-        if present.len() < HISTORY_MIN {
-            return Self::without_history();
-        }
-        let structures = structures(structure::Prior::Short);
-        let centre = median(&present);
-        let centred: Vec<f64> = halves.iter().map(|value| value - centre).collect();
-        let history = History::new(&centred, &structures);
-        Self {
-            learning: Learning::Baseline,
-            structures,
-            centre: 0.0,
-            limit: f64::INFINITY,
-            clipped: history.clone(),
-            raw: history,
-            is_clipped: false,
-        }
-    }
-
     /// Returns the number of intervals of both sides' history.
     pub fn n_history(&self) -> usize {
         if self.learning == Learning::Both { self.raw.windows.len() } else { 0 }
@@ -172,7 +148,7 @@ impl Means {
         let before = history.windows.len();
         let nu = match self.learning {
             Learning::None => n as f64 - 1.0,
-            Learning::Baseline | Learning::Both => (before + n) as f64 - 2.0,
+            Learning::Both => (before + n) as f64 - 2.0,
         };
         (nu >= 1.0).then_some(nu)
     }

@@ -4,14 +4,9 @@ import { useRef, useState } from "preact/hooks";
 import { texts, zone } from "../app/locale.ts";
 import { clock, count } from "../model/format.ts";
 import type { Stack } from "../model/log.ts";
+import type { TimeMark } from "../model/marks.ts";
 import { linear, round, ticks, timeTicks } from "../model/scale.ts";
 import { Plot, timeLabels, WIDTH } from "./plot.tsx";
-
-export interface TimeMark {
-  readonly at: number;
-  readonly text: string;
-  readonly refused: boolean;
-}
 
 interface Props {
   readonly stacks: readonly Stack[];

@@ -5,9 +5,9 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { themeTurns, zone } from "../app/locale.ts";
 import { clock, digitsFor, fixed, scaleFor, stamp } from "../model/format.ts";
+import type { TimeMark } from "../model/marks.ts";
 import { ticks } from "../model/scale.ts";
 import type { Tone } from "../model/series.ts";
-import type { TimeMark } from "./histogram.tsx";
 
 export interface ChartSeries {
   readonly name: string;

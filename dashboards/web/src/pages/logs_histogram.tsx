@@ -3,12 +3,13 @@
 import type { Histogram as Counts } from "../api/logs_histogram.ts";
 import { language, texts, zone } from "../app/locale.ts";
 import { asTables } from "../app/tables.ts";
-import { Histogram, type TimeMark } from "../charts/histogram.tsx";
+import { Histogram } from "../charts/histogram.tsx";
 import { GhostChart, Note, TroubleNote } from "../components/states.tsx";
 import { Rich } from "../components/text.tsx";
 import type { Resolved } from "../model/duration.ts";
 import { clock, count, span } from "../model/format.ts";
 import { stacks } from "../model/log.ts";
+import type { TimeMark } from "../model/marks.ts";
 import { type Resource, troubleOf } from "./resource.ts";
 
 interface Props {

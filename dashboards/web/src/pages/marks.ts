@@ -3,9 +3,9 @@
 import { useMemo } from "preact/hooks";
 import { fetchReleases } from "../api/releases.ts";
 import { texts } from "../app/locale.ts";
-import type { TimeMark } from "../charts/histogram.tsx";
 import type { Resolved } from "../model/duration.ts";
 import { percent } from "../model/format.ts";
+import { type TimeMark, thin } from "../model/marks.ts";
 import type { ReleaseSummary } from "../model/release.ts";
 import { useResource } from "./resource.ts";
 
@@ -20,7 +20,8 @@ export function useMarks(range: Resolved): readonly TimeMark[] {
   const noGo = texts().decision.no_go.toLowerCase();
   return useMemo(() => {
     const all = (found.value?.releases ?? []).flatMap((release) => marksOf(release, noGo));
-    return all.filter((mark) => mark.at > range.start && mark.at < range.end).slice(0, MARKS_MAX);
+    const inside = all.filter((mark) => mark.at > range.start && mark.at < range.end).slice(0, MARKS_MAX);
+    return thin(inside, range.start, range.end);
   }, [found.value, range.start, range.end, noGo]);
 }
 
@@ -38,7 +39,7 @@ function marksOf(release: ReleaseSummary, noGo: string): TimeMark[] {
   });
   const refused =
     release.decision === "no_go" && release.decidedAt !== null
-      ? [{ at: release.decidedAt, text: noGo, refused: true }]
+      ? [{ at: release.decidedAt, text: `${release.service} ${release.canary}, ${noGo}`, refused: true }]
       : [];
   return [...phases, ...refused];
 }

@@ -1,0 +1,203 @@
+//! Simulated gauges: mean checks under many kinds of noise.
+
+use std::fmt::Write as _;
+
+use greylight_analyzer::judge::{CheckData, Data, Series, Sides};
+use indexmap::IndexMap;
+
+use super::{Chance, Outcome, judge, times};
+
+/// What a side's minutes look like; their standard deviation is a tenth of the mean but where said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Noise {
+    /// AR(1) with this coefficient.
+    Ar(f64),
+    /// AR(1) 0.6 with a daily wave of 30 % and shocks that both sides share.
+    Shared,
+    /// Half of the variance AR(1) 0.9, half white.
+    HalfWhite,
+    /// Lognormal with sigma 1, AR(1) 0.6 in its logarithm.
+    Lognormal,
+    /// Three hosts against five, one of each side half as high again.
+    SlowHost,
+    /// AR(1) 0.6 and a standing difference of one standard deviation.
+    Standing,
+    /// Independent, and each side as a whole has a burst of 5 standard deviations for 5 minutes once an hour.
+    Bursts,
+    /// Five hosts a side; once an hour a host has a burst of 5 of its standard deviations for 10 minutes.
+    HostBursts,
+}
+
+/// Settings of [`means`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    /// Number of checks.
+    pub(crate) checks: usize,
+    /// What the minutes look like.
+    pub(crate) noise: Noise,
+    /// Minutes of history.
+    pub(crate) history: usize,
+    /// What is added to the first check's canary, in parts of the mean ...
+    pub(crate) shift: f64,
+    /// ... from this minute on.
+    pub(crate) from: usize,
+    /// The margin, in parts of the mean.
+    pub(crate) margin: f64,
+    /// Alpha of the release.
+    pub(crate) alpha: f64,
+    /// Factor of the noise at the release.
+    pub(crate) growth: f64,
+    /// Minutes from and to which nothing came.
+    pub(crate) gap: (usize, usize),
+    /// Minutes after which the canary is silent.
+    pub(crate) until: usize,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self {
+            checks: 1,
+            noise: Noise::Ar(0.0),
+            history: 180,
+            shift: 0.0,
+            from: 0,
+            margin: 0.1,
+            alpha: 0.01,
+            growth: 1.0,
+            gap: (0, 0),
+            until: 60,
+        }
+    }
+}
+
+/// Mean checks of sides whose minutes have a standard deviation of 10 % of the mean.
+pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
+    let mut policy = format!(
+        "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n",
+        setting.alpha
+    );
+    let mut data = IndexMap::new();
+    for idx in 0..setting.checks {
+        writeln!(
+            policy,
+            "  - {{ name: m{idx}, kind: mean, margin: {{ absolute: {} }} }}",
+            100.0 * setting.margin
+        )
+        .expect("a string takes what is written");
+        data.insert(format!("m{idx}"), one_check(&setting, idx == 0, chance));
+    }
+    judge(&policy, data)
+}
+
+fn one_check(setting: &Means, is_worse: bool, chance: &mut Chance) -> CheckData {
+    let n = setting.history + 60;
+    let common = common(setting.noise, n, chance);
+    let mut sides = [false, true].map(|is_canary| {
+        let mut hosts = hosts(setting.noise, is_canary, n, chance);
+        for value in hosts.iter_mut().flat_map(|host| host.iter_mut().skip(setting.history)) {
+            *value *= setting.growth;
+        }
+        if is_canary && is_worse {
+            let from = setting.history + setting.from;
+            hosts
+                .iter_mut()
+                .flat_map(|host| host.iter_mut().skip(from))
+                .for_each(|v| *v += 10.0 * setting.shift);
+        }
+        (is_canary, hosts)
+    });
+    let mut place = |side: usize, from: usize, to: usize| {
+        let (is_canary, hosts) = &mut sides[side];
+        let series = hosts.iter().enumerate().map(|(host, noise)| {
+            let minutes = (from..to).filter(|i| {
+                let since = i.wrapping_sub(setting.history);
+                let is_gap = *i >= setting.history && (setting.gap.0..setting.gap.1).contains(&since);
+                let is_silent = *is_canary && *i >= setting.history && since >= setting.until;
+                !(is_gap || is_silent)
+            });
+            let at = minutes.clone().flat_map(|i| times(i as i64 - setting.history as i64, 1, 60_000));
+            Series {
+                instance: format!("{}{host}", if *is_canary { "c" } else { "b" }),
+                t_ms: at.collect(),
+                v: minutes.map(|i| Some((100.0 * (1.0 + 0.1 * noise[i]) * common[i]).max(0.1))).collect(),
+            }
+        });
+        (to > from).then(|| Data::Values(series.collect()))
+    };
+    CheckData {
+        pre: Sides { baseline: place(0, 0, setting.history), canary: place(1, 0, setting.history) },
+        run: Sides { baseline: place(0, setting.history, n), canary: place(1, setting.history, n) },
+        ..CheckData::default()
+    }
+}
+
+/// What multiplies both sides.
+fn common(noise: Noise, n: usize, chance: &mut Chance) -> Vec<f64> {
+    if noise != Noise::Shared {
+        return vec![1.0; n];
+    }
+    let shocks = chance.ar1(n, 0.8);
+    let wave = |i: usize| 0.3 * (std::f64::consts::TAU * i as f64 / 1_440.0).sin();
+    (0..n).map(|i| (wave(i) + 0.1 * shocks[i]).exp()).collect()
+}
+
+/// The noise of each host of a side, in standard deviations of the side.
+fn hosts(noise: Noise, is_canary: bool, n: usize, chance: &mut Chance) -> Vec<Vec<f64>> {
+    match noise {
+        Noise::Ar(rho) => vec![chance.ar1(n, rho)],
+        Noise::Shared => vec![chance.ar1(n, 0.6)],
+        Noise::Standing => {
+            let standing = if is_canary { 1.0 } else { 0.0 };
+            vec![chance.ar1(n, 0.6).into_iter().map(|value| value + standing).collect()]
+        }
+        Noise::HalfWhite => {
+            let slow = chance.ar1(n, 0.9);
+            vec![slow.into_iter().map(|value| 0.5_f64.sqrt() * (value + chance.normal())).collect()]
+        }
+        Noise::Lognormal => {
+            // Mean and standard deviation of a lognormal with sigma 1.
+            let (mean, sd) = (0.5_f64.exp(), (1.0_f64.exp() * (1.0_f64.exp() - 1.0)).sqrt());
+            vec![chance.ar1(n, 0.6).into_iter().map(|value| (value.exp() - mean) / sd).collect()]
+        }
+        Noise::SlowHost => {
+            let n_hosts = if is_canary { 3 } else { 5 };
+            let one = |host: usize, chance: &mut Chance| {
+                let slow = if host == 0 { 5.0 } else { 0.0 };
+                let own = (n_hosts as f64).sqrt();
+                chance.ar1(n, 0.6).into_iter().map(|value| own * value + slow).collect()
+            };
+            (0..n_hosts).map(|host| one(host, chance)).collect()
+        }
+        Noise::Bursts => {
+            let burst = bursts(n, 5, chance);
+            vec![burst.into_iter().map(|burst| burst + chance.normal()).collect()]
+        }
+        Noise::HostBursts => {
+            let one = |chance: &mut Chance| {
+                // Each of five hosts has a fifth of the side's bursts.
+                let burst = bursts_at(n, 10, 1.0 / 300.0, chance);
+                burst.into_iter().map(|burst| 5.0_f64.sqrt() * (burst + chance.normal())).collect()
+            };
+            (0..5).map(|_| one(chance)).collect()
+        }
+    }
+}
+
+fn bursts(n: usize, minutes: usize, chance: &mut Chance) -> Vec<f64> {
+    bursts_at(n, minutes, 1.0 / 60.0, chance)
+}
+
+/// Bursts of 5 standard deviations that begin in a minute with this chance.
+fn bursts_at(n: usize, minutes: usize, start: f64, chance: &mut Chance) -> Vec<f64> {
+    let mut left = 0;
+    (0..n)
+        .map(|_| {
+            if chance.uniform() < start {
+                left = minutes;
+            }
+            let is_on = left > 0;
+            left -= usize::from(is_on);
+            if is_on { 5.0 } else { 0.0 }
+        })
+        .collect()
+}

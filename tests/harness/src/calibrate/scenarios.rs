@@ -1,0 +1,395 @@
+//! The cases: what is simulated, and what is promised of it.
+
+use super::simulate::{
+    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
+    TrafficShare, UserValue, Users,
+};
+use super::{Promise, Scenario};
+
+/// Lists all cases.
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    good_gauges(&mut all);
+    worse_gauges(&mut all);
+    goes_of_gauges(&mut all);
+    changed_conditions(&mut all);
+    new_pods(&mut all);
+    counts(&mut all);
+    count_margins(&mut all);
+    distributions(&mut all);
+    distribution_margins(&mut all);
+    users(&mut all);
+    log_patterns(&mut all);
+    demo(&mut all);
+    all
+}
+
+fn add(
+    all: &mut Vec<Scenario>,
+    name: impl Into<String>,
+    part: f64,
+    promise: Promise,
+    simulate: impl Fn(&mut Chance) -> Outcome + Sync + 'static,
+) {
+    all.push(Scenario { name: name.into(), part, promise, simulate: Box::new(simulate) });
+}
+
+fn gauges(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Means) {
+    add(all, name, part, promise, move |chance| simulate::means(setting, chance));
+}
+
+const HISTORIES: [(usize, &str, f64); 3] = [(0, "no history", 0.5), (180, "3 h", 0.5), (1_440, "24 h", 0.3)];
+
+/// Ten checks of an unchanged release under every kind of noise.
+fn good_gauges(all: &mut Vec<Scenario>) {
+    let kinds = [
+        ("AR 0", Noise::Ar(0.0)),
+        ("AR 0.3", Noise::Ar(0.3)),
+        ("AR 0.6", Noise::Ar(0.6)),
+        ("AR 0.9", Noise::Ar(0.9)),
+        ("AR 0.6, wave and shocks shared", Noise::Shared),
+        ("half AR 0.9, half white", Noise::HalfWhite),
+        ("lognormal, AR 0.6", Noise::Lognormal),
+        ("a slow host a side, 3 + 5 hosts", Noise::SlowHost),
+        ("standing difference of 1 sd", Noise::Standing),
+        ("bursts of a side", Noise::Bursts),
+        ("bursts of a host", Noise::HostBursts),
+    ];
+    for (label, noise) in kinds {
+        for (history, hours, part) in HISTORIES {
+            let promise = match (noise, history) {
+                // A standing difference cannot be told from harm without history.
+                (Noise::Standing | Noise::SlowHost, 0) => Promise::None,
+                (Noise::HalfWhite, 180) => Promise::Refused(0.015),
+                _ => Promise::Refused(0.01),
+            };
+            let same = Means { checks: 10, noise, history, ..Means::default() };
+            gauges(all, format!("M good, ten, {label}, {hours}"), part, promise, same);
+        }
+    }
+}
+
+/// Harm in one check of one or ten.
+fn worse_gauges(all: &mut Vec<Scenario>) {
+    for (rho, ten, five) in [(0.0, 0.92, 0.33), (0.3, 0.64, 0.26), (0.6, 0.26, 0.11), (0.9, 0.03, 0.02)] {
+        let noise = Noise::Ar(rho);
+        let ten_checks = Means { checks: 10, noise, history: 1_440, shift: 0.1, ..Means::default() };
+        gauges(all, format!("M +10 %, ten, AR {rho}, 24 h"), 0.3, Promise::Found(ten), ten_checks);
+        let one = Means { noise, history: 1_440, shift: 0.05, ..Means::default() };
+        gauges(all, format!("M +5 %, one, AR {rho}, 24 h"), 1.0, Promise::Found(five), one);
+    }
+    for (rho, found) in [(0.0, 0.99), (0.6, 0.30)] {
+        // With a margin next to nothing no go comes first.
+        let step = Means {
+            noise: Noise::Ar(rho),
+            shift: 0.3,
+            from: 30,
+            alpha: 0.001,
+            margin: 0.001,
+            ..Means::default()
+        };
+        gauges(
+            all,
+            format!("M +30 % from minute 30, AR {rho}, 3 h, 0.1 %"),
+            1.0,
+            Promise::Found(found),
+            step,
+        );
+    }
+}
+
+/// Go of an unchanged release, and of one that is as bad as the margin.
+fn goes_of_gauges(all: &mut Vec<Scenario>) {
+    for (margin, goes) in [(0.1, [1.0, 0.78, 0.10, 0.0]), (0.2, [1.0, 1.0, 1.0, 0.07])] {
+        for (rho, goes) in [0.0, 0.3, 0.6, 0.9].into_iter().zip(goes) {
+            let same =
+                Means { checks: 10, noise: Noise::Ar(rho), history: 1_440, margin, ..Means::default() };
+            let name = format!("M good, ten, margin {} %, AR {rho}, 24 h, go", 100.0 * margin);
+            gauges(all, name, 0.3, Promise::Goes(goes), same);
+        }
+    }
+    for rho in [0.0, 0.6] {
+        let worse = Means { noise: Noise::Ar(rho), shift: 0.1, ..Means::default() };
+        gauges(all, format!("M harm = margin, one, AR {rho}, 3 h"), 1.0, Promise::FalseGo(0.05), worse);
+    }
+    let skewed = Means { noise: Noise::Lognormal, shift: 0.1, ..Means::default() };
+    gauges(all, "M harm = margin, one, lognormal, 3 h".to_owned(), 1.0, Promise::FalseGo(0.05), skewed);
+}
+
+/// What happens to the data rather than to the service.
+fn changed_conditions(all: &mut Vec<Scenario>) {
+    for growth in [1.5, 2.2, 3.0] {
+        let noisier = Means { growth, history: 1_440, alpha: 0.001, ..Means::default() };
+        gauges(
+            all,
+            format!("M good, one, noise x{growth}, 24 h, 0.1 %"),
+            2.0,
+            Promise::Refused(0.005),
+            noisier,
+        );
+    }
+    let gap = Means { noise: Noise::Ar(0.3), gap: (10, 40), ..Means::default() };
+    gauges(all, "M good, one, a gap of 30 minutes, 3 h".to_owned(), 1.0, Promise::Refused(0.01), gap);
+    for until in [0, 2, 3, 4, 20] {
+        let silent = Means { checks: 10, history: 0, until, ..Means::default() };
+        let name = format!("M good, ten, canary silent from minute {until}, no history");
+        gauges(all, name.clone(), 0.3, Promise::Refused(0.0), silent);
+        let silent = Means { history: 180, ..silent };
+        gauges(
+            all,
+            format!("{}3 h", name.trim_end_matches("no history")),
+            0.3,
+            Promise::FalseGo(0.0),
+            silent,
+        );
+    }
+}
+
+fn pods(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Pods) {
+    add(all, name, part, promise, move |chance| simulate::pods(setting, chance));
+}
+
+/// Canaries of new pods: level, what is found, go, cold starts.
+fn new_pods(all: &mut Vec<Scenario>) {
+    let layouts = [
+        ("1+3, 12 births in 12", (1, 3, 0), (12, 12)),
+        ("1+10, 12 in 12", (1, 10, 0), (12, 12)),
+        ("1+10, 5 in 5", (1, 10, 0), (5, 5)),
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6)),
+        ("5+10, 30 in 10", (5, 10, 0), (30, 10)),
+        ("5+10, 30 in 10, 5 fresh", (5, 10, 5), (30, 10)),
+        ("5+30, 100 in 20", (5, 30, 0), (100, 20)),
+    ];
+    for (label, n, births) in layouts {
+        for (rho, tau) in [(0.6, 0.3), (0.0, 0.0), (0.9, 0.6)] {
+            let same = Pods { n, births, rho, tau, ..Pods::default() };
+            let name = format!("N good, ten, {label}, AR {rho}, tau {tau}");
+            pods(all, name, 0.5, Promise::Refused(0.01), same);
+        }
+    }
+    let one = Pods { checks: 1, ..Pods::default() };
+    for (label, n, births, factor, found) in [
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6), 1.2, 0.90),
+        ("2+10, 12 in 6", (2, 10, 0), (12, 6), 1.5, 1.0),
+        ("1+10, 12 in 12", (1, 10, 0), (12, 12), 1.2, 0.71),
+        ("5+10, 30 in 10, 5 fresh", (5, 10, 5), (30, 10), 1.1, 0.57),
+    ] {
+        // One check that has a tenth of alpha; no go comes first, since the margin is next to nothing.
+        let worse = Pods { n, births, factor, alpha: 0.001, margin: 0.001, ..one };
+        pods(all, format!("N x{factor}, 0.1 %, {label}"), 2.0, Promise::Found(found), worse);
+    }
+    let goes = Pods { n: (2, 10, 0), births: (12, 6), margin: 0.2, ..Pods::default() };
+    pods(all, "N good, ten, 2+10, 12 in 6, margin 20 %, go".to_owned(), 0.5, Promise::Goes(0.99), goes);
+    let worse = Pods { n: (2, 10, 0), births: (12, 6), factor: 1.2, margin: 0.2, ..one };
+    pods(all, "N harm = margin, one, 2+10, 12 in 6".to_owned(), 1.0, Promise::FalseGo(0.05), worse);
+    let shared = Pods { n: (2, 10, 0), births: (12, 6), omega: 0.3, ..Pods::default() };
+    pods(
+        all,
+        "N good, ten, 2+10, 12 in 6, events as far apart as pods".to_owned(),
+        0.5,
+        Promise::Refused(0.012),
+        shared,
+    );
+    for (n, births) in [((1, 10, 0), (12, 12)), ((2, 10, 0), (30, 15))] {
+        for half_life in [3.0, 8.0, 15.0] {
+            let cold = Pods { n, births, cold: (0.3, half_life), ..Pods::default() };
+            let name = format!("N good, ten, {}+10, cold start of 30 %, half-life {half_life}", n.0);
+            pods(all, name, 0.5, Promise::Refused(0.016), cold);
+        }
+    }
+    for (tau, factor, promise) in [
+        (0.3, 1.0, Promise::Refused(0.01)),
+        (0.3, 2.0, Promise::Found(0.57)),
+        (0.3, 4.0, Promise::Found(1.0)),
+        (0.0, 1.0, Promise::Refused(0.01)),
+        (0.0, 2.0, Promise::Found(1.0)),
+    ] {
+        let alpha = if factor > 1.0 { 0.001 } else { 0.01 };
+        let setting = PodErrors { n: (5, 10), births: 30, rate: 0.5, tau, factor, alpha };
+        add(
+            all,
+            format!("N errors x{factor}, 5+10, 0.5 a pod-minute, tau {tau}"),
+            0.5,
+            promise,
+            move |chance| simulate::pod_errors(setting, chance),
+        );
+    }
+    let trust = Pods { births: (0, 1), warm_up: 10, ..Pods::default() };
+    pods(all, "N good, ten, 1+10, no births".to_owned(), 0.5, Promise::Refused(0.013), trust);
+}
+
+fn error_counts(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Errors) {
+    add(all, name, part, promise, move |chance| simulate::errors(setting, chance));
+}
+
+fn counts(all: &mut Vec<Scenario>) {
+    for (normal, more, fixed, ramp) in
+        [(0.05, 0.2, 0.44, 0.17), (0.5, 1.0, 0.75, 0.30), (5.0, 6.0, 0.46, 0.16)]
+    {
+        let same = Errors { rates: (normal, normal), ..Errors::default() };
+        let worse = Errors { rates: (normal, more), ..Errors::default() };
+        error_counts(all, format!("C good, {normal} a minute"), 2.0, Promise::Refused(0.01), same);
+        error_counts(all, format!("C {normal} -> {more} a minute"), 2.0, Promise::Found(fixed), worse);
+        let (same, worse) =
+            (Errors { share: TrafficShare::Ramp, ..same }, Errors { share: TrafficShare::Ramp, ..worse });
+        error_counts(
+            all,
+            format!("C good, {normal} a minute, share 2 to 32 %"),
+            2.0,
+            Promise::Refused(0.01),
+            same,
+        );
+        error_counts(
+            all,
+            format!("C {normal} -> {more} a minute, share 2 to 32 %"),
+            2.0,
+            Promise::Found(ramp),
+            worse,
+        );
+    }
+    let steps = Errors { share: TrafficShare::Steps, ..Errors::default() };
+    error_counts(all, "C good, 5 a minute, share 1/5/25/50 %".to_owned(), 2.0, Promise::Refused(0.01), steps);
+    for share in [0.5, 0.1] {
+        let clumped = Errors { clump: 5, share: TrafficShare::Fixed(share), ..Errors::default() };
+        let name = format!("C good, clumps of five, share {share}");
+        error_counts(all, name, 1.0, Promise::Refused(0.01), clumped);
+        let wandering = Errors { wander: 0.2, share: TrafficShare::Fixed(share), ..Errors::default() };
+        let name = format!("C good, one side's rate wanders, share {share}, 24 h");
+        error_counts(all, name, 1.0, Promise::Refused(0.01), wandering);
+    }
+}
+
+fn count_margins(all: &mut Vec<Scenario>) {
+    let held_to = "margin: { absolute: 0.002 }";
+    // 2,000 trials a minute and side: four errors more are 0.2 points.
+    for (name, rates, promise) in [
+        ("unchanged", (0.5, 0.5), Promise::Goes(0.99)),
+        ("harm = margin, 0.5 -> 4.5", (0.5, 4.5), Promise::FalseGo(0.05)),
+        ("harm = margin, 5 -> 9", (5.0, 9.0), Promise::FalseGo(0.05)),
+        ("harm = margin, 0 -> 4", (0.0, 4.0), Promise::FalseGo(0.05)),
+        ("no error at all", (0.0, 0.0), Promise::Goes(0.99)),
+    ] {
+        let margin = Errors { rates, held_to, alpha: 1e-6, ..Errors::default() };
+        error_counts(all, format!("C margin 0.2 points, {name}"), 0.5, promise, margin);
+    }
+    for (normal, share) in [(20.0, 0.5), (20.0, 0.1)] {
+        let worse = Errors {
+            rates: (normal, 1.5 * normal),
+            share: TrafficShare::Fixed(share),
+            held_to: "margin: { relative: 50% }",
+            alpha: 1e-6,
+            ..Errors::default()
+        };
+        let name = format!("C margin 50 %, harm = margin, {normal} a minute, share {share}");
+        error_counts(all, name, 0.5, Promise::FalseGo(0.05), worse);
+    }
+}
+
+fn latencies(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Latency) {
+    add(all, name, part, promise, move |chance| simulate::latency(setting, chance));
+}
+
+fn distributions(all: &mut Vec<Scenario>) {
+    const TAIL: Slow = Slow { part: 0.1, factor: 10.0 };
+    const SHIFT: Slow = Slow { part: 1.0, factor: 1.1 };
+    for (history, label) in [(180, "3 h"), (0, "no history")] {
+        for (wander, minutes, shifted) in [((0.0, 0.0), "", 0.99), ((0.6, 0.1), ", minutes vary", 0.31)] {
+            let setting = Latency { history, wander, ..Latency::default() };
+            let name = |what: &str| format!("D {what}, {label}{minutes}");
+            latencies(all, name("good"), 0.3, Promise::Refused(0.01), setting);
+            let tail = Latency { slow: TAIL, ..setting };
+            latencies(all, name("1 in 10 ten times slower"), 0.3, Promise::Found(0.997), tail);
+            let promise = if history > 0 { Promise::Found(shifted) } else { Promise::None };
+            latencies(all, name("median +10 %"), 0.3, promise, Latency { slow: SHIFT, ..setting });
+        }
+    }
+    for (label, before, since) in [("1/3 to 10 %", 1.0 / 3.0, 0.1), ("5 to 1 %", 0.05, 0.01)] {
+        let less = Latency {
+            requests: 2_000,
+            share: (before, TrafficShare::Fixed(since)),
+            history: 1_440,
+            alpha: 0.001,
+            held_to: "vote: veto",
+            ..Latency::default()
+        };
+        latencies(all, format!("D good, share {label}, 24 h, 0.1 %"), 0.3, Promise::Refused(0.001), less);
+    }
+    let steps = Latency { requests: 1_000, share: (0.5, TrafficShare::Steps), ..Latency::default() };
+    latencies(all, "D good, share 1/5/25/50 %, 3 h".to_owned(), 0.3, Promise::Refused(0.01), steps);
+}
+
+/// Go of all values 10 % larger, over shapes and buckets.
+fn distribution_margins(all: &mut Vec<Scenario>) {
+    let shapes = [
+        ("lognormal 0.3", Shape::Lognormal(0.3)),
+        ("lognormal 0.6", Shape::Lognormal(0.6)),
+        ("lognormal 1", Shape::Lognormal(1.0)),
+        ("exponential", Shape::Exponential),
+        ("bimodal", Shape::Bimodal),
+        ("Pareto 2.5", Shape::Pareto(2.5)),
+    ];
+    for (is_fine, buckets) in [(false, "Prometheus"), (true, "fine")] {
+        for (label, shape) in shapes {
+            let worse = Latency {
+                shape,
+                is_fine,
+                slow: Slow { part: 1.0, factor: 1.1 },
+                alpha: 1e-6,
+                ..Latency::default()
+            };
+            let name = format!("D harm = margin, {label}, {buckets} buckets");
+            latencies(all, name, 0.2, Promise::FalseGo(0.05), worse);
+        }
+    }
+}
+
+fn users(all: &mut Vec<Scenario>) {
+    // The best fixed test, which knows the minute and the law, finds 80 % of either change at 1 %.
+    const FIXED: f64 = 0.8;
+    for (label, value, per_minute, bad) in [
+        ("conversion 30 %", UserValue::Converts(0.3), 1_740, 0.97),
+        ("revenue lognormal 2", UserValue::Spends(2.0), 242, 0.9),
+    ] {
+        let same =
+            Users { per_minute, share: TrafficShare::Fixed(0.5), value, factor: 1.0, held_to: "vote: veto" };
+        let mut case = |name: String, promise: Promise, setting: Users| {
+            add(all, name, 0.5, promise, move |chance| simulate::users(setting, chance));
+        };
+        case(format!("U good, {label}"), Promise::Refused(0.01), same);
+        let tenth = Users { share: TrafficShare::Fixed(0.1), ..same };
+        case(format!("U good, {label}, share 0.1"), Promise::Refused(0.01), tenth);
+        let ramp = Users { share: TrafficShare::Ramp, ..same };
+        case(format!("U good, {label}, share 2 to 32 %"), Promise::Refused(0.01), ramp);
+        let worse = Users { factor: bad, ..same };
+        case(format!("U {label}, {:+.0} %", 100.0 * (bad - 1.0)), Promise::Found(0.75 * FIXED), worse);
+        let held_to = if bad == 0.97 { "margin: { relative: 3% }" } else { "margin: { relative: 10% }" };
+        case(format!("U harm = margin, {label}"), Promise::FalseGo(0.05), Users { held_to, ..worse });
+    }
+}
+
+fn log_patterns(all: &mut Vec<Scenario>) {
+    for (baseline, label, found) in [(1.0, "equal traffic", 0.75), (10.0, "ten times the traffic", 0.99)] {
+        let setting = move |new| Logs { baseline, new, alpha: 0.01 };
+        add(all, format!("L good, {label}"), 0.2, Promise::Refused(0.01), move |chance| {
+            simulate::logs(setting(0.0), chance)
+        });
+        add(all, format!("L new line in 1 of 2,000, {label}"), 0.2, Promise::Found(found), move |chance| {
+            simulate::logs(setting(0.000_5), chance)
+        });
+    }
+}
+
+fn demo(all: &mut Vec<Scenario>) {
+    for share in [0.1, 0.5] {
+        for (name, fault, promise) in [
+            ("good", Fault::None, Promise::Refused(0.01)),
+            ("bad", Fault::Bad, Promise::Found(0.99)),
+            ("slow", Fault::Slow, Promise::Found(0.99)),
+            ("errors", Fault::Errors, Promise::Found(0.97)),
+        ] {
+            add(all, format!("demo, {name}, share {share}"), 0.3, promise, move |chance| {
+                simulate::demo(400.0, share, fault, chance)
+            });
+        }
+    }
+}
