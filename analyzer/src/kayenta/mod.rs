@@ -2,7 +2,7 @@
 //!
 //! Flow: [`config`] reads a canary configuration, [`pairs`] joins the metrics of both sides,
 //! [`NetflixJudge`] cleans, tests and labels each pair and folds the labels into a score, [`wire`]
-//! writes the result as Kayenta does, [`report`] as a field of our verdicts. [`remote_judge`] is Kayenta's remote-judge contract, [`beside`]
+//! writes the result as Kayenta does, [`report`] as a field of our verdicts. [`remote_judge`] is Kayenta's remote-judge contract, [`beside()`]
 //! judges a release's data by it, and [`runs`] follows a series of judgements.
 //!
 //! The judge is followed in each detail, faults included, so that teams can compare: see

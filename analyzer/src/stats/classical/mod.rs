@@ -1,7 +1,7 @@
 //! Classical tests of two samples at one fixed look: for reports, and for other systems' engines.
 //!
-//! [`mann_whitney`] compares ranks, [`welch`] means, [`kolmogorov_smirnov`] and [`anderson_darling`]
-//! whole distributions, [`fisher`] events over trials.
+//! [`mann_whitney`] compares ranks, [`welch()`] means, [`kolmogorov_smirnov`] and [`anderson_darling`]
+//! whole distributions, [`fisher()`] events over trials.
 //!
 //! They assume independent observations and one look. Greylight's own verdicts do not rest on them:
 //! values of an operations metric remember the minute before, and releases are looked at more than
