@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the store: section `[store]`, variables `GREYLIGHT_STORE__*`.
@@ -17,6 +18,8 @@ pub struct StoreConfig {
     pub wal_file_bytes: ByteSize,
     /// Free space below which ingest is refused, while reads, deletes and retention go on. Default `256MiB`.
     pub disk_free_min: ByteSize,
+    /// Folder below which a caller with the scope `admin` may have backups made. Default: nowhere.
+    pub backup_folder: Option<PathBuf>,
     /// How long data is kept; what is not named is kept for ever.
     pub retention: RetentionConfig,
 }
@@ -29,6 +32,7 @@ impl Default for StoreConfig {
             wal_file_bytes: ByteSize(64 << 20),
             // Two files of the log and the segments of one head fit in it, so that what was taken can be sealed.
             disk_free_min: ByteSize(256 << 20),
+            backup_folder: None,
             retention: RetentionConfig::default(),
         }
     }
@@ -190,7 +194,7 @@ mod tests {
     fn each_field_is_read_and_unknown_ones_are_refused() {
         let config = parse(
             r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
-                "retention": {"metrics": "30d", "tenants": {"shop": {"logs": "1d"}}}}"#,
+                "backup_folder": "/b", "retention": {"metrics": "30d", "tenants": {"shop": {"logs": "1d"}}}}"#,
         )
         .unwrap();
         config.validate().unwrap();
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(config.head_bytes_max, ByteSize(10 << 20));
         assert_eq!(config.wal_file_bytes, ByteSize(2 << 20));
         assert_eq!(config.disk_free_min, ByteSize(1_000_000_000));
+        assert_eq!(config.backup_folder, Some("/b".into()));
         let day = Duration::from_secs(86_400);
         let shop = TenantId::new("shop").unwrap();
         assert_eq!(config.retention.of(&shop, Table::Logs), Some(day));

@@ -10,6 +10,7 @@ mod upkeep;
 mod metadata;
 mod jobs;
 mod verify;
+mod backup;
 mod status;
 mod error;
 
@@ -38,6 +39,9 @@ use merge::Merging;
 use plan::Eagerness;
 use recovery::Replayed;
 use status::Counters;
+
+/// The catalog's file in a data folder.
+pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
 
 /// Memory for footers and series tables of segments; a day's segment of 100,000 series takes about 10 MiB.
 const INDEX_CACHE_BYTES: usize = 64 << 20;
@@ -72,7 +76,7 @@ impl StoreEnv {
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(OsRandom),
             disk: Arc::new(disk),
-            catalog: CatalogAt::Sqlite(path.join("catalog.sqlite")),
+            catalog: CatalogAt::Sqlite(path.join(CATALOG_FILE)),
         })
     }
 }
