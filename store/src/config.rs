@@ -48,6 +48,10 @@ pub struct RetentionConfig {
     /// Age at which log records are dropped. Default: never.
     #[serde(with = "humantime_serde")]
     pub logs: Option<Duration>,
+    /// Size of each tenant's files of metrics beyond which the oldest are dropped. Default: any.
+    pub metrics_bytes: Option<ByteSize>,
+    /// Size of each tenant's files of logs beyond which the oldest are dropped. Default: any.
+    pub logs_bytes: Option<ByteSize>,
     /// Tenants that differ: `[store.retention.tenants.NAME]`.
     pub tenants: BTreeMap<String, TenantRetention>,
 }
@@ -62,6 +66,19 @@ pub struct TenantRetention {
     /// Age at which log records are dropped.
     #[serde(with = "humantime_serde")]
     pub logs: Option<Duration>,
+    /// Size of the files of metrics beyond which the oldest are dropped.
+    pub metrics_bytes: Option<ByteSize>,
+    /// Size of the files of logs beyond which the oldest are dropped.
+    pub logs_bytes: Option<ByteSize>,
+}
+
+/// What is kept of one tenant's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Age at which rows are dropped; `None` for never.
+    pub age: Option<Duration>,
+    /// Size of all files beyond which the oldest are dropped; `None` for any.
+    pub bytes: Option<ByteSize>,
 }
 
 /// Why settings of the store are refused.
@@ -104,12 +121,18 @@ impl StoreConfig {
 }
 
 impl RetentionConfig {
-    /// Returns how long a tenant's data of a table is kept, if there is an end to it.
-    pub fn of(&self, tenant: &crate::model::TenantId, table: crate::segment::Table) -> Option<Duration> {
+    /// Returns what is kept of a tenant's table.
+    pub fn of(&self, tenant: &crate::model::TenantId, table: crate::segment::Table) -> Keep {
         let own = self.tenants.get(tenant.as_str());
         match table {
-            crate::segment::Table::Metrics => own.and_then(|t| t.metrics).or(self.metrics),
-            crate::segment::Table::Logs => own.and_then(|t| t.logs).or(self.logs),
+            crate::segment::Table::Metrics => Keep {
+                age: own.and_then(|t| t.metrics).or(self.metrics),
+                bytes: own.and_then(|t| t.metrics_bytes).or(self.metrics_bytes),
+            },
+            crate::segment::Table::Logs => Keep {
+                age: own.and_then(|t| t.logs).or(self.logs),
+                bytes: own.and_then(|t| t.logs_bytes).or(self.logs_bytes),
+            },
         }
     }
 }
@@ -194,7 +217,8 @@ mod tests {
     fn each_field_is_read_and_unknown_ones_are_refused() {
         let config = parse(
             r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
-                "backup_folder": "/b", "retention": {"metrics": "30d", "tenants": {"shop": {"logs": "1d"}}}}"#,
+                "backup_folder": "/b", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
+                    "tenants": {"shop": {"logs": "1d", "logs_bytes": "1GiB", "metrics_bytes": 7}}}}"#,
         )
         .unwrap();
         config.validate().unwrap();
@@ -202,12 +226,14 @@ mod tests {
         assert_eq!(config.head_bytes_max, ByteSize(10 << 20));
         assert_eq!(config.wal_file_bytes, ByteSize(2 << 20));
         assert_eq!(config.disk_free_min, ByteSize(1_000_000_000));
-        assert_eq!(config.backup_folder, Some("/b".into()));
         let day = Duration::from_secs(86_400);
         let shop = TenantId::new("shop").unwrap();
-        assert_eq!(config.retention.of(&shop, Table::Logs), Some(day));
-        assert_eq!(config.retention.of(&shop, Table::Metrics), Some(day * 30));
-        assert_eq!(config.retention.of(&TenantId::default(), Table::Logs), None);
+        assert_eq!(config.backup_folder, Some("/b".into()));
+        let keep = |age, bytes: Option<u64>| Keep { age, bytes: bytes.map(ByteSize) };
+        assert_eq!(config.retention.of(&shop, Table::Logs), keep(Some(day), Some(1 << 30)));
+        assert_eq!(config.retention.of(&shop, Table::Metrics), keep(Some(day * 30), Some(7)));
+        assert_eq!(config.retention.of(&TenantId::default(), Table::Logs), keep(None, Some(5 << 30)));
+        assert_eq!(config.retention.of(&TenantId::default(), Table::Metrics), keep(Some(day * 30), None));
         assert!(parse(r#"{"head_age": "5m"}"#).unwrap_err().to_string().contains("head_age"));
         assert!(parse(r#"{"head_bytes_max": "5 bananas"}"#).is_err());
     }

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use super::jobs::Job;
 use super::plan::{Eagerness, Merge, next_merge};
+use super::retention::expired;
 use super::{Inner, StoreError};
-use crate::model::{TenantId, Timestamp};
+use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
 
 /// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
 /// damaged file, seldom passes within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-
-/// Data is dropped by the newest row's time where the clock is ahead of it by more than this, so
-/// that a clock that jumped by years does not empty the store.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What merging remembers from one step to the next.
 #[derive(Debug, Default)]
@@ -168,25 +165,15 @@ impl Inner {
         checked.map_err(|_| StoreError::Died("checking a segment"))
     }
 
-    /// Drops segments whose every row is older than its tenant keeps.
+    /// Drops segments that are past the age or beyond the size that their tenant keeps.
     pub(super) async fn retire(self: &Arc<Self>) -> Result<(), StoreError> {
         let _merging = self.merging.lock().await;
         let metas = self.current.snapshot.load().metas();
-        let newest_ms = metas.iter().map(|meta| meta.span.end).max().unwrap_or(i64::MIN);
-        let newest = Timestamp::from_millis(newest_ms).saturating_add(CLOCK_AHEAD_MAX);
-        let now = self.env.clock.now().min(newest);
-        let old: Vec<SegmentMeta> = metas
-            .into_iter()
-            .filter(|meta| {
-                let keep = self.config.retention.of(&meta.tenant, meta.table);
-                keep.is_some_and(|keep| meta.span.end < now.saturating_sub(keep).as_millis())
-            })
-            .collect();
-        if old.is_empty() {
+        let ids = expired(&metas, &self.config.retention, self.env.clock.now());
+        if ids.is_empty() {
             self.counters.jobs.idle(Job::Retire, self.env.clock.now());
             return Ok(());
         }
-        let ids: Vec<SegmentId> = old.iter().map(|meta| meta.id).collect();
         tracing::info!(n_segments = ids.len(), "dropping segments at the end of their retention");
         self.swap(&ids, Vec::new()).await?;
         self.counters.jobs.done(Job::Retire, self.env.clock.now());

@@ -6,6 +6,7 @@ mod recovery;
 mod seal;
 mod plan;
 mod merge;
+mod retention;
 mod upkeep;
 mod metadata;
 mod jobs;
