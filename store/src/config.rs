@@ -18,6 +18,9 @@ pub struct StoreConfig {
     pub wal_file_bytes: ByteSize,
     /// Free space below which ingest is refused, while reads, deletes and retention go on. Default `256MiB`.
     pub disk_free_min: ByteSize,
+    /// Rate at which stored files are read again in the background and held against their checksums; `0`
+    /// for not at all. Default `4MiB`, 2.3 TiB a week.
+    pub scrub_bytes_per_second: ByteSize,
     /// Folder below which a caller with the scope `admin` may have backups made. Default: nowhere.
     pub backup_folder: Option<PathBuf>,
     /// How long data is kept; what is not named is kept for ever.
@@ -32,6 +35,8 @@ impl Default for StoreConfig {
             wal_file_bytes: ByteSize(64 << 20),
             // Two files of the log and the segments of one head fit in it, so that what was taken can be sealed.
             disk_free_min: ByteSize(256 << 20),
+            // A disk reads this in a twentieth of a second, and a core hashes it in a five-hundredth.
+            scrub_bytes_per_second: ByteSize(4 << 20),
             backup_folder: None,
             retention: RetentionConfig::default(),
         }
@@ -110,6 +115,9 @@ impl StoreConfig {
         }
         if !(1 << 20..=1 << 30).contains(&self.wal_file_bytes.0) {
             return refuse("wal_file_bytes", &self.wal_file_bytes, "from 1MiB to 1GiB");
+        }
+        if self.scrub_bytes_per_second.0 != 0 && self.scrub_bytes_per_second.0 < 64 << 10 {
+            return refuse("scrub_bytes_per_second", &self.scrub_bytes_per_second, "0 or at least 64KiB");
         }
         for name in self.retention.tenants.keys() {
             if crate::model::TenantId::new(name).is_err() {
@@ -217,7 +225,7 @@ mod tests {
     fn each_field_is_read_and_unknown_ones_are_refused() {
         let config = parse(
             r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
-                "backup_folder": "/b", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
+                "backup_folder": "/b", "scrub_bytes_per_second": "1MiB", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
                     "tenants": {"shop": {"logs": "1d", "logs_bytes": "1GiB", "metrics_bytes": 7}}}}"#,
         )
         .unwrap();
@@ -228,6 +236,7 @@ mod tests {
         assert_eq!(config.disk_free_min, ByteSize(1_000_000_000));
         let day = Duration::from_secs(86_400);
         let shop = TenantId::new("shop").unwrap();
+        assert_eq!(config.scrub_bytes_per_second, ByteSize(1 << 20));
         assert_eq!(config.backup_folder, Some("/b".into()));
         let keep = |age, bytes: Option<u64>| Keep { age, bytes: bytes.map(ByteSize) };
         assert_eq!(config.retention.of(&shop, Table::Logs), keep(Some(day), Some(1 << 30)));

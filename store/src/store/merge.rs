@@ -121,12 +121,14 @@ impl Inner {
     }
 
     /// Checks segments in full and takes those that are damaged out of answers. Whoever holds
-    /// `merging` keeps files from being merged away meanwhile, which would look like damage.
+    /// `merging` keeps files from being merged away meanwhile, which would look like damage. Returns
+    /// how many were damaged.
     pub(super) async fn quarantine_damaged(
         &self,
         ids: &[SegmentId],
         _merging: &Merging,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
+        let mut n_damaged = 0;
         let mut metas = self.current.snapshot.load().metas();
         metas.retain(|meta| ids.contains(&meta.id));
         for meta in metas {
@@ -136,11 +138,18 @@ impl Inner {
                 self.catalog.quarantine(meta.id, &why).await?;
                 self.current.change(|snapshot| {
                     snapshot.remove(&[meta.id]);
-                    snapshot.miss(&meta, why);
+                    snapshot.miss(&meta, why.clone());
                 });
+                self.note_damage(why);
+                n_damaged += 1;
             }
         }
-        Ok(())
+        Ok(n_damaged)
+    }
+
+    fn note_damage(&self, why: String) {
+        self.counters.n_damaged.fetch_add(1, Ordering::Relaxed);
+        self.counters.jobs.failed(Job::Check, self.env.clock.now(), why);
     }
 
     /// Has the catalog remember what readers found damaged, so that it is known after a restart.
@@ -149,7 +158,9 @@ impl Inner {
         for (meta, found) in self.current.take_suspects() {
             match self.verify_segment(&meta).await? {
                 Err(error @ ReadError::Corrupt { .. }) => {
-                    self.catalog.quarantine(meta.id, &meta.loss(&error)).await?
+                    let why = meta.loss(&error);
+                    self.catalog.quarantine(meta.id, &why).await?;
+                    self.note_damage(why);
                 }
                 _ => {
                     tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read")

@@ -8,6 +8,7 @@ mod plan;
 mod merge;
 mod retention;
 mod upkeep;
+mod scrub;
 mod metadata;
 mod jobs;
 mod verify;
