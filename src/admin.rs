@@ -1,5 +1,7 @@
 //! Health, our own metrics, and what an operator can do.
 
+mod delete;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +66,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/api/v1/admin/status", get(status))
         .route("/api/v1/admin/flush", post(flush))
         .route("/api/v1/admin/backup", post(backup))
+        .route("/api/v1/admin/tsdb/delete_series", post(delete::delete_series).put(delete::delete_series))
         .route("/api/v1/queries/{id}", delete(end_query))
         .with_state(admin)
 }

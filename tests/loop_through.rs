@@ -262,6 +262,12 @@ async fn a_backup_of_a_running_server_is_restored_by_the_command_line() {
     let server = Server::start(path("again").as_ref(), &[]).await;
     assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "2");
     assert_eq!(bodies(&server, "").await, ["order 17 failed"]);
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    let one = with_query(delete, &[("match[]", "m"), ("end", &format!("{}.{:03}", t / 1000, t % 1000))]);
+    assert_eq!(answer(server.post(&one)).await.0, StatusCode::NO_CONTENT);
+    let (status, refused) = answer(server.post(delete)).await;
+    assert_eq!((status, &refused["errorType"]), (StatusCode::BAD_REQUEST, &json!("bad_data")));
+    assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "1");
     assert!(server.terminate().success());
     // The folder of the killed server has the third sample in its log, and so has its backup.
     let (code, _, error) = run(&["store", "backup", &path("cold"), "--data", &path("data")]);

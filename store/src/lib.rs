@@ -27,6 +27,6 @@ pub use backup::{BackupError, BackupReport, backup, restore};
 pub use catalog::{CatalogAt, CatalogError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
 pub use store::{
-    JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus,
+    Deleted, JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus,
     verify,
 };

@@ -89,7 +89,7 @@ impl Inner {
     }
 
     /// Puts segments in the place of others: in the catalog, then for readers, then on the disk.
-    async fn swap(
+    pub(super) async fn swap(
         &self,
         removed: &[SegmentId],
         added: Vec<(SegmentMeta, super::AnySegment)>,

@@ -6,6 +6,7 @@ mod recovery;
 mod seal;
 mod plan;
 mod merge;
+mod delete;
 mod retention;
 mod upkeep;
 mod scrub;
@@ -48,6 +49,7 @@ pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
 /// Memory for footers and series tables of segments; a day's segment of 100,000 series takes about 10 MiB.
 const INDEX_CACHE_BYTES: usize = 64 << 20;
 
+pub use delete::Deleted;
 pub use error::{OpenError, StoreError};
 pub use jobs::JobStatus;
 pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
