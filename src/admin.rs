@@ -1,5 +1,7 @@
 //! Health, our own metrics, and what an operator can do.
 
+mod delete;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/admin/status", get(status))
         .route("/api/v1/admin/flush", post(flush))
+        .route("/api/v1/admin/backup", post(backup))
+        .route("/api/v1/admin/tsdb/delete_series", post(delete::delete_series).put(delete::delete_series))
         .route("/api/v1/queries/{id}", delete(end_query))
         .with_state(admin)
 }
@@ -97,6 +101,42 @@ async fn flush(State(admin): State<Admin>) -> Response {
         Ok(()) => Json(json!({ "flushed": true })).into_response(),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "flushing failed");
+            refuse(&Problem::new(error.kind(), error))
+        }
+    }
+}
+
+/// What a caller says about a backup.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupRequest {
+    /// Path below the folder for backups.
+    path: String,
+}
+
+/// Makes a backup and answers when it is complete and checked.
+async fn backup(State(admin): State<Admin>, body: axum::body::Bytes) -> Response {
+    let request: BackupRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => {
+            return refuse(&Problem::new(
+                ErrorKind::Invalid,
+                format!("the body is not as it should be: {error}"),
+            ));
+        }
+    };
+    match admin.store.backup_below(&request.path).await {
+        Ok(report) => {
+            tracing::info!(
+                path = request.path,
+                n_files = report.n_files,
+                bytes = report.bytes,
+                "made a backup"
+            );
+            Json(crate::commands::report_json(&report, &request.path)).into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a backup failed");
             refuse(&Problem::new(error.kind(), error))
         }
     }

@@ -306,6 +306,37 @@ pub(crate) enum OutputFormat {
 pub(crate) enum StoreCommand {
     /// Check every file against the catalog's checksums, in a folder that no server uses.
     Verify(StoreVerify),
+    /// Make a backup: of a server that runs, or of a data folder that no server uses.
+    Backup(StoreBackup),
+    /// Bring a backup back, into a data folder that is empty or not there yet.
+    Restore(StoreRestore),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["data", "server"]))]
+pub(crate) struct StoreBackup {
+    /// Folder for the backup: empty or not there yet. With --server, a path below the server's `[store] backup_folder`.
+    #[arg(value_name = "DIR")]
+    pub(crate) target: String,
+    /// The data folder; no server may be using it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address of the server that makes the backup.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Token to show the server; it needs the scope `admin`.
+    #[arg(long, value_name = "TOKEN", env = "GREYLIGHT_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreRestore {
+    /// The backup.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The data folder to fill.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -62,6 +62,12 @@ impl Client {
         self.answer(self.request(reqwest::Method::POST, path).json(body)).await
     }
 
+    /// Posts a JSON document to what may work for hours before it answers.
+    pub(crate) async fn post_and_wait(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(reqwest::Method::POST, path).json(body);
+        self.answer(request.timeout(Duration::from_secs(24 * 3600))).await
+    }
+
     /// Deletes something.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.answer(self.request(reqwest::Method::DELETE, path)).await

@@ -93,6 +93,18 @@ fn store(page: &mut Writer, status: &Status) {
         "Background steps that failed and were tried again.",
         status.n_failures as f64,
     );
+    counter(
+        page,
+        "greylight_scrub_bytes",
+        "Bytes of files read again and held against their checksums.",
+        status.scrubbed_bytes as f64,
+    );
+    counter(
+        page,
+        "greylight_damaged_segments",
+        "Segments found damaged and taken out of answers.",
+        status.n_damaged as f64,
+    );
     gauge(
         page,
         "greylight_corrupt_files",

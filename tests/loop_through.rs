@@ -236,3 +236,45 @@ async fn tokens_keep_others_out() {
     let push = server.post("/loki/api/v1/push").bearer_auth(&token).json(&body).send().await.unwrap();
     assert!(push.status().is_success(), "{}", push.status());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_running_server_is_restored_by_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let config = path("greylight.toml");
+    std::fs::write(&config, format!("[store]\nbackup_folder = {:?}\n", path("backups"))).unwrap();
+    let t = now_ms() - 60_000;
+    let server = Server::start(path("data").as_ref(), &["--config", &config]).await;
+    assert!(server.write(&[("__name__", "m")], &[(t, 1.0), (t + 1000, 2.0)]).await.is_success());
+    assert!(push_loki(&server, &[(t, "order 17 failed")]).await.is_success());
+    let (code, out, error) = run(&["store", "backup", "daily", "--server", &server.url]);
+    assert_eq!(code, 0, "{error}");
+    assert!(serde_json::from_str::<Value>(&out).unwrap()["segments"].as_u64() >= Some(2), "{out}");
+    assert!(server.write(&[("__name__", "m")], &[(t + 2000, 3.0)]).await.is_success());
+    let (status, refused) =
+        answer(server.post("/api/v1/admin/backup").json(&json!({"path": "../elsewhere"}))).await;
+    assert_eq!((status, &refused["error"]["kind"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+    let (code, _, error) = run(&["store", "backup", "daily", "--server", &server.url]);
+    assert!(code == 3 && error.contains("not empty"), "{code} {error}");
+    server.kill();
+    let (code, out, error) = run(&["store", "restore", &path("backups/daily"), "--data", &path("again")]);
+    assert!(code == 0 && out.contains("0 problems"), "{out} {error}");
+    let server = Server::start(path("again").as_ref(), &[]).await;
+    assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "2");
+    assert_eq!(bodies(&server, "").await, ["order 17 failed"]);
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    let one = with_query(delete, &[("match[]", "m"), ("end", &format!("{}.{:03}", t / 1000, t % 1000))]);
+    assert_eq!(answer(server.post(&one)).await.0, StatusCode::NO_CONTENT);
+    let (status, refused) = answer(server.post(delete)).await;
+    assert_eq!((status, &refused["errorType"]), (StatusCode::BAD_REQUEST, &json!("bad_data")));
+    assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "1");
+    assert!(server.terminate().success());
+    // The folder of the killed server has the third sample in its log, and so has its backup.
+    let (code, _, error) = run(&["store", "backup", &path("cold"), "--data", &path("data")]);
+    assert_eq!(code, 0, "{error}");
+    let (code, _, error) = run(&["store", "restore", &path("cold"), "--data", &path("third")]);
+    assert_eq!(code, 0, "{error}");
+    let server = Server::start(path("third").as_ref(), &[]).await;
+    assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "3");
+    assert!(server.terminate().success());
+}

@@ -11,6 +11,7 @@ mod token;
 use std::process::ExitCode;
 
 pub(crate) use release::words;
+pub(crate) use store::report_json;
 
 use crate::cli::{Cli, Command};
 

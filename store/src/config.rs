@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the store: section `[store]`, variables `GREYLIGHT_STORE__*`.
@@ -17,6 +18,11 @@ pub struct StoreConfig {
     pub wal_file_bytes: ByteSize,
     /// Free space below which ingest is refused, while reads, deletes and retention go on. Default `256MiB`.
     pub disk_free_min: ByteSize,
+    /// Rate at which stored files are read again in the background and held against their checksums; `0`
+    /// for not at all. Default `4MiB`, 2.3 TiB a week.
+    pub scrub_bytes_per_second: ByteSize,
+    /// Folder below which a caller with the scope `admin` may have backups made. Default: nowhere.
+    pub backup_folder: Option<PathBuf>,
     /// How long data is kept; what is not named is kept for ever.
     pub retention: RetentionConfig,
 }
@@ -29,6 +35,9 @@ impl Default for StoreConfig {
             wal_file_bytes: ByteSize(64 << 20),
             // Two files of the log and the segments of one head fit in it, so that what was taken can be sealed.
             disk_free_min: ByteSize(256 << 20),
+            // A disk reads this in a twentieth of a second, and a core hashes it in a five-hundredth.
+            scrub_bytes_per_second: ByteSize(4 << 20),
+            backup_folder: None,
             retention: RetentionConfig::default(),
         }
     }
@@ -44,6 +53,10 @@ pub struct RetentionConfig {
     /// Age at which log records are dropped. Default: never.
     #[serde(with = "humantime_serde")]
     pub logs: Option<Duration>,
+    /// Size of each tenant's files of metrics beyond which the oldest are dropped. Default: any.
+    pub metrics_bytes: Option<ByteSize>,
+    /// Size of each tenant's files of logs beyond which the oldest are dropped. Default: any.
+    pub logs_bytes: Option<ByteSize>,
     /// Tenants that differ: `[store.retention.tenants.NAME]`.
     pub tenants: BTreeMap<String, TenantRetention>,
 }
@@ -58,6 +71,19 @@ pub struct TenantRetention {
     /// Age at which log records are dropped.
     #[serde(with = "humantime_serde")]
     pub logs: Option<Duration>,
+    /// Size of the files of metrics beyond which the oldest are dropped.
+    pub metrics_bytes: Option<ByteSize>,
+    /// Size of the files of logs beyond which the oldest are dropped.
+    pub logs_bytes: Option<ByteSize>,
+}
+
+/// What is kept of one tenant's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Age at which rows are dropped; `None` for never.
+    pub age: Option<Duration>,
+    /// Size of all files beyond which the oldest are dropped; `None` for any.
+    pub bytes: Option<ByteSize>,
 }
 
 /// Why settings of the store are refused.
@@ -90,6 +116,9 @@ impl StoreConfig {
         if !(1 << 20..=1 << 30).contains(&self.wal_file_bytes.0) {
             return refuse("wal_file_bytes", &self.wal_file_bytes, "from 1MiB to 1GiB");
         }
+        if self.scrub_bytes_per_second.0 != 0 && self.scrub_bytes_per_second.0 < 64 << 10 {
+            return refuse("scrub_bytes_per_second", &self.scrub_bytes_per_second, "0 or at least 64KiB");
+        }
         for name in self.retention.tenants.keys() {
             if crate::model::TenantId::new(name).is_err() {
                 return refuse("retention.tenants", name, "the name of a tenant");
@@ -100,12 +129,18 @@ impl StoreConfig {
 }
 
 impl RetentionConfig {
-    /// Returns how long a tenant's data of a table is kept, if there is an end to it.
-    pub fn of(&self, tenant: &crate::model::TenantId, table: crate::segment::Table) -> Option<Duration> {
+    /// Returns what is kept of a tenant's table.
+    pub fn of(&self, tenant: &crate::model::TenantId, table: crate::segment::Table) -> Keep {
         let own = self.tenants.get(tenant.as_str());
         match table {
-            crate::segment::Table::Metrics => own.and_then(|t| t.metrics).or(self.metrics),
-            crate::segment::Table::Logs => own.and_then(|t| t.logs).or(self.logs),
+            crate::segment::Table::Metrics => Keep {
+                age: own.and_then(|t| t.metrics).or(self.metrics),
+                bytes: own.and_then(|t| t.metrics_bytes).or(self.metrics_bytes),
+            },
+            crate::segment::Table::Logs => Keep {
+                age: own.and_then(|t| t.logs).or(self.logs),
+                bytes: own.and_then(|t| t.logs_bytes).or(self.logs_bytes),
+            },
         }
     }
 }
@@ -190,7 +225,8 @@ mod tests {
     fn each_field_is_read_and_unknown_ones_are_refused() {
         let config = parse(
             r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
-                "retention": {"metrics": "30d", "tenants": {"shop": {"logs": "1d"}}}}"#,
+                "backup_folder": "/b", "scrub_bytes_per_second": "1MiB", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
+                    "tenants": {"shop": {"logs": "1d", "logs_bytes": "1GiB", "metrics_bytes": 7}}}}"#,
         )
         .unwrap();
         config.validate().unwrap();
@@ -200,9 +236,13 @@ mod tests {
         assert_eq!(config.disk_free_min, ByteSize(1_000_000_000));
         let day = Duration::from_secs(86_400);
         let shop = TenantId::new("shop").unwrap();
-        assert_eq!(config.retention.of(&shop, Table::Logs), Some(day));
-        assert_eq!(config.retention.of(&shop, Table::Metrics), Some(day * 30));
-        assert_eq!(config.retention.of(&TenantId::default(), Table::Logs), None);
+        assert_eq!(config.scrub_bytes_per_second, ByteSize(1 << 20));
+        assert_eq!(config.backup_folder, Some("/b".into()));
+        let keep = |age, bytes: Option<u64>| Keep { age, bytes: bytes.map(ByteSize) };
+        assert_eq!(config.retention.of(&shop, Table::Logs), keep(Some(day), Some(1 << 30)));
+        assert_eq!(config.retention.of(&shop, Table::Metrics), keep(Some(day * 30), Some(7)));
+        assert_eq!(config.retention.of(&TenantId::default(), Table::Logs), keep(None, Some(5 << 30)));
+        assert_eq!(config.retention.of(&TenantId::default(), Table::Metrics), keep(Some(day * 30), None));
         assert!(parse(r#"{"head_age": "5m"}"#).unwrap_err().to_string().contains("head_age"));
         assert!(parse(r#"{"head_bytes_max": "5 bananas"}"#).is_err());
     }

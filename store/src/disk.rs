@@ -33,6 +33,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
     /// Lists a folder: names of files and folders, unsorted; nothing where there is no folder.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Gives a file a second name outside the folder, on the same file system; the two share what
+    /// they hold. An error of kind `Unsupported` where a disk has no outside.
+    fn link_to(&self, path: &Path, outside: &Path) -> io::Result<()> {
+        let _ = (path, outside);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Returns bytes free for this process.
     fn free_bytes(&self) -> io::Result<u64>;
 

@@ -19,11 +19,14 @@ pub mod logs;
 mod wal;
 mod catalog;
 mod store;
+mod backup;
 pub mod read;
 pub mod records;
 
+pub use backup::{BackupError, BackupReport, backup, restore};
 pub use catalog::{CatalogAt, CatalogError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
 pub use store::{
-    JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus, verify,
+    Deleted, JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus,
+    verify,
 };

@@ -1,3 +1,4 @@
 //! What the store promises, seen from outside.
 
+mod golden;
 mod kill;

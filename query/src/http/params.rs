@@ -141,7 +141,7 @@ impl Params {
 }
 
 /// Reads a time: seconds since the epoch, or RFC 3339; in milliseconds.
-pub(super) fn parse_time_ms(text: &str) -> Option<i64> {
+pub fn parse_time_ms(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
         let ms = (seconds * 1000.0).round();
         return (ms.abs() < 9.2e18).then_some(ms as i64);

@@ -9,7 +9,7 @@ mod schema;
 mod sqlite;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::append::MetricMetadata;
 use crate::model::{ErrorKind, TenantId, Timestamp};
@@ -81,6 +81,10 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
 
     /// Asks the database to check itself.
     async fn check(&self) -> Result<(), CatalogError>;
+
+    /// Writes a copy of the whole as it is at one moment, while others read and write. The file must
+    /// not exist; it is not durable yet.
+    async fn copy_to(&self, path: &Path) -> Result<(), CatalogError>;
 
     /// Closes all connections.
     async fn close(&self);

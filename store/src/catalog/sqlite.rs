@@ -219,6 +219,15 @@ impl Catalog for SqliteCatalog {
         if said == ["ok"] { Ok(()) } else { Err(CatalogError::Damaged(said.join("; "))) }
     }
 
+    async fn copy_to(&self, path: &Path) -> Result<(), CatalogError> {
+        let failed = || CatalogError::doing("copying the catalog");
+        let text = path.to_str().ok_or_else(|| {
+            failed()(sqlx::Error::Configuration(format!("{} is not UTF-8", path.display()).into()))
+        })?;
+        // On a connection that reads, so that those who write need not wait.
+        sqlx::query("VACUUM INTO $1").bind(text).execute(&self.read).await.map(drop).map_err(failed())
+    }
+
     async fn close(&self) {
         self.read.close().await;
         self.write.close().await;

@@ -154,6 +154,11 @@ impl Disk for FaultyDisk {
         self.inner.list(path)
     }
 
+    fn link_to(&self, path: &Path, outside: &Path) -> io::Result<()> {
+        self.check(Operation::Folder).map_err(|(e, _)| e)?;
+        self.inner.link_to(path, outside)
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         self.inner.free_bytes()
     }

@@ -14,11 +14,11 @@ use super::{Disk, DiskFile, DiskRead};
 /// Name of the file whose lock says that a process uses the folder.
 const LOCK: &str = "LOCK";
 
-/// A data folder, locked for this process as long as the value lives.
+/// A folder, locked for this process as long as the value lives.
 #[derive(Debug)]
 pub struct OsDisk {
     root: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl OsDisk {
@@ -44,7 +44,12 @@ impl OsDisk {
         }
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), _lock: Some(lock) })
+    }
+
+    /// Opens a folder to be read only, without a lock: it may lie where nothing can be written.
+    pub fn reading(root: &Path) -> Self {
+        Self { root: root.to_owned(), _lock: None }
     }
 
     /// Returns the folder's path.
@@ -112,6 +117,10 @@ impl Disk for OsDisk {
             entries => entries?,
         };
         entries.map(|entry| Ok(PathBuf::from(entry?.file_name()))).collect()
+    }
+
+    fn link_to(&self, path: &Path, outside: &Path) -> io::Result<()> {
+        std::fs::hard_link(self.at(path), outside)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

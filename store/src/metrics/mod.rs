@@ -19,8 +19,10 @@ mod head;
 pub mod wal_codec;
 pub mod segment;
 mod merge;
+mod delete;
 pub mod select;
 
+pub use delete::{Deletion, Left, without};
 pub use head::{Applied, FrozenHead, Head};
 pub use merge::merge;
 pub use segment::{IndexCache, Segment, SegmentError, Target};

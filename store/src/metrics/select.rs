@@ -202,7 +202,7 @@ impl TenantMetrics {
     }
 }
 
-fn series_of(index: &SegmentIndex, matchers: &[Matcher], span: SpanMs) -> Vec<u32> {
+pub(super) fn series_of(index: &SegmentIndex, matchers: &[Matcher], span: SpanMs) -> Vec<u32> {
     let mut ids = index.table.select(matchers);
     ids.retain(|&id| overlap(index.rows[id as usize].span, span));
     ids

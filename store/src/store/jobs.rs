@@ -82,6 +82,14 @@ impl Jobs {
         });
     }
 
+    /// Notes that a part of a longer run was done; what went wrong in another part stays said.
+    pub(super) fn progress(&self, job: Job, now: Timestamp) {
+        self.change(job, |state| {
+            state.n_done += 1;
+            state.last_at = Some(now);
+        });
+    }
+
     /// Notes that there was nothing to do.
     pub(super) fn idle(&self, job: Job, now: Timestamp) {
         self.change(job, |state| (state.last_at, state.error) = (Some(now), None));

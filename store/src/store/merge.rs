@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use super::jobs::Job;
 use super::plan::{Eagerness, Merge, next_merge};
+use super::retention::expired;
 use super::{Inner, StoreError};
-use crate::model::{TenantId, Timestamp};
+use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
 
 /// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
 /// damaged file, seldom passes within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-
-/// Data is dropped by the newest row's time where the clock is ahead of it by more than this, so
-/// that a clock that jumped by years does not empty the store.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What merging remembers from one step to the next.
 #[derive(Debug, Default)]
@@ -92,7 +89,7 @@ impl Inner {
     }
 
     /// Puts segments in the place of others: in the catalog, then for readers, then on the disk.
-    async fn swap(
+    pub(super) async fn swap(
         &self,
         removed: &[SegmentId],
         added: Vec<(SegmentMeta, super::AnySegment)>,
@@ -124,12 +121,14 @@ impl Inner {
     }
 
     /// Checks segments in full and takes those that are damaged out of answers. Whoever holds
-    /// `merging` keeps files from being merged away meanwhile, which would look like damage.
+    /// `merging` keeps files from being merged away meanwhile, which would look like damage. Returns
+    /// how many were damaged.
     pub(super) async fn quarantine_damaged(
         &self,
         ids: &[SegmentId],
         _merging: &Merging,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
+        let mut n_damaged = 0;
         let mut metas = self.current.snapshot.load().metas();
         metas.retain(|meta| ids.contains(&meta.id));
         for meta in metas {
@@ -139,11 +138,18 @@ impl Inner {
                 self.catalog.quarantine(meta.id, &why).await?;
                 self.current.change(|snapshot| {
                     snapshot.remove(&[meta.id]);
-                    snapshot.miss(&meta, why);
+                    snapshot.miss(&meta, why.clone());
                 });
+                self.note_damage(why);
+                n_damaged += 1;
             }
         }
-        Ok(())
+        Ok(n_damaged)
+    }
+
+    fn note_damage(&self, why: String) {
+        self.counters.n_damaged.fetch_add(1, Ordering::Relaxed);
+        self.counters.jobs.failed(Job::Check, self.env.clock.now(), why);
     }
 
     /// Has the catalog remember what readers found damaged, so that it is known after a restart.
@@ -152,7 +158,9 @@ impl Inner {
         for (meta, found) in self.current.take_suspects() {
             match self.verify_segment(&meta).await? {
                 Err(error @ ReadError::Corrupt { .. }) => {
-                    self.catalog.quarantine(meta.id, &meta.loss(&error)).await?
+                    let why = meta.loss(&error);
+                    self.catalog.quarantine(meta.id, &why).await?;
+                    self.note_damage(why);
                 }
                 _ => {
                     tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read")
@@ -168,25 +176,15 @@ impl Inner {
         checked.map_err(|_| StoreError::Died("checking a segment"))
     }
 
-    /// Drops segments whose every row is older than its tenant keeps.
+    /// Drops segments that are past the age or beyond the size that their tenant keeps.
     pub(super) async fn retire(self: &Arc<Self>) -> Result<(), StoreError> {
         let _merging = self.merging.lock().await;
         let metas = self.current.snapshot.load().metas();
-        let newest_ms = metas.iter().map(|meta| meta.span.end).max().unwrap_or(i64::MIN);
-        let newest = Timestamp::from_millis(newest_ms).saturating_add(CLOCK_AHEAD_MAX);
-        let now = self.env.clock.now().min(newest);
-        let old: Vec<SegmentMeta> = metas
-            .into_iter()
-            .filter(|meta| {
-                let keep = self.config.retention.of(&meta.tenant, meta.table);
-                keep.is_some_and(|keep| meta.span.end < now.saturating_sub(keep).as_millis())
-            })
-            .collect();
-        if old.is_empty() {
+        let ids = expired(&metas, &self.config.retention, self.env.clock.now());
+        if ids.is_empty() {
             self.counters.jobs.idle(Job::Retire, self.env.clock.now());
             return Ok(());
         }
-        let ids: Vec<SegmentId> = old.iter().map(|meta| meta.id).collect();
         tracing::info!(n_segments = ids.len(), "dropping segments at the end of their retention");
         self.swap(&ids, Vec::new()).await?;
         self.counters.jobs.done(Job::Retire, self.env.clock.now());

@@ -6,10 +6,14 @@ mod recovery;
 mod seal;
 mod plan;
 mod merge;
+mod delete;
+mod retention;
 mod upkeep;
+mod scrub;
 mod metadata;
 mod jobs;
 mod verify;
+mod backup;
 mod status;
 mod error;
 
@@ -39,9 +43,13 @@ use plan::Eagerness;
 use recovery::Replayed;
 use status::Counters;
 
+/// The catalog's file in a data folder.
+pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
+
 /// Memory for footers and series tables of segments; a day's segment of 100,000 series takes about 10 MiB.
 const INDEX_CACHE_BYTES: usize = 64 << 20;
 
+pub use delete::Deleted;
 pub use error::{OpenError, StoreError};
 pub use jobs::JobStatus;
 pub(crate) use snapshot::{AnySegment, Current, Snapshot, TenantView};
@@ -72,7 +80,7 @@ impl StoreEnv {
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(OsRandom),
             disk: Arc::new(disk),
-            catalog: CatalogAt::Sqlite(path.join("catalog.sqlite")),
+            catalog: CatalogAt::Sqlite(path.join(CATALOG_FILE)),
         })
     }
 }

@@ -36,6 +36,10 @@ pub struct Status {
     pub n_merges: u64,
     /// Sealings, merges and removals that failed and are tried again.
     pub n_failures: u64,
+    /// Bytes of segments that were read again and held against their checksums in the background.
+    pub scrubbed_bytes: u64,
+    /// Segments that were found damaged and taken out of answers.
+    pub n_damaged: u64,
     /// How the work in the background fares.
     pub jobs: Vec<JobStatus>,
     /// What is missing from answers because files are damaged, a sentence each.
@@ -129,6 +133,8 @@ impl Status {
             tables: tables.into_values().collect(),
             n_seals: get(&counters.n_seals),
             n_merges: get(&counters.n_merges),
+            scrubbed_bytes: get(&counters.scrubbed_bytes),
+            n_damaged: get(&counters.n_damaged),
             n_failures: get(&counters.n_failures),
             jobs: inner.job_list(),
             missing,
@@ -169,6 +175,8 @@ pub(super) struct Counters {
     pub(super) n_seals: AtomicU64,
     pub(super) n_merges: AtomicU64,
     pub(super) n_failures: AtomicU64,
+    pub(super) scrubbed_bytes: AtomicU64,
+    pub(super) n_damaged: AtomicU64,
     pub(super) jobs: Jobs,
 }
 
@@ -188,6 +196,8 @@ impl Counters {
             n_seals: zero(),
             n_merges: zero(),
             n_failures: zero(),
+            scrubbed_bytes: zero(),
+            n_damaged: zero(),
             jobs: Jobs::default(),
         }
     }

@@ -15,20 +15,21 @@ use crate::disk::{Fault, FaultyDisk, MemDisk, Operation};
 use crate::logs::{Flow, FoundRecord, LogSelect, LogSource, Order, Query};
 use crate::model::{Labels, LogRecord, ManualClock, MatchOp, Matcher, SeededRandom, TimeRange, Timestamp};
 use crate::read::{Budget, Limits, MetricSource, Select, SpanMs};
+use crate::segment::Table;
 
-const NOW_MS: i64 = 1_795_255_200_000;
+pub(super) const NOW_MS: i64 = 1_795_255_200_000;
 
 /// A folder in memory and what outlives a crash beside it.
-struct Rig {
-    memory: MemDisk,
-    faulty: FaultyDisk,
-    clock: ManualClock,
+pub(super) struct Rig {
+    pub(super) memory: MemDisk,
+    pub(super) faulty: FaultyDisk,
+    pub(super) clock: ManualClock,
     catalog: tempfile::TempDir,
-    config: StoreConfig,
+    pub(super) config: StoreConfig,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = MemDisk::default();
         Self {
             faulty: FaultyDisk::new(Arc::new(memory.clone())),
@@ -48,13 +49,13 @@ impl Rig {
         }
     }
 
-    async fn open(&self) -> Store {
+    pub(super) async fn open(&self) -> Store {
         Store::open(self.config.clone(), self.env()).await.unwrap()
     }
 
     /// Ends the process of a store without warning, and with the power. Whatever of it still runs
     /// finds its disk dead; the next process gets another way to the same folder.
-    async fn crash(&mut self, store: Store, keep: usize) {
+    pub(super) async fn crash(&mut self, store: Store, keep: usize) {
         let error = io::ErrorKind::Other;
         self.faulty.inject(Fault { operation: Operation::Change, after: 0, error, short: 0, for_ever: true });
         self.memory.crash(keep);
@@ -65,8 +66,8 @@ impl Rig {
     }
 }
 
-type Key = (String, i64);
-type Model = BTreeMap<Key, u64>;
+pub(super) type Key = (String, i64);
+pub(super) type Model = BTreeMap<Key, u64>;
 
 fn batch(samples: &[(String, i64, f64)]) -> MetricBatch {
     let mut batch = MetricBatch::default();
@@ -76,7 +77,7 @@ fn batch(samples: &[(String, i64, f64)]) -> MetricBatch {
     batch
 }
 
-fn everything(reader: &Reader, clock: &ManualClock) -> (Model, Vec<String>) {
+pub(super) fn everything(reader: &Reader, clock: &ManualClock) -> (Model, Vec<String>) {
     let budget = Budget::new(Limits::default(), Arc::new(clock.clone()));
     let select = Select { matchers: &[], span: SpanMs::ALL };
     let selection = reader.select(&TenantId::default(), &select, &budget).unwrap();
@@ -93,12 +94,12 @@ fn everything(reader: &Reader, clock: &ManualClock) -> (Model, Vec<String>) {
     (all, selection.missing())
 }
 
-async fn put(store: &Store, model: &mut Model, samples: &[(String, i64, f64)]) {
+pub(super) async fn put(store: &Store, model: &mut Model, samples: &[(String, i64, f64)]) {
     store.appender().metrics(&TenantId::default(), batch(samples)).await.unwrap();
     model.extend(samples.iter().map(|(name, t, v)| ((name.clone(), *t), v.to_bits())));
 }
 
-fn sample(name: &str, t_ms: i64, value: f64) -> (String, i64, f64) {
+pub(super) fn sample(name: &str, t_ms: i64, value: f64) -> (String, i64, f64) {
     (name.into(), t_ms, value)
 }
 
@@ -299,6 +300,39 @@ async fn retention_drops_whole_segments_by_the_data_and_not_by_a_mad_clock() {
     put(&store, &mut Model::new(), &[sample("a", NOW_MS + 86_400_000 * 3, 1.0)]).await;
     store.flush().await.unwrap();
     assert_eq!(everything(&store.reader(), &rig.clock).0.len(), 2);
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_by_size_drops_the_oldest_files_of_the_table_that_is_too_large() {
+    let mut rig = Rig::new();
+    let days_ago = |n: i64| NOW_MS - n * 86_400_000;
+    let store = rig.open().await;
+    let mut model = Model::new();
+    for day in [3, 2, 1, 0] {
+        put(&store, &mut model, &[sample("a", days_ago(day), 1.0)]).await;
+    }
+    let old = LogBatch { records: vec![log_record(days_ago(9), "an old line")] };
+    store.appender().logs(&TenantId::default(), old).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(everything(&store.reader(), &rig.clock).0, model, "nothing goes without a setting");
+    let table = |store: &Store| {
+        let tables = store.status().tables;
+        tables.into_iter().find(|table| table.table == Table::Metrics).expect("it has segments")
+    };
+    let (bytes, n_segments) = (table(&store).bytes, table(&store).n_segments);
+    assert_eq!(n_segments, 4);
+    store.shutdown().await.unwrap();
+    rig.config.retention.metrics_bytes = Some(ByteSize(bytes - 1));
+    let store = rig.open().await;
+    store.flush().await.unwrap();
+    assert_eq!(table(&store).n_segments, 3);
+    model.retain(|(_, t), _| *t > days_ago(3));
+    assert_eq!(everything(&store.reader(), &rig.clock), (model, Vec::new()));
+    assert_eq!(bodies(&store.reader(), &rig.clock), ["an old line"], "logs have a size of their own");
+    assert!(store.verify().await.unwrap().is_clean());
+    let files = rig.memory.files();
+    assert_eq!(files.iter().filter(|f| f.to_string_lossy().contains("/metrics/")).count(), 6, "{files:?}");
     store.shutdown().await.unwrap();
 }
 

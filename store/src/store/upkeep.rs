@@ -1,4 +1,4 @@
-//! What goes on in the background: sealing, merging, retention, watching the disk.
+//! What goes on in the background: sealing, merging, retention, reading files again, watching the disk.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::Job;
 use super::plan::Eagerness;
-use super::{Inner, StoreError};
+use super::{Inner, StoreError, scrub};
 use crate::model::Clock;
 
 /// How often the disk and the age of the head are looked at.
@@ -17,9 +17,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How often merges and retention are looked for when the last look found none.
 const MERGE_TICK: Duration = Duration::from_secs(30);
-
-/// Leaves most of even a slow disk to those who wait for it.
-const CHECK_BYTES_PER_SECOND: u32 = 32 << 20;
 
 /// After a failure the next attempt waits, longer each time up to this.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
@@ -31,30 +28,12 @@ pub(super) fn start(inner: &Arc<Inner>, stop: &CancellationToken) -> Vec<JoinHan
         tokio::spawn(seal_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
     let merges =
         tokio::spawn(merge_when_due(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
-    let checks = tokio::spawn(check_once(Arc::downgrade(inner), Arc::clone(&inner.env.clock), stop.clone()));
-    vec![seals, merges, checks]
-}
-
-/// Checks every segment against its checksums once, so that damage that happened while the
-/// process was away is known before someone asks; what comes later, readers find.
-async fn check_once(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let Some(metas) = inner.upgrade().map(|inner| inner.current.snapshot.load().metas()) else { return };
-    for meta in metas {
-        let Some(inner) = inner.upgrade() else { return };
-        let merging = inner.merging.lock().await;
-        if let Err(error) = inner.quarantine_damaged(&[meta.id], &merging).await {
-            inner.note_failure(Job::Check, &error);
-        } else {
-            inner.counters.jobs.done(Job::Check, clock.now());
-        }
-        drop(merging);
-        drop(inner);
-        let pause = Duration::from_secs(meta.bytes()) / CHECK_BYTES_PER_SECOND;
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = clock.sleep(pause) => {}
-        }
+    let mut tasks = vec![seals, merges];
+    if inner.config.scrub_bytes_per_second.0 > 0 {
+        let clock = Arc::clone(&inner.env.clock);
+        tasks.push(tokio::spawn(scrub::scrub(Arc::downgrade(inner), clock, stop.clone())));
     }
+    tasks
 }
 
 async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken) {

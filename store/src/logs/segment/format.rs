@@ -144,7 +144,10 @@ pub(super) fn read(value: &str) -> Result<Layout, String> {
     let version: serde_json::Value =
         serde_json::from_slice(&json).map_err(|e| format!("its layout is no JSON: {e}"))?;
     if version["version"] != VERSION {
-        return Err(format!("it has version {}, this release knows version {VERSION}", version["version"]));
+        return Err(format!(
+            "its layout has version {}, this release reads {VERSION}; use the release that wrote it",
+            version["version"]
+        ));
     }
     let doc: LayoutDoc =
         serde_json::from_value(version).map_err(|e| format!("its layout is incomplete: {e}"))?;
@@ -225,5 +228,22 @@ fn read_codec(doc: CodecDoc) -> Codec {
         }
         CodecDoc::Parts(form, numbers) => Codec::Parts(Form::Constant(form), numbers),
         CodecDoc::PartsBy(c, numbers) => Codec::Parts(Form::Column(c), numbers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_version_is_refused_with_a_clear_message() {
+        let packed = |json: &str| STANDARD.encode(zstd::bulk::compress(json.as_bytes(), 1).unwrap());
+        let known = r#"{"version": 1, "streams": [], "shapes": [], "severity_texts": [], "groups": []}"#;
+        assert!(read(&packed(known)).is_ok());
+        // What a newer one holds is not even looked at.
+        assert_eq!(
+            read(&packed(r#"{"version": 2, "groups": "elsewhere"}"#)).unwrap_err(),
+            "its layout has version 2, this release reads 1; use the release that wrote it"
+        );
     }
 }

@@ -30,6 +30,8 @@ use super::super::series_table::{SeriesTable, SeriesTableBuilder};
 
 // Series that are held until they are encoded: some 2 MiB of labels.
 const BATCH: usize = 8192;
+// A later release that writes another one names it here and goes on reading this one.
+const FORMAT: &str = "metrics-series-1";
 const TAIL_OFFSET: &str = "greylight.samples_tail_offset";
 const TAIL_BLAKE3: &str = "greylight.samples_tail_blake3";
 
@@ -183,7 +185,7 @@ impl SeriesWriter {
         self.write_batch(disk)?;
         let mut writer = self.writer.take().expect("writing a batch makes the writer");
         let about = [
-            ("greylight.format", "metrics-series-1".to_string()),
+            ("greylight.format", FORMAT.to_string()),
             (TAIL_OFFSET, tail.offset.to_string()),
             (TAIL_BLAKE3, hex(&tail.blake3)),
         ];
@@ -224,8 +226,10 @@ pub(super) fn read(bytes: Bytes) -> Result<SeriesFile, String> {
         found.ok_or_else(|| format!("it has no {key}"))
     };
     let format = find("greylight.format")?;
-    if format != "metrics-series-1" {
-        return Err(format!("its format is {format}, this version reads metrics-series-1"));
+    if format != FORMAT {
+        return Err(format!(
+            "its format is {format}, this release reads {FORMAT}; use the release that wrote it"
+        ));
     }
     let tail = Tail {
         offset: find(TAIL_OFFSET)?.parse().map_err(|_| format!("{TAIL_OFFSET} is no number"))?,
@@ -317,4 +321,35 @@ fn check_rows(rows: &[SeriesRows]) -> Result<(), String> {
         next = row.first_row.checked_add(row.n_rows).ok_or("too many rows")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemDisk;
+
+    #[test]
+    fn a_newer_format_is_refused_with_a_clear_message() {
+        let disk: Arc<dyn Disk> = Arc::new(MemDisk::default());
+        let mut writer = SeriesWriter::new("f".into());
+        let rows = SeriesRows {
+            first_row: 0,
+            n_rows: 1,
+            span: SpanMs { start: 5, end: 5 },
+            step_ms: 0,
+            scale: Some(0),
+            has_raw: false,
+        };
+        writer.push(&disk, [("__name__", "up")].into_iter(), rows).unwrap();
+        writer.finish(&disk, Tail { offset: 4, blake3: [1; 32] }).unwrap();
+        let bytes = disk.read(Path::new("f")).unwrap();
+        assert_eq!(read(bytes.clone()).unwrap().rows, [rows]);
+        let mut newer = bytes.to_vec();
+        let at = memchr::memmem::find(&newer, FORMAT.as_bytes()).unwrap();
+        newer[at + FORMAT.len() - 1] = b'2';
+        assert_eq!(
+            read(newer.into()).unwrap_err(),
+            "its format is metrics-series-2, this release reads metrics-series-1; use the release that wrote it"
+        );
+    }
 }

@@ -1,0 +1,111 @@
+//! Folders that earlier releases wrote are read for ever.
+//!
+//! `golden/N` was written by the first release with version N of some format, by
+//! `examples/golden.rs`, and is never written again.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod content;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use greylight_store::logs::{Flow, LogSelect, LogSource, Order, Query};
+use greylight_store::model::{LogRecord, SystemClock, TimeRange};
+use greylight_store::read::{Budget, Limits, MetricSource, Select, SpanMs};
+use greylight_store::records::OutgoingFilter;
+use greylight_store::{Store, StoreConfig, StoreEnv, verify};
+
+use content::{metadata, records, series, tenant};
+
+type Samples = BTreeMap<Vec<(String, String)>, Vec<(i64, u64)>>;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn budget() -> Budget {
+    Budget::new(Limits::default(), Arc::new(SystemClock::default()))
+}
+
+fn samples_of(store: &Store) -> Samples {
+    let select = Select { matchers: &[], span: SpanMs::ALL };
+    let selection = store.reader().select(&tenant(), &select, &budget()).unwrap();
+    assert_eq!(selection.missing(), [""; 0]);
+    let name = |labels: &greylight_store::model::Labels| -> Vec<(String, String)> {
+        labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    };
+    let names: Vec<_> = selection.series().iter().map(name).collect();
+    let mut all = Samples::new();
+    let read = selection.read(0..names.len(), &budget(), &mut |i, samples| {
+        let values = samples.values.iter().map(|v| v.to_bits());
+        all.entry(names[i].clone()).or_default().extend(samples.t_ms.iter().copied().zip(values));
+    });
+    read.unwrap();
+    all
+}
+
+fn records_of(store: &Store) -> Vec<LogRecord> {
+    let select = LogSelect { query: Query::parse("*").unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
+    let mut all = Vec::new();
+    let missing = store.reader().scan(&tenant(), &select, Order::OldestFirst, &budget(), &mut |found| {
+        all.push(found.record);
+        Flow::Continue
+    });
+    assert_eq!(missing.unwrap(), [""; 0]);
+    all.sort_by_key(|record| record.time);
+    all
+}
+
+fn expected() -> (Samples, Vec<LogRecord>) {
+    let mut samples = Samples::new();
+    let mut all = Vec::new();
+    for sealed in [true, false] {
+        for (labels, values) in series(sealed) {
+            let labels = labels.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            let values = values.into_iter().map(|(t, v)| (t, v.to_bits()));
+            samples.entry(labels).or_default().extend(values);
+        }
+        all.extend(records(sealed));
+    }
+    all.sort_by_key(|record| record.time);
+    (samples, all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_folder_that_a_release_wrote_is_read_in_full() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for version in ["1"] {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&golden.join(version), folder.path());
+        let report = verify(&StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();
+        assert!(report.is_clean() && report.n_files >= 4, "{report:?}");
+        let env = StoreEnv::on_folder(folder.path()).unwrap();
+        let store = Store::open(StoreConfig::default(), env).await.unwrap();
+        assert_eq!(store.status().wal.n_replayed, 2, "one part is in the log only");
+        let (samples, records) = expected();
+        for rewritten in [false, true] {
+            assert_eq!(samples_of(&store), samples, "rewritten: {rewritten}");
+            assert_eq!(records_of(&store), records, "rewritten: {rewritten}");
+            let known = store.reader().metadata(&tenant(), None).unwrap();
+            assert_eq!(known, [metadata()]);
+            store.flush().await.unwrap();
+        }
+        let document = store.records().get(&tenant(), "release", "r1").await.unwrap().unwrap();
+        assert_eq!((document.version, document.body.as_slice()), (1, b"body".as_slice()));
+        let waiting = store.records().outgoing(&tenant(), OutgoingFilter::default()).await.unwrap();
+        assert_eq!((waiting.len(), waiting[0].id.as_str()), (1, "message-1"));
+        assert_eq!(waiting[0].body, b"{\"decision\":\"go\"}");
+        store.shutdown().await.unwrap();
+    }
+}

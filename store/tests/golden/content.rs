@@ -1,0 +1,91 @@
+//! What the golden folder of format 1 holds. Never changed: the folder was written from this once.
+
+use greylight_store::append::{MetricKind, MetricMetadata};
+use greylight_store::model::{AttributeValue, Labels, LogRecord, TenantId, Timestamp};
+
+/// 2026-11-21T10:00:00Z.
+pub(crate) const BASE_MS: i64 = 1_795_255_200_000;
+
+/// A series: its labels, sorted, and its samples.
+pub(crate) type Series = (Vec<(&'static str, &'static str)>, Vec<(i64, f64)>);
+
+/// Returns the part that is in segments, or the part that is in the log.
+pub(crate) fn series(sealed: bool) -> Vec<Series> {
+    let begin = if sealed { BASE_MS } else { BASE_MS + 600_000 };
+    let at = |i: i64| begin + i * 15_000;
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    let payload = f64::from_bits(0x7ff8_dead_beef_0001);
+    let odd = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, stale, payload, f64::MIN_POSITIVE, f64::MAX, 0.1];
+    vec![
+        (
+            vec![("__name__", "http_requests_total"), ("code", "200"), ("service_name", "cart")],
+            (0..20).map(|i| (at(i), (i * i) as f64)).collect(),
+        ),
+        (
+            vec![("__name__", "latency_seconds"), ("service_name", "cart"), ("zone", "köln-中")],
+            (0..20).map(|i| (at(i) + i % 3, 0.125 + i as f64 / 1000.0)).collect(),
+        ),
+        (vec![("__name__", "odd")], (0..).zip(odd).map(|(i, v)| (at(i), v)).collect()),
+        (vec![("__name__", "yesterday")], vec![(at(0) - 86_400_000, 1.5), (at(1) - 86_400_000, 2.5)]),
+    ]
+}
+
+/// Returns the part of the records that is in segments, or the part that is in the log.
+pub(crate) fn records(sealed: bool) -> Vec<LogRecord> {
+    let begin = if sealed { BASE_MS } else { BASE_MS + 600_000 };
+    let record = |i: i64, body: String| LogRecord {
+        time: Timestamp::from_nanos((begin + i * 1000) * 1_000_000 + i),
+        observed_time: Timestamp::from_nanos((begin + i * 1000 + 7) * 1_000_000),
+        severity_number: 9,
+        severity_text: "INFO".into(),
+        body,
+        labels: Labels::from_pairs([("service_name", if i % 2 == 0 { "cart" } else { "checkout" })])
+            .expect("one name"),
+        attributes: Vec::new(),
+        trace_id: None,
+        span_id: None,
+        uid: None,
+    };
+    let mut all: Vec<LogRecord> = (0..12)
+        .map(|i| record(i, format!("GET /cart/{i} took {}.{}ms from 10.0.0.{i}:8080", i * 3, i % 10)))
+        .collect();
+    all.extend((12..18).map(|i| {
+        record(i, format!("{{\"ts\":{},\"level\":\"warn\",\"msg\":\"登录失败 {i}\"}}", begin + i * 1000))
+    }));
+    all.extend(
+        (18..22).map(|i| record(i, format!("job=sync id=3f2504e0-4f89-11d3-9a0c-0305e82c33{i} done"))),
+    );
+    let mut rich = record(30, String::from("tab\there, nul\0there, \u{e000} mark"));
+    rich.severity_number = 17;
+    rich.severity_text = "error".into();
+    rich.trace_id = Some([7; 16]);
+    rich.span_id = Some([9; 8]);
+    rich.uid = Some(if sealed { "uid-1".into() } else { "uid-2".into() });
+    rich.attributes = vec![
+        ("text".into(), AttributeValue::String("naïve".into())),
+        ("int".into(), AttributeValue::Int(-42)),
+        ("double".into(), AttributeValue::Double(0.1)),
+        ("bool".into(), AttributeValue::Bool(true)),
+        ("bytes".into(), AttributeValue::Bytes(vec![0, 255, 16])),
+        ("json".into(), AttributeValue::Json("[1,{\"a\":null}]".into())),
+        ("null".into(), AttributeValue::Null),
+    ];
+    all.push(rich);
+    all.push(record(31, String::new()));
+    all
+}
+
+/// What is known of one family of metrics.
+pub(crate) fn metadata() -> MetricMetadata {
+    MetricMetadata {
+        name: "http_requests_total".into(),
+        kind: MetricKind::Counter,
+        help: "Requests.".into(),
+        unit: "requests".into(),
+    }
+}
+
+/// The tenant of samples, records and documents.
+pub(crate) fn tenant() -> TenantId {
+    TenantId::new("shop").expect("a name")
+}
