@@ -1,21 +1,8 @@
 //! A log record as JSON, the same wherever our own API shows one.
 
-use greylight_store::model::{AttributeValue, Labels, LogRecord};
+use greylight_store::model::{AttributeValue, Labels, LogRecord, severity_word};
 use greylight_store::read::FoundRecord;
 use serde_json::{Map, Value, json};
-
-/// Returns the word for a severity number of OpenTelemetry.
-pub fn severity_word(number: u8) -> &'static str {
-    match number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        21..=24 => "fatal",
-        _ => "",
-    }
-}
 
 fn labels_json(labels: &Labels) -> Value {
     Value::Object(labels.iter().map(|(name, value)| (name.into(), value.into())).collect())

@@ -8,6 +8,7 @@ use greylight_store::model::{Matcher, TimeRange, Timestamp};
 use greylight_store::read::{Select, SpanMs};
 
 use super::logs::searched;
+use super::metrics::{bucket_selector, parsed};
 use super::{CollectError, Collector, Question};
 use crate::policy::{CheckKind, Distribution, Source, ValueQuery};
 use crate::release::cohort::unit_of;
@@ -23,49 +24,18 @@ impl Collector {
     /// grid is the last few intervals: units that show nothing in it say nothing. A check whose sources
     /// show no unit at all is never whole: its data may be still on the way.
     pub(crate) fn is_whole(&self, q: &Question<'_>, now: Timestamp) -> Result<bool, CollectError> {
+        let sources = sources(q)?;
+        let samples = sources.selectors.iter().map(|matchers| self.later_samples(q, matchers, now));
+        let records = sources.logs.iter().map(|matchers| self.later_records(q, matchers, now));
         let mut any = false;
-        let mut all = true;
-        let mut take = |seen: Seen| {
+        for seen in samples.chain(records) {
+            let seen = seen?;
+            if seen.values().any(|is_later| !is_later) {
+                return Ok(false);
+            }
             any |= !seen.is_empty();
-            all &= seen.values().all(|is_later| *is_later);
-        };
-        let (logs, sources) = sources(&q.check.kind);
-        for matchers in logs {
-            take(self.later_records(q, matchers, now)?);
         }
-        for source in sources {
-            match source {
-                Source::Selectors(selectors) => {
-                    for selector in selectors {
-                        take(self.later_samples(
-                            q,
-                            &super::metrics::parsed(&q.filling.fill(selector))?,
-                            now,
-                        )?);
-                    }
-                }
-                Source::Logs(query) => take(self.later_records(q, &query.matchers, now)?),
-                Source::Given => {}
-            }
-        }
-        match &q.check.kind {
-            CheckKind::Mean { value: ValueQuery::PromQl(query) } => {
-                let query = q.filling.fill(query);
-                let parsed = promql::Query::parse(&query)
-                    .map_err(|e| CollectError::Query { query, detail: e.to_string() })?;
-                for selector in parsed.expr().selectors() {
-                    take(self.later_samples(q, &selector.matchers, now)?);
-                }
-            }
-            CheckKind::Distribution { data: Distribution::Histogram(names) } => {
-                for name in names {
-                    let selector = super::metrics::bucket_selector(&q.filling.fill(name));
-                    take(self.later_samples(q, &super::metrics::parsed(&selector)?, now)?);
-                }
-            }
-            _ => {}
-        }
-        Ok(any && all)
+        Ok(any)
     }
 
     fn later_samples(
@@ -116,20 +86,66 @@ impl Collector {
     }
 }
 
-/// The matchers of logs and the other sources that a check names as such.
-fn sources(kind: &CheckKind) -> (Vec<&str>, Vec<&Source>) {
-    match kind {
-        CheckKind::Ratio { events, trials } => (Vec::new(), vec![events, trials]),
-        CheckKind::Count { events } => (Vec::new(), vec![events]),
-        CheckKind::Patterns { logs, trials, .. } => {
-            (searched(logs).map(|(_, matchers)| matchers).into_iter().collect(), trials.iter().collect())
+/// What a check reads, each part once: a ratio's events and trials are often records of one log.
+#[derive(Default)]
+struct Sources {
+    selectors: Vec<Vec<Matcher>>,
+    logs: BTreeSet<String>,
+}
+
+impl Sources {
+    fn select(&mut self, matchers: Vec<Matcher>) {
+        if !self.selectors.contains(&matchers) {
+            self.selectors.push(matchers);
+        }
+    }
+
+    fn add(&mut self, q: &Question<'_>, source: &Source) -> Result<(), CollectError> {
+        match source {
+            Source::Selectors(selectors) => {
+                for selector in selectors {
+                    self.select(parsed(&q.filling.fill(selector))?);
+                }
+            }
+            Source::Logs(query) => {
+                self.logs.insert(query.matchers.clone());
+            }
+            Source::Given => {}
+        }
+        Ok(())
+    }
+}
+
+fn sources(q: &Question<'_>) -> Result<Sources, CollectError> {
+    let mut all = Sources::default();
+    match &q.check.kind {
+        CheckKind::Ratio { events, trials } => {
+            all.add(q, events)?;
+            all.add(q, trials)?;
+        }
+        CheckKind::Count { events } => all.add(q, events)?,
+        CheckKind::Mean { value: ValueQuery::PromQl(query) } => {
+            let query = q.filling.fill(query);
+            let parsed = promql::Query::parse(&query)
+                .map_err(|e| CollectError::Query { query, detail: e.to_string() })?;
+            parsed.expr().selectors().into_iter().for_each(|one| all.select(one.matchers.clone()));
+        }
+        CheckKind::Distribution { data: Distribution::Histogram(names) } => {
+            for name in names {
+                all.select(parsed(&bucket_selector(&q.filling.fill(name)))?);
+            }
         }
         CheckKind::Distribution { data: Distribution::Values(query) } => {
-            (vec![query.matchers.as_str()], Vec::new())
+            all.logs.insert(query.matchers.clone());
+        }
+        CheckKind::Patterns { logs, trials, .. } => {
+            all.logs.extend(searched(logs).map(|(_, matchers)| matchers.to_string()));
+            trials.iter().try_for_each(|trials| all.add(q, trials))?;
         }
         CheckKind::Mean { .. }
         | CheckKind::Distribution { .. }
         | CheckKind::Users { .. }
-        | CheckKind::Composite => (Vec::new(), Vec::new()),
+        | CheckKind::Composite => {}
     }
+    Ok(all)
 }

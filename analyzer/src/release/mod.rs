@@ -1,9 +1,9 @@
 //! Releases: started by a deploy tool, judged look by look, decided once.
 //!
 //! [`service`] takes requests, [`runner`] makes the looks when they are due, [`look`] is one look:
-//! data is read, pinned and judged; [`verdict`] says what it means for the release, and the verdict, its evidence and its messages are one
-//! transaction. What a restart finds is enough to go on where it ended: looks that were made stay,
-//! looks that were missed are made in order.
+//! data is read, pinned and judged; [`verdict`] says what it means for the release, and the
+//! verdict, its evidence and its messages are one transaction. What a restart finds is enough to go
+//! on where it ended: looks that were made stay, looks that were missed are made in order.
 
 pub(crate) mod cohort;
 pub(crate) mod format;

@@ -523,12 +523,18 @@ impl Releases {
     /// Returns the messages of a release.
     pub(crate) async fn deliveries(&self, tenant: &TenantId, id: &str) -> Result<Vec<Outgoing>, Problem> {
         let release = self.get(tenant, id).await?;
-        let filter = OutgoingFilter {
-            queue: None,
-            ordering_key: Some(delivery_key(&release.id)),
-            ids: Vec::new(),
-            limit: LIST_MAX,
-        };
+        self.outgoing(tenant, &release.id, Vec::new()).await
+    }
+
+    /// Reads messages of a release from the outbox, the newest; with ids only those.
+    async fn outgoing(
+        &self,
+        tenant: &TenantId,
+        release: &str,
+        ids: Vec<String>,
+    ) -> Result<Vec<Outgoing>, Problem> {
+        let ordering_key = Some(delivery_key(release));
+        let filter = OutgoingFilter { queue: None, ordering_key, ids, limit: LIST_MAX };
         self.0.records.outgoing(tenant, filter).await.map_err(|e| problem(&e))
     }
 
@@ -539,16 +545,19 @@ impl Releases {
         id: &str,
         message: &str,
     ) -> Result<Outgoing, Problem> {
-        let known = self.deliveries(tenant, id).await?;
-        if !known.iter().any(|outgoing| outgoing.id == message) {
+        let release = self.get(tenant, id).await?;
+        let find = async || self.outgoing(tenant, &release.id, vec![message.to_string()]).await;
+        if find().await?.is_empty() {
             let text = format!("the release has no delivery {message:?}");
             return Err(Problem::new(ErrorKind::NotFound, text));
         }
         let now = self.0.clock.now();
         self.0.records.again(message, now).await.map_err(|e| problem(&e))?;
         self.0.outbox_wake.notify_one();
-        let again = self.deliveries(tenant, id).await?.into_iter().find(|outgoing| outgoing.id == message);
-        again.ok_or_else(|| Problem::new(ErrorKind::NotFound, "the delivery was removed meanwhile"))
+        find()
+            .await?
+            .pop()
+            .ok_or_else(|| Problem::new(ErrorKind::NotFound, "the delivery was removed meanwhile"))
     }
 
     /// Begins to make looks for a release.

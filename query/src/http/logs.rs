@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use greylight_store::model::{Caller, ErrorKind, Problem, TimeRange, Timestamp};
+use greylight_store::model::{Caller, ErrorKind, Problem, TimeRange, Timestamp, severity_word};
 use greylight_store::read::{
     Budget, FoundRecord, GroupBy, Intervals, LogOrder, LogQuery, LogSelect, PageRequest, ReadError, RecordId,
 };
@@ -15,7 +15,7 @@ use super::params::{BadParam, Params};
 use crate::Queries;
 use crate::promql::syntax::{SyntaxLimits, format_duration, parse_matchers, parse_selector};
 use crate::queries::Asked;
-use crate::record::{record_json, severity_word};
+use crate::record::record_json;
 
 type Answer = Result<Json<Value>, OwnError>;
 

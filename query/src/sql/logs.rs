@@ -203,7 +203,7 @@ fn column(column: usize, records: &[FoundRecord]) -> Result<ArrayRef> {
         1 => times(records, |r| r.record.observed_time),
         2 => Arc::new(UInt8Array::from_iter_values(records.iter().map(|r| r.record.severity_number))),
         3 => texts(records, |r| {
-            let word = crate::record::severity_word(r.record.severity_number);
+            let word = greylight_store::model::severity_word(r.record.severity_number);
             Some(if word.is_empty() { r.record.severity_text.clone() } else { word.to_owned() })
         }),
         4 => {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::eval::{field_text, severity_word};
+use super::eval::field_text;
 use super::fields::FieldAt;
 use super::rows::Block;
 use super::source::{CountGroup, Intervals};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, severity_word};
 use crate::read::ReadError;
 
 /// Returns what tells a row's interval; times are read only when rows fall into different ones.

@@ -10,7 +10,7 @@ use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
 use super::tenant::SharedTemplates;
-use crate::model::{Labels, Matcher};
+use crate::model::{Labels, Matcher, severity_word};
 use crate::pattern::VARIABLE;
 use crate::read::{Budget, ReadError};
 
@@ -302,19 +302,6 @@ impl RowEval {
             }
         }
         Ok(false)
-    }
-}
-
-/// The word for a severity number; empty for 0 and what is out of range.
-pub(crate) fn severity_word(number: u8) -> &'static str {
-    match number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        21..=24 => "fatal",
-        _ => "",
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::eval::severity_word;
 use super::query::{Node, number};
 use super::rows::{id_of, write_value};
 use super::testing::records;
@@ -16,6 +15,7 @@ use crate::append::LogBatch;
 use crate::disk::{Disk, MemDisk};
 use crate::metrics::Target;
 use crate::metrics::segment::window_of;
+use crate::model::severity_word;
 use crate::model::{LogRecord, ManualClock, Matcher, TenantId, TimeRange, Timestamp};
 use crate::read::{Budget, Limits};
 use crate::segment::SegmentIds;

@@ -50,3 +50,16 @@ pub enum AttributeValue {
     /// Present without a value.
     Null,
 }
+
+/// Returns the word for a severity number of OpenTelemetry; empty for 0 and what is out of range.
+pub fn severity_word(number: u8) -> &'static str {
+    match number {
+        1..=4 => "trace",
+        5..=8 => "debug",
+        9..=12 => "info",
+        13..=16 => "warn",
+        17..=20 => "error",
+        21..=24 => "fatal",
+        _ => "",
+    }
+}

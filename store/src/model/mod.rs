@@ -18,7 +18,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ErrorKind, Problem};
 pub(crate) use labels::encode_pair;
 pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
-pub use log_record::{AttributeValue, LogRecord, SpanId, TraceId};
+pub use log_record::{AttributeValue, LogRecord, SpanId, TraceId, severity_word};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use tenant::{TenantId, TenantIdError};

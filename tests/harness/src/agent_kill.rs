@@ -19,6 +19,8 @@ use prost::Message as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::subject;
+
 /// Kills an agent with SIGKILL while its file grows and rotates, and checks that each line comes once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -52,10 +54,10 @@ struct Arrived {
 /// # Errors
 /// When a line was lost or came under two ids, or the agent did not start.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x9e37_79b9_7f4a_7c15);
+    let seed = args.seed.unwrap_or_else(subject::drawn_seed);
     println!("seed {seed}");
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
-    let bin = binary(args)?;
+    let bin = subject::binary(args.bin.as_deref(), "greylight-agent")?;
     let dir = tempfile::tempdir()?;
     let arrived = Arc::new(Mutex::new(Arrived::default()));
     let url = receive(&arrived)?;
@@ -106,16 +108,6 @@ fn report(kills: u32, written: u64, arrived: &Mutex<Arrived>) -> anyhow::Result<
 
 fn distinct(arrived: &Mutex<Arrived>) -> u64 {
     arrived.lock().map_or(0, |arrived| arrived.ids.len() as u64)
-}
-
-fn binary(args: &Args) -> anyhow::Result<PathBuf> {
-    let beside = std::env::current_exe()?.with_file_name("greylight-agent");
-    let release = Path::new("target/release/greylight-agent").to_owned();
-    let candidates = args.bin.iter().cloned().chain([beside, release]);
-    candidates
-        .into_iter()
-        .find(|path| path.exists())
-        .context("no greylight-agent binary: build it with `cargo build --release -p greylight-agent`")
 }
 
 fn start(bin: &Path, dir: &Path, url: &str) -> anyhow::Result<Child> {

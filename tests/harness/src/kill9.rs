@@ -18,6 +18,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
+use crate::subject;
+
 /// Samples of one request, spread over a few series.
 const SAMPLES_A_REQUEST: u64 = 40;
 const SERIES_A_SENDER: u64 = 4;
@@ -72,12 +74,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn run_async(args: &Args) -> anyhow::Result<()> {
-    let seed = args.seed.unwrap_or_else(drawn_seed);
+    let seed = args.seed.unwrap_or_else(subject::drawn_seed);
     println!("seed {seed}");
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let temporary = tempfile::tempdir()?;
     let data = args.data.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let bin = binary(args)?;
+    let bin = subject::binary(args.bin.as_deref(), "greylight")?;
     let mut tally = Tally::default();
     let load = Arc::new(Load::new(args.senders)?);
     for kill in 1..=args.kills {
@@ -120,11 +122,6 @@ fn report(tally: &Tally, load: &Load) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a seed is drawn where none is given, and printed")]
-fn drawn_seed() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "the server under test runs in real time, so its kill does too"
@@ -136,18 +133,6 @@ async fn pause(span: Duration) {
 #[expect(clippy::disallowed_methods, reason = "how long a real start takes is a figure of this run")]
 fn moment() -> Instant {
     Instant::now()
-}
-
-fn binary(args: &Args) -> anyhow::Result<PathBuf> {
-    if let Some(bin) = &args.bin {
-        return Ok(bin.clone());
-    }
-    let own = std::env::current_exe()?;
-    let profile = own.parent().context("this binary lies in a folder")?;
-    let beside = profile.join("greylight");
-    let release = profile.with_file_name("release").join("greylight");
-    let found = [beside, release].into_iter().find(|path| path.is_file());
-    found.context("no built greylight found; build it, or name it with --bin")
 }
 
 /// A server under test.

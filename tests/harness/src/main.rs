@@ -5,6 +5,7 @@
 mod agent_kill;
 mod calibrate;
 mod kill9;
+mod subject;
 
 use clap::{Parser, Subcommand};
 
