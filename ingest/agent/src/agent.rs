@@ -275,6 +275,7 @@ impl Start {
         TailParts {
             agent: self.config.name.clone(),
             labels: self.config.labels.clone(),
+            container_labels: self.config.container.labels.clone(),
             ledger: Arc::clone(&self.state.logs),
             compression: self.config.server.compression.encoding(),
             clock: Arc::clone(&self.parts.clock),

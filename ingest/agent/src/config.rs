@@ -365,17 +365,45 @@ impl AgentConfig {
 
     /// Labels must keep their names on the way, so that the same matcher finds a cohort's series and records.
     fn check_label_names(&self) -> Result<(), ConfigError> {
+        let refuse = |key: &str, name: &str, allowed| {
+            Err(ConfigError::Value { key: key.to_owned(), value: format!("{name:?}"), allowed })
+        };
+        let of_logs = self.logs.iter().enumerate();
         let of_logs =
-            self.logs.iter().enumerate().map(|(i, source)| (format!("logs[{i}].labels"), &source.labels));
-        for (key, labels) in std::iter::once(("labels".to_owned(), &self.labels)).chain(of_logs) {
-            if let Some(name) = labels.keys().find(|name| !is_label_name(name)) {
-                let allowed = "a label is a letter, then letters, digits and _";
-                return Err(ConfigError::Value { key, value: format!("{name:?}"), allowed });
+            of_logs.map(|(i, source)| (format!("logs[{i}].labels"), source.labels.keys().collect()));
+        let whole: [(String, Vec<&String>); 2] = [
+            ("labels".to_owned(), self.labels.keys().collect()),
+            ("container.labels".to_owned(), self.container.labels.names().collect()),
+        ];
+        for (key, names) in whole.into_iter().chain(of_logs) {
+            if let Some(name) = names.into_iter().find(|name| !is_label_name(name)) {
+                return refuse(&key, name, "a label is a letter, then letters, digits and _");
             }
         }
-        Ok(())
+        match self.container.labels.names().find(|name| RESERVED.contains(&name.as_str())) {
+            Some(name) => {
+                refuse("container.labels", name, "container metrics have a label of this name already")
+            }
+            None => Ok(()),
+        }
     }
 }
+
+// cAdvisor's own labels, and those that say who was asked.
+const RESERVED: [&str; 12] = [
+    "id",
+    "name",
+    "image",
+    "namespace",
+    "pod",
+    "container",
+    "device",
+    "interface",
+    "failure_type",
+    "scope",
+    "job",
+    "instance",
+];
 
 /// Puts a variable's value where its name says. A value that reads as TOML is taken as such, so that numbers, lists
 /// and tables can be given; anything else is text.
@@ -438,5 +466,9 @@ mod tests {
         assert_eq!(error, "agent.labels is \"team.name\": a label is a letter, then letters, digits and _");
         let error = parse("[[agent.logs]]\npaths = [\"x\"]\nlabels = { _x = \"a\" }\n", &[]).unwrap_err();
         assert!(error.starts_with("agent.logs[0].labels is \"_x\""), "{error}");
+        let error = parse("[agent.container.labels]\n\"a-b\" = [\"x\"]\n", &[]).unwrap_err();
+        assert!(error.starts_with("agent.container.labels is \"a-b\""), "{error}");
+        let error = parse("[agent.container.labels]\npod = [\"x\"]\n", &[]).unwrap_err();
+        assert!(error.contains("\"pod\": container metrics have a label of this name already"), "{error}");
     }
 }

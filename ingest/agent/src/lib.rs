@@ -14,6 +14,7 @@ pub mod disk;
 pub mod counters;
 pub mod metric;
 pub mod queue;
+pub mod docker;
 pub mod collect;
 pub mod scrape;
 mod intake;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use greylight_wire::exposition::MetricType;
 
-/// Labels of one series, with `__name__`, sorted by name, unique, none empty.
+/// Labels of one series. Those of a sample that is sent have `__name__` among them, are sorted by name and unique,
+/// and none is empty.
 pub type Labels = Vec<(Cow<'static, str>, String)>;
 
 /// One sample of one series.
@@ -45,7 +46,7 @@ pub struct Family {
     /// Name, type and meaning.
     pub info: FamilyInfo,
     /// Labels of its own and value of each sample.
-    pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
+    pub samples: Vec<(Labels, f64)>,
 }
 
 /// What a collector shows at one moment; families keep the order in which they came.
@@ -65,6 +66,19 @@ impl Page {
         labels: &[(&'static str, &str)],
         value: f64,
     ) {
+        let labels = labels.iter().map(|(name, value)| (Cow::Borrowed(*name), (*value).to_owned())).collect();
+        self.put_labelled(name, kind, help, labels, value);
+    }
+
+    /// Adds a sample some of whose labels have names that are not known beforehand.
+    pub fn put_labelled(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        kind: MetricType,
+        help: impl Into<Cow<'static, str>>,
+        labels: Labels,
+        value: f64,
+    ) {
         let name = name.into();
         let i = match self.index.get(&name) {
             Some(&i) => i,
@@ -75,7 +89,6 @@ impl Page {
                 self.families.len() - 1
             }
         };
-        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self.families[i].samples.push((labels, value));
     }
 
@@ -118,7 +131,7 @@ impl Page {
             for (own, value) in samples {
                 let mut labels: Labels = Vec::with_capacity(own.len() + base.len() + 1);
                 labels.push((Cow::Borrowed("__name__"), info.name.clone().into_owned()));
-                labels.extend(own.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)));
+                labels.extend(own);
                 for (name, value) in base {
                     if !labels.iter().any(|(other, _)| other == name) {
                         labels.push((name.clone(), value.clone()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use greylight_agent::clock::{Clock, ManualClock, Timestamp};
 use greylight_agent::counters::Counters;
 use greylight_agent::disk::{FailingDisk, MemoryDisk};
+use greylight_agent::docker::LabelRules;
 use greylight_agent::queue::{Order, Queue, QueueOptions, WhenFull};
 use greylight_agent::tail::{LogSourceConfig, TailConfig, TailParts, Tailer, Turn};
 use greylight_wire::compress::Encoding;
@@ -77,6 +78,7 @@ impl Bench {
         let parts = TailParts {
             agent: "host-1".to_owned(),
             labels: BTreeMap::new(),
+            container_labels: LabelRules::default(),
             ledger: Arc::clone(&ledger),
             compression: Encoding::Identity,
             clock: Arc::new(self.clock.clone()),

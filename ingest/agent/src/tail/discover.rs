@@ -266,7 +266,7 @@ impl Tailer {
     }
 
     fn follow(&mut self, mark: FileMark, source: &Arc<Source>, file: File, now: Duration) {
-        let resource = source.resource(&mark.path, &self.parts.agent, &self.parts.labels).into();
+        let resource = source.resource(&mark.path, &self.parts).into();
         let path = mark.at.clone();
         match Follower::new(mark, Arc::clone(source), resource, file, now) {
             Ok(follower) => {

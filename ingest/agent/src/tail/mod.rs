@@ -33,6 +33,7 @@ use serde::Deserialize;
 
 use crate::clock::{Clock, Timestamp};
 use crate::counters::Counters;
+use crate::docker::LabelRules;
 use crate::queue::{Mark, Queue, QueueError};
 use assemble::Output;
 use batch::{LogBatch, Origin};
@@ -90,6 +91,8 @@ pub struct TailParts {
     pub agent: String,
     /// Labels of every record.
     pub labels: BTreeMap<String, String>,
+    /// Which labels of a container its records get.
+    pub container_labels: LabelRules,
     /// Queue of log batches and ledger of positions.
     pub ledger: Arc<Mutex<Queue>>,
     /// How batches are compressed.

@@ -9,9 +9,11 @@ use greylight_wire::logs::Value;
 use regex::Regex;
 use serde::Deserialize;
 
+use super::TailParts;
 use super::assemble::Rules;
 use super::parse::{Format, Zone};
 use super::wrapper::Wrapper;
+use crate::docker::Container;
 
 /// How the lines of a source are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -195,21 +197,25 @@ impl Source {
         Rules { wrapper, format, multiline, wait: self.config.multiline_wait }
     }
 
-    /// Returns the resource of a file's records: what its path tells, the agent's labels, its own, in rising
-    /// order of weight.
+    /// Returns the resource of a file's records: what its path tells, the agent's labels, those of the container
+    /// that writes it, the source's own, in rising order of weight.
     ///
     /// Each label is selected by on the server under the name that it has here, as on metrics: it goes by
     /// OpenTelemetry's name where the server makes this label of that, else by its own.
-    pub(super) fn resource(
-        &self,
-        path: &Path,
-        instance: &str,
-        agent: &BTreeMap<String, String>,
-    ) -> Vec<(String, Value)> {
+    pub(super) fn resource(&self, path: &Path, parts: &TailParts) -> Vec<(String, Value)> {
         let shown = path.display().to_string();
         let mut labels = of_path(&shown);
-        labels.insert("instance".to_owned(), instance.to_owned());
-        labels.extend(agent.iter().map(|(name, value)| (resource_name(name), value.clone())));
+        // Docker keeps what it knows of a container beside its log.
+        let container = labels.get("container.id").and_then(|_| Container::read(path.parent()?));
+        if let Some(container) = &container {
+            labels.extend(of_docker(container));
+        }
+        labels.insert("instance".to_owned(), parts.agent.clone());
+        labels.extend(parts.labels.iter().map(|(name, value)| (resource_name(name), value.clone())));
+        if let Some(container) = &container {
+            let named = parts.container_labels.apply(&container.labels);
+            labels.extend(named.map(|(name, value)| (resource_name(name), value.to_owned())));
+        }
         labels.extend(self.config.labels.iter().map(|(name, value)| (resource_name(name), value.clone())));
         if let Some(regex) = &self.path_labels
             && let Some(found) = regex.captures(&shown)
@@ -219,7 +225,7 @@ impl Source {
                 labels.extend(value.map(|value| (resource_name(name), value)));
             }
         }
-        for (label, name) in KUBERNETES {
+        for (label, name) in CADVISOR {
             if let Some(value) = labels.get(name).cloned() {
                 labels.insert(label.to_owned(), value);
             }
@@ -231,8 +237,12 @@ impl Source {
 
 /// cAdvisor's labels and OpenTelemetry's names for the same. The server makes `k8s_pod_name` of the latter, as
 /// Loki does, so a record carries both, and one matcher selects a pod's metrics and its records.
-const KUBERNETES: [(&str, &str); 3] =
-    [("namespace", "k8s.namespace.name"), ("pod", "k8s.pod.name"), ("container", "k8s.container.name")];
+const CADVISOR: [(&str, &str); 4] = [
+    ("namespace", "k8s.namespace.name"),
+    ("pod", "k8s.pod.name"),
+    ("container", "k8s.container.name"),
+    ("name", "container.name"),
+];
 
 /// Says whether a name can be that of a label: a letter, then letters, digits and underscores. Others would be
 /// changed on their way to the server, or stay attributes there, which matchers do not see.
@@ -285,14 +295,45 @@ fn of_path(path: &str) -> BTreeMap<String, String> {
     labels
 }
 
+/// Returns what Docker knows of a container besides its labels, under OpenTelemetry's names.
+fn of_docker(container: &Container) -> impl Iterator<Item = (String, String)> {
+    let names = ["k8s.namespace.name", "k8s.pod.name", "k8s.container.name"];
+    let kubernetes = names.into_iter().zip(container.kubernetes());
+    let own =
+        [("container.name", container.name.as_str()), ("container.image.name", container.image.as_str())];
+    let known = kubernetes.chain(own).filter(|(_, value)| !value.is_empty());
+    known.map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::disk::MemoryDisk;
+    use crate::docker::LabelRules;
+    use crate::queue::{Queue, QueueOptions, WhenFull};
 
     fn show(config: &LogSourceConfig, path: &str) -> String {
-        let agent = BTreeMap::from([("zone".to_owned(), "edge-1".to_owned())]);
+        let options = QueueOptions { segment_bytes: 4096, bytes_max: 1 << 20, when_full: WhenFull::Refuse };
+        let queue = Queue::open(Arc::new(MemoryDisk::default()), Path::new("/q"), options).unwrap();
+        let parts = TailParts {
+            agent: "node-1".to_owned(),
+            labels: BTreeMap::from([
+                ("zone".to_owned(), "edge-1".to_owned()),
+                ("service_version".to_owned(), "0".to_owned()),
+            ]),
+            container_labels: LabelRules::default(),
+            ledger: Arc::new(Mutex::new(queue)),
+            compression: greylight_wire::compress::Encoding::Identity,
+            clock: Arc::new(ManualClock::at(Timestamp::default())),
+            counters: Arc::default(),
+        };
         let source = Source::new(0, config).unwrap();
-        let resource = source.resource(Path::new(path), "node-1", &agent);
+        let resource = source.resource(Path::new(path), &parts);
         let show = |(name, value): (String, Value)| match value {
             Value::String(text) => format!("{name}={text}"),
             other => format!("{name}={other:?}"),
@@ -319,6 +360,28 @@ mod tests {
         );
         let docker = show(&config, "/var/lib/docker/containers/ab12/ab12-json.log");
         assert!(docker.starts_with("container.id=ab12 "), "{docker}");
+        assert!(docker.contains(" service.version=0 "), "{docker}");
+    }
+
+    #[test]
+    fn a_container_s_log_has_its_labels() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("containers/ab12");
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings =
+            br#"{"Name":"/shop-cart-1","Config":{"Image":"cart:1.4","Labels":{"service.version":"1.4",
+            "com.docker.compose.service":"cart","greylight.track":"canary","tier":"web",
+            "io.kubernetes.pod.name":"cart-7f"}}}"#;
+        crate::tail::tests::write(&folder.join("config.v2.json"), settings);
+        let mut config = LogSourceConfig { paths: vec!["x".to_owned()], ..LogSourceConfig::default() };
+        config.labels.insert("track".to_owned(), "baseline".to_owned());
+        let path = folder.join("ab12-json.log").display().to_string();
+        let shown = show(&config, &path);
+        let expected = "container.id=ab12 container.image.name=cart:1.4 container.name=shop-cart-1 \
+                        greylight.track=baseline instance=node-1 k8s.pod.name=cart-7f";
+        assert!(shown.starts_with(expected), "{shown}");
+        let rest = " name=shop-cart-1 pod=cart-7f service.name=cart service.version=1.4 zone=edge-1";
+        assert!(shown.ends_with(rest), "the container's labels weigh more than the agent's: {shown}");
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Which container a cgroup is: id and pod from its path, names from what runtimes and kubelet leave on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
-use serde::Deserialize;
 
 use crate::collect::host::Paths;
 use crate::collect::read;
+use crate::docker::{Container, LabelRules};
 
 /// What is known of a cgroup; empty where it is no container, or unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) container: String,
+    /// What its labels become, by the settings.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// Remembers identities, as reading them costs more than the metrics.
@@ -27,11 +27,11 @@ pub(super) struct Names {
 
 impl Names {
     /// Returns what is known of the cgroup at `path`.
-    pub(super) fn of(&mut self, path: &str, id: Option<&str>, paths: &Paths) -> Identity {
+    pub(super) fn of(&mut self, path: &str, id: Option<&str>, paths: &Paths, rules: &LabelRules) -> Identity {
         if let Some(known) = self.known.get(path) {
             return known.clone();
         }
-        let identity = id.map(|id| find(path, id, paths)).unwrap_or_default();
+        let identity = id.map(|id| find(path, id, paths, rules)).unwrap_or_default();
         // What kubelet writes comes a moment after the cgroup, so what is not complete is looked at again.
         let complete = pod_uid(path).is_none() || !identity.pod.is_empty();
         if complete {
@@ -79,12 +79,14 @@ pub(crate) fn pod_uid(path: &str) -> Option<String> {
     })
 }
 
-fn find(path: &str, id: &str, paths: &Paths) -> Identity {
+fn find(path: &str, id: &str, paths: &Paths, rules: &LabelRules) -> Identity {
     let mut identity = Identity { name: id.to_owned(), ..Identity::default() };
     if let Some(uid) = pod_uid(path) {
         of_pod(&uid, id, paths, &mut identity);
     }
-    of_docker(&paths.docker_containers, id, &mut identity);
+    if let Some(container) = Container::read(&paths.docker_containers.join(id)) {
+        of_docker(&container, rules, &mut identity);
+    }
     identity
 }
 
@@ -109,35 +111,16 @@ fn of_pod(uid: &str, id: &str, paths: &Paths, identity: &mut Identity) {
     }
 }
 
-/// Reads the settings that Docker keeps of a container.
-fn of_docker(dir: &Path, id: &str, identity: &mut Identity) {
-    #[derive(Deserialize)]
-    struct Settings {
-        #[serde(rename = "Name")]
-        name: String,
-        #[serde(rename = "Config")]
-        config: Config,
-    }
-    #[derive(Deserialize)]
-    struct Config {
-        #[serde(rename = "Image", default)]
-        image: String,
-        #[serde(rename = "Labels", default)]
-        labels: Option<BTreeMap<String, String>>,
-    }
-    let Some(text) = read::optional(&dir.join(id).join("config.v2.json")) else { return };
-    let Ok(settings) = serde_json::from_str::<Settings>(&text) else { return };
-    identity.name = settings.name.trim_start_matches('/').to_owned();
-    identity.image = settings.config.image;
-    // Docker as a runtime of Kubernetes.
-    let mut labels = settings.config.labels.unwrap_or_default();
-    for (label, field) in [
-        ("io.kubernetes.pod.name", &mut identity.pod),
-        ("io.kubernetes.pod.namespace", &mut identity.namespace),
-        ("io.kubernetes.container.name", &mut identity.container),
-    ] {
-        if let Some(value) = labels.remove(label) {
-            *field = value;
+/// Takes over what Docker keeps of a container.
+fn of_docker(container: &Container, rules: &LabelRules, identity: &mut Identity) {
+    identity.name.clone_from(&container.name);
+    identity.image.clone_from(&container.image);
+    let fields = [&mut identity.namespace, &mut identity.pod, &mut identity.container];
+    for (value, field) in container.kubernetes().into_iter().zip(fields) {
+        if !value.is_empty() {
+            value.clone_into(field);
         }
     }
+    let labels = rules.apply(&container.labels);
+    identity.labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
 }

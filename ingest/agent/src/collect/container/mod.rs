@@ -20,6 +20,7 @@ use serde::Deserialize;
 
 use super::host::Paths;
 use crate::clock::Clock;
+use crate::docker::LabelRules;
 use crate::metric::Page;
 use hierarchy::Hierarchy;
 
@@ -37,6 +38,9 @@ pub struct ContainerConfig {
     /// Whether cgroups that are no containers (slices, services, pods) are shown as well. Default false, but for the
     /// root, which is the machine.
     pub all_cgroups: bool,
+    /// Which labels of a container become labels of its series and its log records. Default: those that name its
+    /// service, version and track.
+    pub labels: LabelRules,
 }
 
 impl Default for ContainerConfig {
@@ -46,6 +50,7 @@ impl Default for ContainerConfig {
             interval: Duration::from_secs(15),
             job: "cadvisor".to_owned(),
             all_cgroups: false,
+            labels: LabelRules::default(),
         }
     }
 }
@@ -125,7 +130,7 @@ impl Containers {
             if !is_shown {
                 continue;
             }
-            let identity = self.names.of(&path, id, &self.paths);
+            let identity = self.names.of(&path, id, &self.paths, &self.config.labels);
             let stats = hierarchy.read(&path);
             let network = self.network(&path, &stats);
             let created = hierarchy.created(&path);

@@ -1,14 +1,17 @@
 //! cAdvisor's names for what cgroup files say.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use greylight_wire::exposition::MetricType;
 
 use super::identity::Identity;
 use super::{Io, Stats};
 use crate::clock::Timestamp;
 use crate::collect::host::parse_dev;
 use crate::collect::read;
-use crate::metric::Page;
+use crate::metric::{Labels, Page};
 
 /// One cgroup with all that is known of it.
 #[derive(Debug)]
@@ -50,17 +53,13 @@ pub(super) fn devices(sysfs: &Path) -> BTreeMap<String, String> {
 
 /// Shows one cgroup.
 pub(super) fn container(shown: &Shown<'_>, devices: &BTreeMap<String, String>, page: &mut Page) {
-    let Identity { name, image, namespace, pod, container } = shown.identity;
+    let Identity { name, image, namespace, pod, container, labels: of_container } = shown.identity;
+    let own = [("id", shown.path), ("name", name), ("image", image), ("namespace", namespace), ("pod", pod)];
     // Those that are empty are no labels: `image!=""` leaves out what is no container.
-    let labels = [
-        ("id", shown.path),
-        ("name", name.as_str()),
-        ("image", image.as_str()),
-        ("namespace", namespace.as_str()),
-        ("pod", pod.as_str()),
-        ("container", container.as_str()),
-    ];
-    let mut out = Out { page, labels: labels.to_vec() };
+    let own = own.into_iter().chain([("container", container.as_str())]);
+    let mut labels: Labels = own.map(|(name, value)| (Cow::Borrowed(name), value.to_owned())).collect();
+    labels.extend(of_container.iter().map(|(name, value)| (Cow::Owned(name.clone()), value.clone())));
+    let mut out = Out { page, labels };
     out.gauge(
         "container_last_seen",
         "Last time a container was seen by the exporter",
@@ -81,21 +80,19 @@ pub(super) fn container(shown: &Shown<'_>, devices: &BTreeMap<String, String>, p
     }
 }
 
-struct Out<'p, 'l> {
+struct Out<'p> {
     page: &'p mut Page,
-    labels: Vec<(&'static str, &'l str)>,
+    labels: Labels,
 }
 
-impl Out<'_, '_> {
+impl Out<'_> {
     fn counter(&mut self, name: &'static str, help: &'static str, value: Option<f64>) {
-        if let Some(value) = value {
-            self.page.counter(name, help, &self.labels, value);
-        }
+        self.with(name, help, &[], value);
     }
 
     fn gauge(&mut self, name: &'static str, help: &'static str, value: Option<f64>) {
         if let Some(value) = value {
-            self.page.gauge(name, help, &self.labels, value);
+            self.page.put_labelled(name, MetricType::Gauge, help, self.labels.clone(), value);
         }
     }
 
@@ -108,13 +105,14 @@ impl Out<'_, '_> {
         value: Option<f64>,
     ) {
         if let Some(value) = value {
-            let labels: Vec<(&'static str, &str)> = self.labels.iter().chain(more).copied().collect();
-            self.page.counter(name, help, &labels, value);
+            let more = more.iter().map(|(name, value)| (Cow::Borrowed(*name), (*value).to_owned()));
+            let labels = self.labels.iter().cloned().chain(more).collect();
+            self.page.put_labelled(name, MetricType::Counter, help, labels, value);
         }
     }
 }
 
-fn cpu(stats: &Stats, out: &mut Out<'_, '_>) {
+fn cpu(stats: &Stats, out: &mut Out<'_>) {
     let help = "Cumulative cpu time consumed in seconds.";
     out.with("container_cpu_usage_seconds_total", help, &[("cpu", "total")], stats.cpu_total);
     let help = "Cumulative user cpu time consumed in seconds.";
@@ -163,7 +161,7 @@ fn cpu(stats: &Stats, out: &mut Out<'_, '_>) {
     }
 }
 
-fn memory(stats: &Stats, out: &mut Out<'_, '_>) {
+fn memory(stats: &Stats, out: &mut Out<'_>) {
     let help = "Current memory usage in bytes, including all memory regardless of when it was accessed";
     out.gauge("container_memory_usage_bytes", help, stats.memory_usage);
     out.gauge(
@@ -194,7 +192,7 @@ fn memory(stats: &Stats, out: &mut Out<'_, '_>) {
     out.counter("container_oom_events_total", help, stats.oom_events);
 }
 
-fn limits(stats: &Stats, out: &mut Out<'_, '_>) {
+fn limits(stats: &Stats, out: &mut Out<'_>) {
     out.gauge("container_spec_cpu_quota", "CPU quota of the container.", stats.cpu_quota);
     out.gauge("container_spec_cpu_period", "CPU period of the container.", stats.cpu_period);
     out.gauge("container_spec_cpu_shares", "CPU share of the container.", stats.cpu_shares);
@@ -205,14 +203,14 @@ fn limits(stats: &Stats, out: &mut Out<'_, '_>) {
     out.gauge("container_spec_memory_reservation_limit_bytes", help, stats.memory_reservation);
 }
 
-fn tasks(stats: &Stats, out: &mut Out<'_, '_>) {
+fn tasks(stats: &Stats, out: &mut Out<'_>) {
     out.gauge("container_processes", "Number of processes running inside the container.", stats.processes);
     out.gauge("container_threads", "Number of threads running inside the container", stats.threads);
     let help = "Maximum number of threads allowed inside the container, infinity if value is zero";
     out.gauge("container_threads_max", help, stats.threads_max);
 }
 
-fn disk(io: Io, device: &str, out: &mut Out<'_, '_>) {
+fn disk(io: Io, device: &str, out: &mut Out<'_>) {
     let labels = [("device", device)];
     let help = "Cumulative count of bytes read";
     out.with("container_fs_reads_bytes_total", help, &labels, Some(io.read_bytes));
@@ -224,7 +222,7 @@ fn disk(io: Io, device: &str, out: &mut Out<'_, '_>) {
     out.with("container_fs_writes_total", help, &labels, Some(io.writes));
 }
 
-fn network(text: &str, out: &mut Out<'_, '_>) {
+fn network(text: &str, out: &mut Out<'_>) {
     const COLUMNS: [(usize, &str, &str); 8] = [
         (0, "container_network_receive_bytes_total", "Cumulative count of bytes received"),
         (1, "container_network_receive_packets_total", "Cumulative count of packets received"),

@@ -40,7 +40,8 @@ fn check(page: &str, cgroup: &str, name: &str, more: &str, value: &str) {
 fn check_cart(page: &str, cgroup: &str) {
     let identity = "name=\"cart\",image=\"registry.example/shop/cart:1.4.2\"";
     check(page, cgroup, "container_cpu_usage_seconds_total", identity, "1.5");
-    check(page, cgroup, "container_cpu_user_seconds_total", "", "1");
+    let labels = "service_name=\"cart\",service_version=\"1.4.2\",track=\"canary\"";
+    check(page, cgroup, "container_cpu_user_seconds_total", labels, "1");
     check(page, cgroup, "container_cpu_system_seconds_total", "", "0.5");
     check(page, cgroup, "container_cpu_cfs_throttled_seconds_total", "", "0.25");
     check(page, cgroup, "container_cpu_cfs_periods_total", "", "40");
