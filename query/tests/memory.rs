@@ -97,7 +97,7 @@ impl Selection for Found {
         for i in series {
             let (t_ms, values) = &self.samples[i];
             budget.charge_samples(t_ms.len())?;
-            sink(i, Samples { t_ms, values });
+            sink(i, Samples { t_ms, values, histograms: &[] });
         }
         Ok(())
     }

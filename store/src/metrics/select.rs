@@ -422,7 +422,7 @@ impl Selection for Selected {
             if n_read >= CHARGE_EVERY {
                 budget.charge_samples(std::mem::take(&mut n_read))?;
             }
-            sink(i, Samples { t_ms: &reading.t_ms, values: &reading.values });
+            sink(i, Samples { t_ms: &reading.t_ms, values: &reading.values, histograms: &[] });
         }
         budget.charge_samples(n_read)
     }

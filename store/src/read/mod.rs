@@ -9,8 +9,9 @@ mod reader;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::model::{Labels, Matcher, TenantId};
+use crate::model::{Histogram, Labels, Matcher, TenantId};
 
 pub use crate::append::{MetricKind, MetricMetadata};
 pub use crate::logs::{
@@ -119,13 +120,17 @@ pub trait Selection: Send + Sync + fmt::Debug {
     fn missing(&self) -> Vec<String>;
 }
 
-/// Samples of one series: two columns of one length, times strictly rising.
+/// Samples of one series: two columns of one length, times strictly rising, and the native histograms among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a> {
     /// Times in milliseconds.
     pub t_ms: &'a [i64],
-    /// Values, bit for bit as they came; stale markers are among them.
+    /// Values, bit for bit as they came; stale markers are among them, also those that end a series of histograms.
+    /// NaN in the place of a histogram.
     pub values: &'a [f64],
+    /// The samples that are native histograms: their places in the columns, rising, and themselves. Empty for most
+    /// series.
+    pub histograms: &'a [(usize, Arc<Histogram>)],
 }
 
 /// Bits of the NaN that marks a series as gone.
