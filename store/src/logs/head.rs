@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, id_of};
 use crate::append::LogBatch;
+use crate::metrics::hashing::IdentityState;
 use crate::model::{LogRecord, Timestamp};
 use crate::pattern::Splitter;
 use crate::read::SpanMs;
@@ -25,11 +26,12 @@ const FORMER_MAX: usize = 1 << 20;
 pub struct Head {
     state: Mutex<State>,
     /// Identities of former heads, newest first.
-    former: Arc<Mutex<Vec<Arc<HashSet<u64>>>>>,
+    former: Arc<Mutex<Vec<Arc<Identities>>>>,
     /// By segment and chunk: rows of the chunk that the segment holds already.
     held: Mutex<HeldRows>,
 }
 
+type Identities = HashSet<u64, IdentityState>;
 type HeldRows = HashMap<(SegmentId, usize), Arc<[u32]>>;
 
 /// What a batch changed.
@@ -46,13 +48,13 @@ pub struct FrozenHead(Arc<Head>);
 #[derive(Debug, Default)]
 struct State {
     tables: Arc<Tables>,
-    streams: HashMap<u64, u32>,
-    shapes: HashMap<u64, u32>,
+    streams: HashMap<u64, u32, IdentityState>,
+    shapes: HashMap<u64, u32, IdentityState>,
     texts: HashMap<Arc<str>, u32>,
     chunks: Vec<Arc<Rows>>,
     active: Rows,
     splitter: Splitter,
-    identities: HashSet<u64>,
+    identities: Identities,
     closed_bytes: usize,
     table_bytes: usize,
     n_records: usize,
@@ -204,7 +206,9 @@ impl State {
 
     fn close_chunk(&mut self) {
         if self.active.len() > 0 {
-            let rows = std::mem::take(&mut self.active);
+            let next = self.active.successor();
+            let mut rows = std::mem::replace(&mut self.active, next);
+            rows.shrink();
             self.closed_bytes += rows.bytes();
             self.chunks.push(Arc::new(rows));
         }

@@ -18,17 +18,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tantivy::directory::{Directory, RamDirectory};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{DocSet, InvertedIndexReader, TERMINATED, TantivyDocument, Term};
+use tantivy::{DocSet, InvertedIndexReader, SingleSegmentIndexWriter, TERMINATED, TantivyDocument, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::eval::{Candidates, Plan};
 use super::fields::FieldAt;
+use crate::metrics::hashing::{BytesState, IdentityState};
 use crate::model::{SpanId, TraceId};
 use crate::pattern::{for_each_word, is_id_like, is_indexed_word};
 use crate::read::ReadError;
@@ -42,27 +44,55 @@ const BLOOM_PROBES: u64 = 5;
 /// What tantivy may use while it builds; it asks for at least 15 MB.
 const BUILD_BYTES: usize = 15_000_000;
 
-/// Collects the words of a segment while its row groups are made.
-#[derive(Debug, Default)]
+/// Collects the words of a segment while its row groups are made. Only those of the present row group are in memory
+/// as they are; what tantivy makes of those before it is much smaller.
+#[derive(Default)]
 pub(super) struct IndexBuilder {
-    groups: Vec<GroupWords>,
+    /// For each finished row group how many blocks it has, and its filter.
+    groups: Vec<(usize, Vec<u64>)>,
+    present: Option<GroupWords>,
+    writer: Option<WordsWriter>,
     /// Texts whose words the present block has already.
-    seen: HashSet<u64>,
+    seen: HashSet<u64, IdentityState>,
     seen_block: usize,
     buffer: String,
 }
 
 #[derive(Debug, Default)]
 struct GroupWords {
-    blocks: Vec<HashSet<Box<str>>>,
-    ids: HashSet<u64>,
+    blocks: Vec<HashSet<Box<str>, BytesState>>,
+    ids: HashSet<u64, IdentityState>,
 }
 
 impl IndexBuilder {
     /// Starts the next row group.
-    pub(super) fn start_group(&mut self) {
-        self.groups.push(GroupWords::default());
+    ///
+    /// # Errors
+    /// When the words of the one before cannot be taken in.
+    pub(super) fn start_group(&mut self) -> io::Result<()> {
+        self.end_group()?;
+        self.present = Some(GroupWords::default());
         self.seen.clear();
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> io::Result<()> {
+        let Some(group) = self.present.take() else { return Ok(()) };
+        self.groups.push((group.blocks.len(), bloom(&group.ids)));
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert(WordsWriter::new()?),
+        };
+        group.blocks.into_iter().try_for_each(|block| writer.add(block))
+    }
+
+    /// Adds a text that rows of the present group have in a slot, all of them.
+    pub(super) fn add_constant(&mut self, rows: Range<usize>, text: &str, may_be_escaped: bool) {
+        let mut row = rows.start;
+        while row < rows.end {
+            self.add(row, text, may_be_escaped);
+            row = (row / BLOCK_ROWS + 1) * BLOCK_ROWS;
+        }
     }
 
     /// Adds the text that a row of the present group has in a slot. In a JSON line it may be
@@ -86,10 +116,16 @@ impl IndexBuilder {
 
     /// Adds the ids of a row of the present group.
     pub(super) fn add_ids(&mut self, trace: Option<TraceId>, span: Option<SpanId>) {
-        let Some(group) = self.groups.last_mut() else { return };
+        let Some(group) = &mut self.present else { return };
+        let buffer = &mut self.buffer;
         let mut add = |bytes: &[u8]| {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-            group.ids.insert(xxh3_64(hex.as_bytes()));
+            buffer.clear();
+            for byte in bytes {
+                buffer.extend(
+                    [byte >> 4, byte & 15].map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0')),
+                );
+            }
+            group.ids.insert(xxh3_64(buffer.as_bytes()));
         };
         if let Some(id) = trace {
             add(&id);
@@ -100,13 +136,13 @@ impl IndexBuilder {
     }
 
     fn add_words(&mut self, block: usize, text: &str) {
-        let Some(group) = self.groups.last_mut() else { return };
+        let Some(group) = &mut self.present else { return };
         for_each_word(text, &mut self.buffer, &mut |word| {
             if is_id_like(word) {
                 group.ids.insert(xxh3_64(word.as_bytes()));
             } else if is_indexed_word(word) {
                 if group.blocks.len() <= block {
-                    group.blocks.resize_with(block + 1, HashSet::new);
+                    group.blocks.resize_with(block + 1, HashSet::default);
                 }
                 if !group.blocks[block].contains(word) {
                     group.blocks[block].insert(word.into());
@@ -116,19 +152,20 @@ impl IndexBuilder {
     }
 
     /// Builds the index file for a file of rows of this length.
-    pub(super) fn finish(self, rows_bytes: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn finish(mut self, rows_bytes: u64) -> io::Result<Vec<u8>> {
+        self.end_group()?;
         let mut out = MAGIC.to_vec();
         out.extend(rows_bytes.to_le_bytes());
         put_len(&mut out, self.groups.len())?;
-        for group in &self.groups {
-            put_len(&mut out, group.blocks.len())?;
+        for (n_blocks, _) in &self.groups {
+            put_len(&mut out, *n_blocks)?;
         }
-        for group in &self.groups {
-            let filter = bloom(&group.ids);
+        for (_, filter) in &self.groups {
             put_len(&mut out, filter.len())?;
             filter.iter().for_each(|word| out.extend(word.to_le_bytes()));
         }
-        let files = build(self.groups)?;
+        let writer = self.writer.map_or_else(WordsWriter::new, Ok)?;
+        let files = writer.finish()?;
         put_len(&mut out, files.len())?;
         for (name, content) in files {
             put_len(&mut out, name.len())?;
@@ -139,6 +176,12 @@ impl IndexBuilder {
         let crc = crc32c::crc32c(&out);
         out.extend(crc.to_le_bytes());
         Ok(out)
+    }
+}
+
+impl std::fmt::Debug for IndexBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IndexBuilder").field("groups", &self.groups.len()).finish_non_exhaustive()
     }
 }
 
@@ -157,35 +200,47 @@ fn schema() -> (Schema, Field) {
 }
 
 /// Builds the tantivy index; its documents are the blocks of all groups in order.
-fn build(groups: Vec<GroupWords>) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let failed = |e: tantivy::TantivyError| io::Error::other(e);
-    let (schema, field) = schema();
-    let directory = RamDirectory::create();
-    let mut writer = tantivy::Index::builder()
-        .schema(schema)
-        .single_segment_index_writer(directory.clone(), BUILD_BYTES)
-        .map_err(failed)?;
-    for block in groups.into_iter().flat_map(|g| g.blocks) {
+struct WordsWriter {
+    directory: RamDirectory,
+    field: Field,
+    writer: SingleSegmentIndexWriter,
+}
+
+impl WordsWriter {
+    fn new() -> io::Result<Self> {
+        let (schema, field) = schema();
+        let directory = RamDirectory::create();
+        let writer = tantivy::Index::builder()
+            .schema(schema)
+            .single_segment_index_writer(directory.clone(), BUILD_BYTES)
+            .map_err(io::Error::other)?;
+        Ok(Self { directory, field, writer })
+    }
+
+    fn add(&mut self, block: HashSet<Box<str>, BytesState>) -> io::Result<()> {
         let mut words: Vec<Box<str>> = block.into_iter().collect();
         words.sort_unstable();
         let mut document = TantivyDocument::default();
-        words.iter().for_each(|word| document.add_text(field, word));
-        writer.add_document(document).map_err(failed)?;
+        words.iter().for_each(|word| document.add_text(self.field, word));
+        self.writer.add_document(document).map_err(io::Error::other)
     }
-    let index = writer.finalize().map_err(failed)?;
-    let mut files = Vec::new();
-    let mut names: Vec<PathBuf> = index.directory().list_managed_files().into_iter().collect();
-    names.push(PathBuf::from("meta.json"));
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let Ok(content) = directory.atomic_read(&name) else { continue };
-        files.push((name.to_string_lossy().into_owned(), content));
+
+    fn finish(self) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let index = self.writer.finalize().map_err(io::Error::other)?;
+        let mut files = Vec::new();
+        let mut names: Vec<PathBuf> = index.directory().list_managed_files().into_iter().collect();
+        names.push(PathBuf::from("meta.json"));
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let Ok(content) = self.directory.atomic_read(&name) else { continue };
+            files.push((name.to_string_lossy().into_owned(), content));
+        }
+        Ok(files)
     }
-    Ok(files)
 }
 
-fn bloom(ids: &HashSet<u64>) -> Vec<u64> {
+fn bloom(ids: &HashSet<u64, IdentityState>) -> Vec<u64> {
     if ids.is_empty() {
         return Vec::new();
     }

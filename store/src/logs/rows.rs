@@ -319,6 +319,43 @@ impl Rows {
         self.span = Some((first.min(t), last.max(t)));
     }
 
+    /// Makes empty rows with room for as many as these, so that memory is not doubled step by step.
+    pub(crate) fn successor(&self) -> Self {
+        let n = self.times.len();
+        Self {
+            times: Vec::with_capacity(n),
+            observed: Vec::with_capacity(n),
+            severities: Vec::with_capacity(n),
+            texts: Vec::with_capacity(n),
+            streams: Vec::with_capacity(n),
+            shapes: Vec::with_capacity(n),
+            trace_ids: Vec::with_capacity(n),
+            span_ids: Vec::with_capacity(n),
+            values: String::with_capacity(self.values.len() + self.values.len() / 16),
+            ends: Vec::with_capacity(self.ends.len() + self.ends.len() / 16),
+            first: Vec::with_capacity(n),
+            span: None,
+        }
+    }
+
+    /// Gives back the memory of a chunk that was closed long before it was full.
+    pub(crate) fn shrink(&mut self) {
+        if self.times.len() >= self.times.capacity() / 4 * 3 {
+            return;
+        }
+        self.times.shrink_to_fit();
+        self.observed.shrink_to_fit();
+        self.severities.shrink_to_fit();
+        self.texts.shrink_to_fit();
+        self.streams.shrink_to_fit();
+        self.shapes.shrink_to_fit();
+        self.trace_ids.shrink_to_fit();
+        self.span_ids.shrink_to_fit();
+        self.values.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        self.first.shrink_to_fit();
+    }
+
     /// About how much memory it holds.
     pub(crate) fn bytes(&self) -> usize {
         self.values.len() + 4 * self.ends.len() + 64 * self.times.len()

@@ -3,11 +3,11 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Makes [`IdentityHasher`]s.
-pub(super) type IdentityState = BuildHasherDefault<IdentityHasher>;
+pub(crate) type IdentityState = BuildHasherDefault<IdentityHasher>;
 
 /// Returns the low half of a wide integer as it is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdentityHasher(u64);
+pub(crate) struct IdentityHasher(u64);
 
 impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
@@ -36,11 +36,11 @@ impl Hasher for IdentityHasher {
 }
 
 /// Makes [`BytesHasher`]s.
-pub(super) type BytesState = BuildHasherDefault<BytesHasher>;
+pub(crate) type BytesState = BuildHasherDefault<BytesHasher>;
 
 /// Hashes byte strings by xxh3.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BytesHasher(u64);
+pub(crate) struct BytesHasher(u64);
 
 impl Hasher for BytesHasher {
     fn finish(&self) -> u64 {

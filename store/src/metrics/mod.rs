@@ -8,7 +8,7 @@
 //! last; every float comes back bit for bit.
 
 mod varint;
-mod hashing;
+pub(crate) mod hashing;
 mod delta;
 mod decimal;
 mod chunk;

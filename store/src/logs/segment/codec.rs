@@ -9,6 +9,10 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::metrics::hashing::{BytesState, IdentityState};
+
 /// Stands for a whole number inside a text; the next nine stand for decimals with 1 to 9 digits
 /// behind the point. Texts that hold one of these are kept as they are.
 const MARK: char = '\u{e000}';
@@ -94,13 +98,32 @@ impl Values {
 #[derive(Debug)]
 pub(super) enum Encoded {
     Constant(String),
-    Text(Vec<String>),
+    /// The values as they are.
+    Text,
     Int(Vec<i64>),
     IntTime(Vec<i64>, i64),
-    Hex(Vec<Vec<u8>>),
-    Uuid(Vec<Vec<u8>>),
+    Hex(Bytes),
+    Uuid(Bytes),
     Time(Vec<i64>, TimeForm),
-    Parts { forms: Vec<String>, one_form: bool, numbers: Vec<Vec<Option<i64>>> },
+    Parts {
+        forms: Values,
+        one_form: bool,
+        numbers: Vec<Vec<Option<i64>>>,
+    },
+}
+
+/// Values of one length, one behind the other.
+#[derive(Debug)]
+pub(super) struct Bytes {
+    bytes: Vec<u8>,
+    /// Length of a value; above 0.
+    width: usize,
+}
+
+impl Bytes {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.width)
+    }
 }
 
 /// Chooses how to keep the values of a slot. `times` are the rows' times.
@@ -115,10 +138,9 @@ pub(super) fn encode(values: &Values, times: &[i64]) -> Encoded {
     {
         return near_time;
     }
-    let distinct: HashSet<&str> = values.iter().collect();
     // Few texts in many rows: a dictionary takes a few bits a row, whatever they look like.
-    if values.len() >= 64 && distinct.len() <= 256.min(values.len() / 8) {
-        return text(values);
+    if values.len() >= 64 && has_at_most(256.min(values.len() / 8), values) {
+        return Encoded::Text;
     }
     if let Some(ints) = ints {
         return Encoded::Int(ints);
@@ -127,11 +149,13 @@ pub(super) fn encode(values: &Values, times: &[i64]) -> Encoded {
         .or_else(|| uuid(values))
         .or_else(|| time(values, times))
         .or_else(|| parts(values))
-        .unwrap_or_else(|| text(values))
+        .unwrap_or(Encoded::Text)
 }
 
-fn text(values: &Values) -> Encoded {
-    Encoded::Text(values.iter().map(str::to_owned).collect())
+/// Tells whether there are at most `n` distinct values.
+fn has_at_most(n: usize, values: &Values) -> bool {
+    let mut distinct: HashSet<&str, BytesState> = HashSet::default();
+    values.iter().all(|value| !distinct.insert(value) || distinct.len() <= n)
 }
 
 /// A whole number that is written as its value alone gives it.
@@ -163,47 +187,90 @@ fn hex(values: &Values) -> Option<Encoded> {
     if len < 8 || len % 2 != 0 {
         return None;
     }
-    values.iter().map(|v| (v.len() == len).then(|| from_hex(v))?).collect::<Option<_>>().map(Encoded::Hex)
+    let mut bytes = Vec::with_capacity(values.len() * len / 2);
+    for value in values.iter() {
+        if value.len() != len {
+            return None;
+        }
+        push_hex(value.as_bytes(), &mut bytes)?;
+    }
+    Some(Encoded::Hex(Bytes { bytes, width: len / 2 }))
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+fn push_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
         _ => None,
     };
-    text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    for pair in text.as_chunks::<2>().0 {
+        out.push(digit(pair[0])? << 4 | digit(pair[1])?);
+    }
+    Some(())
 }
 
 const UUID_PARTS: [usize; 5] = [4, 2, 2, 2, 6];
 
 fn uuid(values: &Values) -> Option<Encoded> {
-    let one = |text: &str| {
-        let is_parted = text.len() == 36
-            && text.bytes().enumerate().all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23));
-        is_parted.then(|| from_hex(&text.replace('-', "")))?
-    };
-    values.iter().map(one).collect::<Option<_>>().map(Encoded::Uuid)
+    let mut bytes = Vec::new();
+    for value in values.iter() {
+        if value.len() != 36 {
+            return None;
+        }
+        let mut parts = value.as_bytes().split(|&b| b == b'-');
+        for n in UUID_PARTS {
+            let part = parts.next().filter(|part| part.len() == 2 * n)?;
+            push_hex(part, &mut bytes)?;
+        }
+    }
+    Some(Encoded::Uuid(Bytes { bytes, width: 16 }))
 }
 
 fn time(values: &Values, times: &[i64]) -> Option<Encoded> {
     let form = time_form(values.iter().next()?)?;
-    let mut again = String::new();
-    let mut offsets = Vec::with_capacity(times.len());
-    for (text, &t) in values.iter().zip(times) {
-        let instant: jiff::Timestamp =
-            format!("{}{}", text.replacen(form.separator, "T", 1), if form.has_z { "" } else { "Z" })
-                .parse()
-                .ok()?;
-        let nanos = i64::try_from(instant.as_nanosecond()).ok()?;
-        again.clear();
-        write_time(nanos, form, &mut again);
-        if again != text {
-            return None;
-        }
-        offsets.push(nanos.checked_sub(t)?);
-    }
+    let offset = |(text, t): (&str, &i64)| read_time(text, form)?.checked_sub(*t);
+    let offsets = values.iter().zip(times).map(offset).collect::<Option<_>>()?;
     Some(Encoded::Time(offsets, form))
+}
+
+/// Reads a time of one form only, so that [`write_time`] gives the same text: nanoseconds since the epoch.
+fn read_time(text: &str, form: TimeForm) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let n_digits = usize::from(form.digits);
+    let end = if n_digits == 0 { 19 } else { 20 + n_digits };
+    let marks = [(4, '-'), (7, '-'), (10, form.separator), (13, ':'), (16, ':')];
+    let has_marks = bytes.len() == end + usize::from(form.has_z)
+        && marks.iter().all(|&(at, mark)| char::from(bytes[at]) == mark)
+        && (n_digits == 0 || bytes[19] == b'.')
+        && (!form.has_z || bytes[end] == b'Z');
+    if !has_marks {
+        return None;
+    }
+    let number = |digits: &[u8]| {
+        let add = |n: i64, d: &u8| d.is_ascii_digit().then(|| n * 10 + i64::from(d - b'0'));
+        digits.iter().try_fold(0, add)
+    };
+    let [year, month, day] = [number(&bytes[..4])?, number(&bytes[5..7])?, number(&bytes[8..10])?];
+    let [hour, minute, second] = [number(&bytes[11..13])?, number(&bytes[14..16])?, number(&bytes[17..19])?];
+    let narrow = |n: i64| i8::try_from(n).ok();
+    jiff::civil::Date::new(i16::try_from(year).ok()?, narrow(month)?, narrow(day)?).ok()?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let fraction =
+        if n_digits == 0 { 0 } else { number(&bytes[20..end])? * 10i64.pow(9 - u32::from(form.digits)) };
+    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    seconds.checked_mul(1_000_000_000)?.checked_add(fraction)
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar, by counting years from March on, so that a leap day is
+/// the last of its year.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year;
+    // Days from 0000-03-01 to 1970-01-01.
+    days - 719_468
 }
 
 fn time_form(text: &str) -> Option<TimeForm> {
@@ -249,33 +316,36 @@ fn write_time(nanos: i64, form: TimeForm, out: &mut String) {
 
 /// Texts that are alike but for their numbers.
 fn parts(values: &Values) -> Option<Encoded> {
-    let mut forms = Vec::with_capacity(values.len());
+    let distinct_max = 8.max(values.len() / 4);
+    let mut forms = Values::default();
     let mut numbers: Vec<Vec<Option<i64>>> = Vec::new();
     let mut found = Vec::new();
+    // By their hashes: how many forms there are decides about size alone.
+    let mut distinct: HashSet<u64, IdentityState> = HashSet::default();
+    let mut one_form = true;
     for (row, value) in values.iter().enumerate() {
-        let mut form = String::new();
+        let start = forms.text().len();
         found.clear();
-        split_numbers(value, &mut form, &mut found)?;
-        for column in numbers.len()..found.len() {
+        split_numbers(value, forms.text(), &mut found)?;
+        forms.end();
+        let form = &forms.text[start..];
+        one_form &= forms.ends.first().is_some_and(|end| forms.text[..*end] == *form);
+        if distinct.insert(xxh3_64(form.as_bytes())) && distinct.len() > distinct_max {
+            return None;
+        }
+        while numbers.len() < found.len() {
             numbers.push(vec![None; row]);
-            debug_assert_eq!(numbers.len(), column + 1);
         }
         for (column, list) in numbers.iter_mut().enumerate() {
             list.push(found.get(column).copied());
         }
-        forms.push(form);
     }
-    let distinct: HashSet<&String> = forms.iter().collect();
-    if numbers.is_empty() || distinct.len() > 8.max(values.len() / 4) {
-        return None;
-    }
-    let one_form = distinct.len() == 1;
-    Some(Encoded::Parts { forms, one_form, numbers })
+    (!numbers.is_empty()).then_some(Encoded::Parts { forms, one_form, numbers })
 }
 
 /// Takes the numbers out of a text; `None` when it holds a mark or too many numbers.
 fn split_numbers(text: &str, form: &mut String, numbers: &mut Vec<i64>) -> Option<()> {
-    if text.contains(|c| (MARK..=MARK_LAST).contains(&c)) {
+    if !text.is_ascii() && text.contains(|c| (MARK..=MARK_LAST).contains(&c)) {
         return None;
     }
     let bytes = text.as_bytes();
@@ -301,8 +371,9 @@ fn split_numbers(text: &str, form: &mut String, numbers: &mut Vec<i64>) -> Optio
             continue;
         }
         let end = if is_decimal { whole_end + 1 + n_fraction } else { whole_end };
-        let digits: String = text[at..end].chars().filter(|&c| c != '.').collect();
-        numbers.push(digits.parse().ok()?);
+        // At most 18 digits.
+        let digits = bytes[at..end].iter().filter(|b| **b != b'.');
+        numbers.push(digits.fold(0, |n, b| n * 10 + i64::from(b - b'0')));
         // One of ten neighbouring characters, all of which are valid.
         form.push(char::from_u32(u32::from(MARK) + if is_decimal { n_fraction as u32 } else { 0 })?);
         at = end;
@@ -421,8 +492,8 @@ mod tests {
         let mut columns = One { times, ints: vec![], texts: vec![], bytes: vec![] };
         let codec = match encode(&values, times) {
             Encoded::Constant(text) => Codec::Constant(text),
-            Encoded::Text(list) => {
-                columns.texts = vec![list];
+            Encoded::Text => {
+                columns.texts = vec![list.to_vec()];
                 Codec::Text(0)
             }
             Encoded::Int(list) => {
@@ -434,11 +505,11 @@ mod tests {
                 Codec::IntTime(0, unit)
             }
             Encoded::Hex(list) => {
-                columns.bytes = vec![list];
+                columns.bytes = vec![list.iter().map(<[u8]>::to_vec).collect()];
                 Codec::Hex(0)
             }
             Encoded::Uuid(list) => {
-                columns.bytes = vec![list];
+                columns.bytes = vec![list.iter().map(<[u8]>::to_vec).collect()];
                 Codec::Uuid(0)
             }
             Encoded::Time(list, form) => {
@@ -446,6 +517,7 @@ mod tests {
                 Codec::Time(0, form)
             }
             Encoded::Parts { forms, one_form, numbers } => {
+                let forms: Vec<String> = forms.iter().map(str::to_owned).collect();
                 let form = if one_form { Form::Constant(forms[0].clone()) } else { Form::Column(0) };
                 columns.texts = vec![forms];
                 columns.ints = numbers;
@@ -469,6 +541,16 @@ mod tests {
         let (codec, back) = through(&list, &times);
         assert_eq!(back, list);
         assert!(format!("{codec:?}").starts_with(want), "{codec:?}");
+    }
+
+    #[test]
+    fn days_are_counted_as_the_calendar_does() {
+        let epoch = jiff::civil::date(1970, 1, 1);
+        for days in (-110_000..110_000).step_by(7) {
+            let date = epoch.checked_add(jiff::Span::new().days(days)).unwrap();
+            let [year, month, day] = [i64::from(date.year()), date.month().into(), date.day().into()];
+            assert_eq!(days_since_epoch(year, month, day), days);
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array, StringArray, UInt8Array,
-    UInt64Array,
+    ArrayBuilder as _, ArrayRef, BinaryBuilder, FixedSizeBinaryBuilder, Int32Array, Int64Array, Int64Builder,
+    StringArray, StringBuilder, UInt8Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-use super::codec::{Codec, Encoded, Form, Values, encode};
+use super::codec::{Bytes, Codec, Encoded, Form, Values, encode};
 use super::format::{Group, Run};
 use crate::logs::index::IndexBuilder;
 use crate::logs::rows::{Block, Shape, Tables};
@@ -179,9 +179,9 @@ pub(super) struct Columns {
 /// Slots of a row group, growing run by run; each column is padded with nulls where a run has none.
 #[derive(Default)]
 struct Slots {
-    ints: Vec<Vec<Option<i64>>>,
-    texts: Vec<Vec<Option<String>>>,
-    bytes: Vec<Vec<Option<Vec<u8>>>>,
+    ints: Vec<Int64Builder>,
+    texts: Vec<StringBuilder>,
+    bytes: Vec<BinaryBuilder>,
 }
 
 /// Columns that the present run has used.
@@ -202,7 +202,7 @@ pub(super) fn encode_group(
     index: &mut IndexBuilder,
 ) -> Result<(Columns, Group), ReadError> {
     rows.sort_unstable_by_key(|r| (r.shape, r.stream, r.time, r.block, r.row));
-    index.start_group();
+    index.start_group().map_err(|source| ReadError::Io { path: "a text index".into(), source })?;
     let mut slots = Slots::default();
     let mut group = Group { first: i64::MAX, last: i64::MIN, runs: Vec::new() };
     let mut values = Values::default();
@@ -219,8 +219,14 @@ pub(super) fn encode_group(
                 values.end();
             }
             let is_quoted = slot < shape.n_variables;
-            values.iter().enumerate().for_each(|(n, text)| index.add(start + n, text, is_quoted));
-            codecs.push(slots.put(encode(&values, &times), &values, start, &mut used, limit));
+            let encoded = encode(&values, &times);
+            match &encoded {
+                Encoded::Constant(text) => index.add_constant(start..start + run.len(), text, is_quoted),
+                _ => {
+                    values.iter().enumerate().for_each(|(n, text)| index.add(start + n, text, is_quoted));
+                }
+            }
+            codecs.push(slots.put(encoded, &values, start, &mut used, limit));
         }
         group.first = times.iter().copied().fold(group.first, i64::min);
         group.last = times.iter().copied().fold(group.last, i64::max);
@@ -243,29 +249,27 @@ impl Slots {
         limit: Width,
     ) -> Codec {
         let has_room = match &encoded {
-            Encoded::Constant(_) | Encoded::Text(_) => true,
+            Encoded::Constant(_) | Encoded::Text => true,
             Encoded::Int(_) | Encoded::IntTime(..) | Encoded::Time(..) => used.ints < limit.ints,
             Encoded::Hex(_) | Encoded::Uuid(_) => used.bytes < limit.bytes,
             Encoded::Parts { numbers, .. } => numbers.len() <= limit.ints.saturating_sub(used.ints),
         };
         if !has_room {
-            return Codec::Text(self.text(values.iter().map(str::to_owned), start, used));
+            return Codec::Text(self.text(values, start, used));
         }
+        let some = |list: Vec<i64>| list.into_iter().map(Some);
         match encoded {
             Encoded::Constant(text) => Codec::Constant(text),
-            Encoded::Text(list) => Codec::Text(self.text(list.into_iter(), start, used)),
-            Encoded::Int(list) => Codec::Int(self.int(list.into_iter().map(Some), start, used)),
-            Encoded::IntTime(list, unit) => {
-                Codec::IntTime(self.int(list.into_iter().map(Some), start, used), unit)
-            }
-            Encoded::Time(list, form) => Codec::Time(self.int(list.into_iter().map(Some), start, used), form),
-            Encoded::Hex(list) => Codec::Hex(self.bytes(list, start, used)),
-            Encoded::Uuid(list) => Codec::Uuid(self.bytes(list, start, used)),
-            Encoded::Parts { mut forms, one_form, numbers } => {
-                let form = if one_form {
-                    Form::Constant(forms.swap_remove(0))
-                } else {
-                    Form::Column(self.text(forms.into_iter(), start, used))
+            Encoded::Text => Codec::Text(self.text(values, start, used)),
+            Encoded::Int(list) => Codec::Int(self.int(some(list), start, used)),
+            Encoded::IntTime(list, unit) => Codec::IntTime(self.int(some(list), start, used), unit),
+            Encoded::Time(list, form) => Codec::Time(self.int(some(list), start, used), form),
+            Encoded::Hex(list) => Codec::Hex(self.bytes(&list, start, used)),
+            Encoded::Uuid(list) => Codec::Uuid(self.bytes(&list, start, used)),
+            Encoded::Parts { forms, one_form, numbers } => {
+                let form = match forms.iter().next() {
+                    Some(form) if one_form => Form::Constant(form.to_owned()),
+                    _ => Form::Column(self.text(&forms, start, used)),
                 };
                 let numbers =
                     numbers.into_iter().map(|list| self.int(list.into_iter(), start, used)).collect();
@@ -274,33 +278,42 @@ impl Slots {
         }
     }
 
-    fn text(&mut self, list: impl Iterator<Item = String>, start: usize, used: &mut Used) -> usize {
+    fn text(&mut self, values: &Values, start: usize, used: &mut Used) -> usize {
         used.texts += 1;
-        fill(&mut self.texts, used.texts - 1, start, list.map(Some))
+        let column = column(&mut self.texts, used.texts - 1);
+        column.append_nulls(start - column.len());
+        values.iter().for_each(|text| column.append_value(text));
+        used.texts - 1
     }
 
     fn int(&mut self, list: impl Iterator<Item = Option<i64>>, start: usize, used: &mut Used) -> usize {
         used.ints += 1;
-        fill(&mut self.ints, used.ints - 1, start, list)
+        let column = column(&mut self.ints, used.ints - 1);
+        column.append_nulls(start - column.len());
+        column.extend(list);
+        used.ints - 1
     }
 
-    fn bytes(&mut self, list: Vec<Vec<u8>>, start: usize, used: &mut Used) -> usize {
+    fn bytes(&mut self, list: &Bytes, start: usize, used: &mut Used) -> usize {
         used.bytes += 1;
-        fill(&mut self.bytes, used.bytes - 1, start, list.into_iter().map(Some))
+        let column = column(&mut self.bytes, used.bytes - 1);
+        column.append_nulls(start - column.len());
+        list.iter().for_each(|bytes| column.append_value(bytes));
+        used.bytes - 1
     }
 
     fn finish(self, n_rows: usize) -> Columns {
         let ints = self.ints.into_iter().map(|mut c| {
-            c.resize(n_rows, None);
-            Arc::new(Int64Array::from(c)) as ArrayRef
+            c.append_nulls(n_rows - c.len());
+            Arc::new(c.finish()) as ArrayRef
         });
         let texts = self.texts.into_iter().map(|mut c| {
-            c.resize(n_rows, None);
-            Arc::new(StringArray::from(c)) as ArrayRef
+            c.append_nulls(n_rows - c.len());
+            Arc::new(c.finish()) as ArrayRef
         });
         let bytes = self.bytes.into_iter().map(|mut c| {
-            c.resize(n_rows, None);
-            Arc::new(BinaryArray::from_iter(c)) as ArrayRef
+            c.append_nulls(n_rows - c.len());
+            Arc::new(c.finish()) as ArrayRef
         });
         Columns {
             fixed: Vec::new(),
@@ -312,18 +325,12 @@ impl Slots {
     }
 }
 
-fn fill<T: Clone>(
-    columns: &mut Vec<Vec<Option<T>>>,
-    at: usize,
-    start: usize,
-    list: impl Iterator<Item = Option<T>>,
-) -> usize {
+/// Returns a column, which is new when it is the next.
+fn column<T: Default>(columns: &mut Vec<T>, at: usize) -> &mut T {
     if columns.len() <= at {
-        columns.push(Vec::new());
+        columns.resize_with(at + 1, T::default);
     }
-    columns[at].resize(start, None);
-    columns[at].extend(list);
-    at
+    &mut columns[at]
 }
 
 /// The columns that every row has.
