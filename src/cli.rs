@@ -327,6 +327,16 @@ pub(crate) struct StoreBackup {
     /// Token to show the server; it needs the scope `admin`.
     #[arg(long, value_name = "TOKEN", env = "GREYLIGHT_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArg,
+}
+
+/// Where the catalog of a data folder is, if not in it.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogArg {
+    /// PostgreSQL database that has the catalog, if it is no file in the data folder: the server's `[store] catalog`.
+    #[arg(long, value_name = "URL", env = "GREYLIGHT_STORE__CATALOG", hide_env_values = true)]
+    pub(crate) catalog: Option<greylight_store::DatabaseUrl>,
 }
 
 #[derive(Debug, Args)]
@@ -337,6 +347,8 @@ pub(crate) struct StoreRestore {
     /// The data folder to fill.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArg,
 }
 
 #[derive(Debug, Args)]
@@ -344,6 +356,8 @@ pub(crate) struct StoreVerify {
     /// The data folder.
     #[arg(long, value_name = "DIR", default_value = "./greylight-data")]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArg,
 }
 
 #[derive(Debug, Args)]

@@ -167,7 +167,8 @@ async fn open_store(
     random: Arc<dyn Random>,
 ) -> anyhow::Result<Store> {
     let folder = &config.server.data;
-    let env = StoreEnv { clock, random, ..environment(folder)? };
+    let env = environment(folder)?.with_catalog(config.store.catalog.as_ref());
+    let env = StoreEnv { clock, random, ..env };
     Store::open(config.store.clone(), env).await.with_context(|| format!("opening {}", folder.display()))
 }
 

@@ -26,19 +26,19 @@ async fn backup(args: StoreBackup) -> anyhow::Result<u8> {
     }
     let data = args.data.context("say --data or --server")?;
     anyhow::ensure!(data.is_dir(), "there is no folder {}", data.display());
-    let made = greylight_store::backup(&data, args.target.as_ref()).await;
+    let made = greylight_store::backup(&data, args.catalog.catalog.as_ref(), args.target.as_ref()).await;
     let report = made.with_context(|| format!("backing up {} to {}", data.display(), args.target))?;
     println!("{}", report_json(&report, &args.target));
     Ok(exit::OK)
 }
 
 async fn restore(args: StoreRestore) -> anyhow::Result<u8> {
-    let restored = greylight_store::restore(&args.backup, &args.data).await;
+    let restored = greylight_store::restore(&args.backup, &args.data, args.catalog.catalog.as_ref()).await;
     let report = restored
         .with_context(|| format!("restoring {} to {}", args.backup.display(), args.data.display()))?;
     println!("{}", report_json(&report, &args.data.display().to_string()));
     // Read again from where the server will read it.
-    verify(StoreVerify { data: args.data }).await
+    verify(StoreVerify { data: args.data, catalog: args.catalog }).await
 }
 
 /// Says what a backup holds.
@@ -54,6 +54,7 @@ pub(crate) fn report_json(report: &BackupReport, path: &str) -> serde_json::Valu
 async fn verify(args: StoreVerify) -> anyhow::Result<u8> {
     anyhow::ensure!(args.data.is_dir(), "there is no folder {}", args.data.display());
     let env = StoreEnv::on_folder(&args.data).with_context(|| format!("opening {}", args.data.display()))?;
+    let env = env.with_catalog(args.catalog.catalog.as_ref());
     eprintln!("checking {}", args.data.display());
     let report =
         greylight_store::verify(&env).await.with_context(|| format!("checking {}", args.data.display()))?;

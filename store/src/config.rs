@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::catalog::DatabaseUrl;
+
 /// Settings of the store: section `[store]`, variables `GREYLIGHT_STORE__*`.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +23,9 @@ pub struct StoreConfig {
     /// Rate at which stored files are read again in the background and held against their checksums; `0`
     /// for not at all. Default `4MiB`, 2.3 TiB a week.
     pub scrub_bytes_per_second: ByteSize,
+    /// PostgreSQL database that has the catalog, `postgres://USER:PASSWORD@HOST:PORT/NAME`, in place of the file
+    /// `catalog.sqlite` in the data folder. One server a database.
+    pub catalog: Option<DatabaseUrl>,
     /// Folder below which a caller with the scope `admin` may have backups made. Default: nowhere.
     pub backup_folder: Option<PathBuf>,
     /// How long data is kept; what is not named is kept for ever.
@@ -37,6 +42,7 @@ impl Default for StoreConfig {
             disk_free_min: ByteSize(256 << 20),
             // A disk reads this in a twentieth of a second, and a core hashes it in a five-hundredth.
             scrub_bytes_per_second: ByteSize(4 << 20),
+            catalog: None,
             backup_folder: None,
             retention: RetentionConfig::default(),
         }

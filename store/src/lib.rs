@@ -24,7 +24,7 @@ pub mod read;
 pub mod records;
 
 pub use backup::{BackupError, BackupReport, backup, restore};
-pub use catalog::{CatalogAt, CatalogError};
+pub use catalog::{CatalogAt, CatalogError, DatabaseUrl, DatabaseUrlError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
 pub use store::{
     Deleted, JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus,

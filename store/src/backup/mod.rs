@@ -15,7 +15,7 @@ mod format;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, CatalogAt, CatalogError, Loaded};
+use crate::catalog::{Catalog, CatalogAt, CatalogError, DatabaseUrl, Loaded};
 use crate::disk::{Disk, OsDisk};
 use crate::model::{ErrorKind, Timestamp};
 use crate::read::ReadError;
@@ -138,14 +138,19 @@ impl BackupError {
     }
 }
 
-/// Backs up a data folder that no server uses, into a folder that is empty or not there yet.
-/// Changes nothing in the data folder, but for bringing its catalog to this release's version.
+/// Backs up a data folder that no server uses, into a folder that is empty or not there yet. `catalog` is the
+/// database that has its catalog, if that is not a file in it. Changes nothing in the data folder, but for bringing
+/// its catalog to this release's version.
 ///
 /// # Errors
 /// [`BackupError`]; the target is left empty then.
-pub async fn backup(data: &Path, target: &Path) -> Result<BackupReport, BackupError> {
-    let env = StoreEnv::on_folder(data)?;
-    if env.disk.open(Path::new(CATALOG_FILE)).is_err() {
+pub async fn backup(
+    data: &Path,
+    catalog: Option<&DatabaseUrl>,
+    target: &Path,
+) -> Result<BackupReport, BackupError> {
+    let env = StoreEnv::on_folder(data)?.with_catalog(catalog);
+    if catalog.is_none() && env.disk.open(Path::new(CATALOG_FILE)).is_err() {
         return Err(BackupError::Nothing { folder: data.into(), file: CATALOG_FILE });
     }
     let catalog = crate::catalog::open(&env.catalog).await?;
@@ -261,11 +266,16 @@ impl Unfinished {
     }
 }
 
-/// Restores a backup into a folder that is empty or not there yet.
+/// Restores a backup into a folder that is empty or not there yet, and its catalog into a database that is empty, if
+/// one is named.
 ///
 /// # Errors
-/// [`BackupError`], naming the file where one is damaged; the folder is left empty then.
-pub async fn restore(backup: &Path, data: &Path) -> Result<BackupReport, BackupError> {
+/// [`BackupError`], naming the file where one is damaged; folder and database are left empty then.
+pub async fn restore(
+    backup: &Path,
+    data: &Path,
+    catalog_to: Option<&DatabaseUrl>,
+) -> Result<BackupReport, BackupError> {
     let from: Arc<OsDisk> = Arc::new(OsDisk::reading(backup));
     let manifest = read_manifest(&from)?;
     let mut place = Place::take(data)?;
@@ -296,13 +306,20 @@ pub async fn restore(backup: &Path, data: &Path) -> Result<BackupReport, BackupE
             paths.push(file.path.clone());
         }
         sync_folders(to.as_ref(), paths.iter().map(PathBuf::as_path))?;
-        // Last, so that a folder that a restore did not finish holds no store.
-        let (new, path) = (Path::new(CATALOG_NEW), Path::new(CATALOG_FILE));
-        let named = to.rename(new, path).and_then(|()| to.sync_dir(Path::new("")));
-        named.map_err(BackupError::io("writing", path))?;
         Ok(report(&loaded, &manifest, 0))
     })
     .await?;
+    // Last, so that a folder that a restore did not finish holds no store.
+    let to = Arc::clone(&place.disk);
+    if let Some(url) = catalog_to {
+        let new = CatalogAt::Sqlite(to.root().join(CATALOG_NEW));
+        crate::catalog::copy(&new, &CatalogAt::Postgres(url.clone())).await?;
+        blocking(move || remove_catalog(to.as_ref(), CATALOG_NEW)).await?;
+    } else {
+        let (new, path) = (Path::new(CATALOG_NEW), Path::new(CATALOG_FILE));
+        let named = to.rename(new, path).and_then(|()| to.sync_dir(Path::new("")));
+        named.map_err(BackupError::io("writing", path))?;
+    }
     place.keep();
     Ok(report)
 }

@@ -136,7 +136,7 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it_once() {
     std::fs::remove_dir_all(data.path()).unwrap();
     for (target, before, after) in expected {
         let restored = again.path().join(target.file_name().unwrap());
-        restore(&target, &restored).await.unwrap();
+        restore(&target, &restored, None).await.unwrap();
         let report = crate::store::verify(&StoreEnv::on_folder(&restored).unwrap()).await.unwrap();
         assert!(report.is_clean(), "{report:?}");
         let store = open(&restored).await;
@@ -160,7 +160,7 @@ async fn a_folder_at_rest_is_backed_up_with_its_log_and_left_as_it_was() {
     let out = tempfile::tempdir().unwrap();
     let (target, restored) = (out.path().join("backup"), out.path().join("restored"));
     let wal_before: Vec<_> = files_under(&data.path().join("wal"));
-    let report = backup(data.path(), &target).await.unwrap();
+    let report = backup(data.path(), None, &target).await.unwrap();
     assert_eq!(files_under(&data.path().join("wal")), wal_before);
     assert!(report.n_linked >= 4, "{report:?}");
     let links = |path: PathBuf| std::fs::metadata(path).unwrap().nlink();
@@ -169,7 +169,7 @@ async fn a_folder_at_rest_is_backed_up_with_its_log_and_left_as_it_was() {
         "segments are links"
     );
     assert!(files_under(&target.join("wal")).into_iter().map(links).all(|n| n == 1), "the log is a copy");
-    let again = restore(&target, &restored).await.unwrap();
+    let again = restore(&target, &restored, None).await.unwrap();
     assert_eq!(BackupReport { n_linked: report.n_linked, ..again }, report);
     assert!(files_under(&restored).into_iter().map(links).all(|n| n == 1), "nothing is shared");
     let store = open(&restored).await;
@@ -184,7 +184,7 @@ async fn a_damaged_backup_is_refused_and_the_file_named() {
     let out = tempfile::tempdir().unwrap();
     let restored = out.path().join("restored");
     let target = out.path().join("backup");
-    backup(data.path(), &target).await.unwrap();
+    backup(data.path(), None, &target).await.unwrap();
     let files: Vec<PathBuf> = files_under(&target).into_iter().filter(|f| !f.ends_with("LOCK")).collect();
     assert!(files.len() >= 7, "catalog, manifest, log and two segments: {files:?}");
     for file in files {
@@ -198,17 +198,17 @@ async fn a_damaged_backup_is_refused_and_the_file_named() {
             disk.write_atomic(Path::new(file.file_name().unwrap()), bytes).unwrap();
         };
         rewrite(&damaged);
-        let error = restore(&target, &restored).await.unwrap_err();
+        let error = restore(&target, &restored, None).await.unwrap_err();
         let name = file.strip_prefix(&target).unwrap().display().to_string();
         assert!(matches!(error, BackupError::Damaged { .. }), "{name}: {error:?}");
         assert!(error.to_string().contains(&name), "{error} does not name {name}");
         assert!(!restored.exists(), "nothing is left behind");
         rewrite(&whole);
     }
-    restore(&target, &restored).await.unwrap();
-    let twice = restore(&target, &restored).await.unwrap_err();
+    restore(&target, &restored, None).await.unwrap();
+    let twice = restore(&target, &restored, None).await.unwrap_err();
     assert!(matches!(twice, BackupError::NotEmpty(_)) && twice.kind() == ErrorKind::Conflict, "{twice}");
-    assert!(matches!(backup(data.path(), &target).await, Err(BackupError::NotEmpty(_))));
+    assert!(matches!(backup(data.path(), None, &target).await, Err(BackupError::NotEmpty(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +231,7 @@ async fn a_file_damaged_at_the_source_is_named_and_the_next_backup_goes_without_
     let report = store.backup(&out.path().join("two")).await.unwrap();
     assert_eq!((report.n_segments, report.damaged_before.len()), (1, 1), "{report:?}");
     store.shutdown().await.unwrap();
-    restore(&out.path().join("two"), &out.path().join("restored")).await.unwrap();
+    restore(&out.path().join("two"), &out.path().join("restored"), None).await.unwrap();
     let store = open(&out.path().join("restored")).await;
     assert_eq!(store.status().missing.len(), 1, "what is known of damage is restored as well");
     store.shutdown().await.unwrap();
@@ -260,11 +260,11 @@ async fn what_is_no_backup_or_no_data_is_refused() {
     let out = tempfile::tempdir().unwrap();
     let (nothing, target) = (out.path().join("nothing"), out.path().join("target"));
     std::fs::create_dir(&nothing).unwrap();
-    assert!(matches!(backup(&nothing, &target).await, Err(BackupError::Nothing { .. })));
-    let error = restore(&nothing, &target).await.unwrap_err();
+    assert!(matches!(backup(&nothing, None, &target).await, Err(BackupError::Nothing { .. })));
+    let error = restore(&nothing, &target, None).await.unwrap_err();
     assert!(error.to_string().contains(MANIFEST), "{error}");
     OsDisk::reading(&nothing).write_atomic(Path::new(MANIFEST), b"{\"format\": 9}").unwrap();
-    let error = restore(&nothing, &target).await.unwrap_err();
+    let error = restore(&nothing, &target, None).await.unwrap_err();
     assert!(error.to_string().contains("format 9, this release knows up to 1"), "{error}");
     assert!(!target.exists());
 }

@@ -1,56 +1,141 @@
-//! The catalog in an SQLite file: what concerns segments.
+//! The catalog in a database, and what of it concerns segments. SQLite and PostgreSQL are asked the same questions in
+//! the same words; where they differ is in this file and in [`schema`].
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Row};
 
-use super::{Catalog, CatalogError, Loaded, Seal, schema};
+use super::{Catalog, CatalogError, DatabaseUrl, Loaded, Seal, schema};
 use crate::append::{MetricKind, MetricMetadata};
 use crate::model::{TenantId, Timestamp};
 use crate::read::SpanMs;
 use crate::records::{Change, Document, Outgoing, OutgoingFilter, OutgoingState, Page, RecordsError};
 use crate::segment::{SegmentFile, SegmentId, SegmentMeta, Table};
 
-/// One connection that writes, so that writers queue here and not in SQLite's busy loop, and a few that read.
-#[derive(Debug)]
-pub(crate) struct SqliteCatalog {
-    pub(super) write: SqlitePool,
-    pub(super) read: SqlitePool,
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backend {
+    Sqlite,
+    Postgres,
 }
 
-impl SqliteCatalog {
-    pub(crate) async fn open(path: &Path) -> Result<Self, CatalogError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk when it returns; NORMAL would lose the last ones with the power.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10));
+/// One connection that writes, so that writers queue here and not in the database, and a few that read.
+#[derive(Debug)]
+pub(crate) struct Database {
+    backend: Backend,
+    write: AnyPool,
+    read: AnyPool,
+}
+
+/// What a connection that writes is told first.
+///
+/// SQLite: a commit is on the disk when it returns; `NORMAL` would lose the last ones with the power. PostgreSQL: two
+/// changes at once happen as if one after the other, or one of them fails; and one server has the catalog at a time,
+/// as two would remove each other's files.
+const WRITER: [(Backend, &str); 2] = [
+    (Backend::Sqlite, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000"),
+    (
+        Backend::Postgres,
+        "SET default_transaction_isolation = 'serializable'; SET synchronous_commit = on; \
+         SELECT set_config('greylight.is_alone', pg_try_advisory_lock(4680)::text, false)",
+    ),
+];
+
+impl Database {
+    /// Opens an SQLite file, making it where it is missing.
+    pub(crate) async fn sqlite(path: &Path) -> Result<Self, CatalogError> {
+        let options = |reading: bool| {
+            let file = SqliteConnectOptions::new().filename(path).foreign_keys(true);
+            let file = if reading { file.read_only(true) } else { file.create_if_missing(true) };
+            AnyConnectOptions::from_url(&file.to_url_lossy())
+        };
         let failed = || CatalogError::doing("opening the catalog");
-        let write = SqlitePoolOptions::new()
+        Self::open(Backend::Sqlite, options(false).map_err(failed())?, options(true).map_err(failed())?).await
+    }
+
+    /// Opens a PostgreSQL database, which must be there.
+    pub(crate) async fn postgres(url: &DatabaseUrl) -> Result<Self, CatalogError> {
+        let options: AnyConnectOptions =
+            url.reveal().parse().map_err(CatalogError::doing("reading the catalog's URL"))?;
+        sqlx::any::install_default_drivers();
+        // Asked here first: a pool goes on trying for half a minute, and then says that it did.
+        let failed = || CatalogError::doing("opening the catalog");
+        let mut first = AnyConnection::connect_with(&options).await.map_err(failed())?;
+        prepare_writer(Backend::Postgres, &mut first).await.map_err(failed())?;
+        first.close().await.map_err(failed())?;
+        Self::open(Backend::Postgres, options.clone(), options).await
+    }
+
+    async fn open(
+        backend: Backend,
+        write: AnyConnectOptions,
+        read: AnyConnectOptions,
+    ) -> Result<Self, CatalogError> {
+        sqlx::any::install_default_drivers();
+        let failed = || CatalogError::doing("opening the catalog");
+        let write = AnyPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options.clone())
+            .after_connect(move |connection, _| Box::pin(prepare_writer(backend, connection)))
+            .connect_with(write)
             .await
             .map_err(failed())?;
-        schema::migrate(&mut *write.acquire().await.map_err(failed())?).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(4)
-            .max_lifetime(None)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { write, read })
+        schema::migrate(&mut *write.acquire().await.map_err(failed())?, backend).await?;
+        let read = AnyPoolOptions::new().max_connections(4).max_lifetime(None).connect_lazy_with(read);
+        Ok(Self { backend, write, read })
+    }
+
+    /// Takes over all that another one holds; this one must be empty.
+    pub(super) async fn take_over(&self, from: &Self) -> Result<(), CatalogError> {
+        let failed = || CatalogError::doing("copying the catalog");
+        let mut source = from.read.begin().await.map_err(failed())?;
+        if from.backend == Backend::Postgres {
+            // All tables as they are at one moment.
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                .execute(&mut *source)
+                .await
+                .map_err(failed())?;
+        }
+        let mut target = self.write.begin().await.map_err(failed())?;
+        for table in schema::TABLES {
+            schema::copy_table(&mut source, &mut target, table).await?;
+        }
+        target.commit().await.map_err(failed())?;
+        source.commit().await.map_err(failed())
     }
 }
 
+#[cfg(test)]
+impl Database {
+    pub(super) async fn write(&self, text: &'static str) {
+        sqlx::query(text).execute(&self.write).await.unwrap();
+    }
+}
+
+async fn prepare_writer(backend: Backend, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for (of, text) in WRITER {
+        if of == backend {
+            sqlx::raw_sql(text).execute(&mut *connection).await?;
+        }
+    }
+    if backend == Backend::Sqlite {
+        return Ok(());
+    }
+    let alone: String =
+        sqlx::query("SELECT current_setting('greylight.is_alone')").fetch_one(connection).await?.get(0);
+    if alone == "true" {
+        return Ok(());
+    }
+    Err(sqlx::Error::Configuration(
+        "another server uses this catalog; each needs a database of its own".into(),
+    ))
+}
+
 #[async_trait::async_trait]
-impl Catalog for SqliteCatalog {
+impl Catalog for Database {
     async fn load(&self) -> Result<Loaded, CatalogError> {
         let failed = || CatalogError::doing("reading the list of segments");
         let mut loaded = Loaded::default();
@@ -213,14 +298,25 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn check(&self) -> Result<(), CatalogError> {
-        let rows = sqlx::query("PRAGMA quick_check").fetch_all(&self.read).await;
-        let rows = rows.map_err(CatalogError::doing("checking the catalog"))?;
+        let failed = || CatalogError::doing("checking the catalog");
+        if self.backend == Backend::Postgres {
+            // PostgreSQL looks after its own pages; that each row can be read is what one can ask of it.
+            return self.load().await.map(drop);
+        }
+        let rows = sqlx::query("PRAGMA quick_check").fetch_all(&self.read).await.map_err(failed())?;
         let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         if said == ["ok"] { Ok(()) } else { Err(CatalogError::Damaged(said.join("; "))) }
     }
 
     async fn copy_to(&self, path: &Path) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("copying the catalog");
+        if self.backend == Backend::Postgres {
+            let copy = Self::sqlite(path).await?;
+            let copied = copy.take_over(self).await;
+            // The last to close a file writes its log into it.
+            copy.close().await;
+            return copied;
+        }
         let text = path.to_str().ok_or_else(|| {
             failed()(sqlx::Error::Configuration(format!("{} is not UTF-8", path.display()).into()))
         })?;
@@ -234,7 +330,7 @@ impl Catalog for SqliteCatalog {
     }
 }
 
-async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -> Result<(), sqlx::Error> {
+async fn insert_segment(connection: &mut AnyConnection, meta: &SegmentMeta) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO segments (id, tenant, kind, level, window_start_ms, window_end_ms, start_ms, end_ms, n_rows, \
          n_series, sequence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -272,7 +368,7 @@ async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -
     Ok(())
 }
 
-fn file_of(row: &SqliteRow) -> Result<SegmentFile, CatalogError> {
+fn file_of(row: &AnyRow) -> Result<SegmentFile, CatalogError> {
     let path = PathBuf::from(row.get::<String, _>(1));
     let sum: Vec<u8> = row.get(3);
     let blake3 = <[u8; 32]>::try_from(sum.as_slice()).map_err(|_| {
@@ -281,7 +377,7 @@ fn file_of(row: &SqliteRow) -> Result<SegmentFile, CatalogError> {
     Ok(SegmentFile { path, bytes: unsigned(row.get(2))?, blake3 })
 }
 
-fn segment_of(row: &SqliteRow, files: Vec<SegmentFile>) -> Result<SegmentMeta, CatalogError> {
+fn segment_of(row: &AnyRow, files: Vec<SegmentFile>) -> Result<SegmentMeta, CatalogError> {
     let word: &str = row.get("kind");
     let level: i64 = row.get("level");
     Ok(SegmentMeta {

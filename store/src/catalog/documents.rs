@@ -1,10 +1,10 @@
 //! Documents in the catalog.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyPool, Row};
 
 use super::CatalogError;
-use super::sqlite::{signed, tenant_of, unsigned};
+use super::database::{signed, tenant_of, unsigned};
 use crate::model::{TenantId, Timestamp};
 use crate::records::{Change, Document, Expect, Order, Page, RecordsError};
 
@@ -12,7 +12,7 @@ use crate::records::{Change, Document, Expect, Order, Page, RecordsError};
 const LAST: &str = "\u{10ffff}";
 
 pub(super) async fn get(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     tenant: &TenantId,
     kind: &str,
     id: &str,
@@ -30,7 +30,7 @@ pub(super) async fn get(
 }
 
 pub(super) async fn list(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     tenant: &TenantId,
     kind: &str,
     page: &Page,
@@ -65,7 +65,7 @@ pub(super) async fn list(
     rows.iter().map(|row| document_of(row).map_err(Into::into)).collect()
 }
 
-pub(super) async fn tenants(pool: &SqlitePool) -> Result<Vec<TenantId>, RecordsError> {
+pub(super) async fn tenants(pool: &AnyPool) -> Result<Vec<TenantId>, RecordsError> {
     let rows = sqlx::query("SELECT DISTINCT tenant FROM documents ORDER BY tenant")
         .fetch_all(pool)
         .await
@@ -74,7 +74,7 @@ pub(super) async fn tenants(pool: &SqlitePool) -> Result<Vec<TenantId>, RecordsE
 }
 
 pub(super) async fn change(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     tenant: &TenantId,
     changes: &[Change],
     now: Timestamp,
@@ -94,7 +94,7 @@ pub(super) async fn change(
 }
 
 async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     tenant: &TenantId,
     (kind, id): (&str, &str),
     expect: Expect,
@@ -120,7 +120,7 @@ async fn put(
 }
 
 async fn delete(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     tenant: &TenantId,
     (kind, id): (&str, &str),
     expect: Expect,
@@ -138,7 +138,7 @@ async fn delete(
 
 /// Returns the document's version if it is as expected.
 async fn expected(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     tenant: &TenantId,
     (kind, id): (&str, &str),
     expect: Expect,
@@ -162,7 +162,7 @@ async fn expected(
     Err(RecordsError::Conflict { kind: kind.into(), id: id.into(), expected: expect, found })
 }
 
-fn document_of(row: &SqliteRow) -> Result<Document, CatalogError> {
+fn document_of(row: &AnyRow) -> Result<Document, CatalogError> {
     Ok(Document {
         kind: row.get(0),
         id: row.get(1),

@@ -3,10 +3,10 @@
 //! A transaction holds new segments, the position up to which they cover the write-ahead log and
 //! the segments they replace, so sealing and compaction happen exactly once.
 
+mod database;
 mod documents;
 mod outbox;
 mod schema;
-mod sqlite;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,94 @@ use crate::model::{ErrorKind, TenantId, Timestamp};
 use crate::records::{Change, Document, Outgoing, OutgoingFilter, OutgoingState, Page, RecordsError};
 use crate::segment::{SegmentId, SegmentMeta};
 
-pub(crate) use sqlite::SqliteCatalog;
+use database::Database;
 
 /// Where the catalog is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CatalogAt {
     /// An SQLite file, made where it is missing.
     Sqlite(PathBuf),
+    /// A PostgreSQL database that nobody else keeps anything in.
+    Postgres(DatabaseUrl),
+}
+
+/// Where a PostgreSQL database is: `postgres://USER:PASSWORD@HOST:PORT/NAME`. Shown without its password.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// Takes an address.
+    ///
+    /// # Errors
+    /// [`DatabaseUrlError`] if it does not begin with `postgres://` or `postgresql://`.
+    pub fn new(url: &str) -> Result<Self, DatabaseUrlError> {
+        let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        if known { Ok(Self(url.to_owned())) } else { Err(DatabaseUrlError) }
+    }
+
+    fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An address that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the catalog's address must begin with postgres:// or postgresql://")]
+pub struct DatabaseUrlError;
+
+impl TryFrom<String> for DatabaseUrl {
+    type Error = DatabaseUrlError;
+
+    fn try_from(url: String) -> Result<Self, DatabaseUrlError> {
+        Self::new(&url)
+    }
+}
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
+        Self::new(url)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        // What stands before the last @ of the address is user and password.
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        // Parameters may hold a password as well.
+        write!(f, "{scheme}://{host}{}", path.split('?').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
 }
 
 /// Opens the catalog, making or upgrading its tables.
 pub(crate) async fn open(at: &CatalogAt) -> Result<std::sync::Arc<dyn Catalog>, CatalogError> {
+    Ok(std::sync::Arc::new(database(at).await?))
+}
+
+async fn database(at: &CatalogAt) -> Result<Database, CatalogError> {
     match at {
-        CatalogAt::Sqlite(path) => Ok(std::sync::Arc::new(SqliteCatalog::open(path).await?)),
+        CatalogAt::Sqlite(path) => Database::sqlite(path).await,
+        CatalogAt::Postgres(url) => Database::postgres(url).await,
     }
+}
+
+/// Copies a whole catalog into another database, which must be empty.
+pub(crate) async fn copy(from: &CatalogAt, to: &CatalogAt) -> Result<(), CatalogError> {
+    let (from, to) = (database(from).await?, database(to).await?);
+    let copied = to.take_over(&from).await;
+    from.close().await;
+    to.close().await;
+    copied
 }
 
 /// What is stored, as one set of tables in whichever database.
@@ -157,5 +231,7 @@ impl CatalogError {
     }
 }
 
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod tests;

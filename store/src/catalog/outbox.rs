@@ -1,10 +1,10 @@
 //! The outbox in the catalog.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::CatalogError;
-use super::sqlite::tenant_of;
+use super::database::tenant_of;
 use crate::model::{TenantId, Timestamp};
 use crate::records::{OutboxItem, Outgoing, OutgoingFilter, OutgoingState, RecordsError, Try};
 
@@ -15,7 +15,7 @@ const STATES: [(OutgoingState, &str); 3] = [
 ];
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     tenant: &TenantId,
     item: &OutboxItem,
     now: Timestamp,
@@ -43,11 +43,7 @@ pub(super) async fn insert(
     if added.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::Exists(item.id.clone())) }
 }
 
-pub(super) async fn due(
-    pool: &SqlitePool,
-    now: Timestamp,
-    limit: usize,
-) -> Result<Vec<Outgoing>, RecordsError> {
+pub(super) async fn due(pool: &AnyPool, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError> {
     let rows = sqlx::query(
         "SELECT * FROM (SELECT o.*, ROW_NUMBER() OVER (PARTITION BY o.tenant, o.queue ORDER BY o.position) AS turn \
          FROM outbox o WHERE o.state = 'waiting' AND o.not_before <= $1 AND (o.ordering_key = '' OR NOT EXISTS \
@@ -64,7 +60,7 @@ pub(super) async fn due(
 }
 
 pub(super) async fn report(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     id: &str,
     state: OutgoingState,
     not_before: Option<Timestamp>,
@@ -101,7 +97,7 @@ pub(super) async fn report(
 }
 
 /// Makes an item wait again as if it had never been tried; its tries stay listed.
-pub(super) async fn again(pool: &SqlitePool, id: &str, at: Timestamp) -> Result<(), RecordsError> {
+pub(super) async fn again(pool: &AnyPool, id: &str, at: Timestamp) -> Result<(), RecordsError> {
     let done =
         sqlx::query("UPDATE outbox SET state = 'waiting', not_before = $1, attempts = 0 WHERE id = $2")
             .bind(at.as_nanos())
@@ -117,41 +113,62 @@ fn word(state: OutgoingState) -> &'static str {
 }
 
 pub(super) async fn list(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     tenant: &TenantId,
     filter: &OutgoingFilter,
 ) -> Result<Vec<Outgoing>, RecordsError> {
-    let ids = (!filter.ids.is_empty()).then(|| serde_json::json!(filter.ids).to_string());
-    let rows = sqlx::query(
+    let of_ids = if filter.ids.is_empty() {
+        String::new()
+    } else {
+        format!("AND id IN ({})", numbered(5, &filter.ids))
+    };
+    // Only numbers of parameters are put into the text.
+    let text = format!(
         "SELECT * FROM outbox WHERE tenant = $1 AND ($2 IS NULL OR queue = $2) AND ($3 IS NULL OR ordering_key = $3) \
-         AND ($4 IS NULL OR id IN (SELECT value FROM json_each($4))) ORDER BY position DESC LIMIT $5",
-    )
-    .bind(tenant.as_str())
-    .bind(filter.queue.as_deref())
-    .bind(filter.ordering_key.as_deref())
-    .bind(ids)
-    .bind(if filter.limit == 0 { i64::MAX } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) })
-    .fetch_all(pool)
-    .await
-    .map_err(CatalogError::doing("listing the outbox"))?;
+         {of_ids} ORDER BY position DESC LIMIT $4"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(text))
+        .bind(tenant.as_str())
+        .bind(filter.queue.as_deref())
+        .bind(filter.ordering_key.as_deref())
+        .bind(if filter.limit == 0 { i64::MAX } else { i64::try_from(filter.limit).unwrap_or(i64::MAX) });
+    for id in &filter.ids {
+        query = query.bind(id);
+    }
+    let rows = query.fetch_all(pool).await.map_err(CatalogError::doing("listing the outbox"))?;
     let mut items = rows.iter().rev().map(outgoing_of).collect::<Result<Vec<Outgoing>, _>>()?;
-    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
-    let tries = sqlx::query(
-        "SELECT * FROM outbox_tries WHERE item IN (SELECT value FROM json_each($1)) ORDER BY item, number",
-    )
-    .bind(serde_json::json!(ids).to_string())
-    .fetch_all(pool)
-    .await
-    .map_err(CatalogError::doing("listing tries of the outbox"))?;
+    for some in items.chunks_mut(TRIES_OF_AT_ONCE) {
+        add_tries(pool, some).await?;
+    }
+    Ok(items)
+}
+
+/// Items whose tries are asked for in one question; databases have limits for parameters.
+const TRIES_OF_AT_ONCE: usize = 500;
+
+async fn add_tries(pool: &AnyPool, items: &mut [Outgoing]) -> Result<(), CatalogError> {
+    let text =
+        format!("SELECT * FROM outbox_tries WHERE item IN ({}) ORDER BY item, number", numbered(1, items));
+    let mut query = sqlx::query(AssertSqlSafe(text));
+    for item in items.iter() {
+        query = query.bind(item.id.clone());
+    }
+    let tries = query.fetch_all(pool).await.map_err(CatalogError::doing("listing tries of the outbox"))?;
     for row in &tries {
         let of: &str = row.get("item");
         let item = items.iter_mut().find(|item| item.id == of);
         item.into_iter().for_each(|item| item.tries.push(try_of(row)));
     }
-    Ok(items)
+    Ok(())
 }
 
-fn try_of(row: &SqliteRow) -> Try {
+/// Names of parameters for a list: `$5, $6, $7`.
+fn numbered<T>(first: usize, list: &[T]) -> String {
+    let names: Vec<String> = (first..first + list.len()).map(|n| format!("${n}")).collect();
+    names.join(", ")
+}
+
+fn try_of(row: &AnyRow) -> Try {
     Try {
         at: Timestamp::from_nanos(row.get("at")),
         is_taken: row.get::<i64, _>("is_taken") != 0,
@@ -159,7 +176,7 @@ fn try_of(row: &SqliteRow) -> Try {
     }
 }
 
-fn outgoing_of(row: &SqliteRow) -> Result<Outgoing, CatalogError> {
+fn outgoing_of(row: &AnyRow) -> Result<Outgoing, CatalogError> {
     let word: &str = row.get("state");
     let state = STATES.iter().find(|(_, w)| *w == word).map(|(state, _)| *state);
     Ok(Outgoing {

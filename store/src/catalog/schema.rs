@@ -3,9 +3,11 @@
 //! One text for SQLite and PostgreSQL: `{BYTES}` and `{KEY}` stand for the types of raw bytes and
 //! of text that is compared byte by byte, the only two things in which they differ.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::any::AnyTypeInfoKind;
+use sqlx::{AnyConnection, AssertSqlSafe, Column as _, Row};
 
 use super::CatalogError;
+use super::database::Backend;
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
 const MIGRATIONS: [&str; 2] = [
@@ -93,10 +95,29 @@ ALTER TABLE outbox DROP COLUMN tried_at;
 /// The version that this release writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// The tables that a copy has, those that others refer to first, and by what their rows are told apart.
+pub(super) const TABLES: [(&str, &str); 7] = [
+    ("positions", "name"),
+    ("segments", "id"),
+    ("segment_files", "segment, position"),
+    ("metric_metadata", "tenant, name"),
+    ("documents", "tenant, kind, id"),
+    ("outbox", "id"),
+    ("outbox_tries", "item, number"),
+];
+
+/// Rows read at once while a table is copied.
+const COPIED_AT_ONCE: i64 = 1000;
+
 /// Makes the tables what this release needs, in one transaction.
-pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), CatalogError> {
+pub(super) async fn migrate(connection: &mut AnyConnection, backend: Backend) -> Result<(), CatalogError> {
     let failed = || CatalogError::doing("preparing the catalog's tables");
-    sqlx::raw_sql("BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL);")
+    let (begin, bytes, key) = match backend {
+        Backend::Sqlite => ("BEGIN IMMEDIATE", "BLOB", "TEXT"),
+        Backend::Postgres => ("BEGIN", "BYTEA", "TEXT COLLATE \"C\""),
+    };
+    sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(failed())?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .execute(&mut *connection)
         .await
         .map_err(failed())?;
@@ -112,7 +133,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Cat
     let from =
         usize::try_from(found).map_err(|_| CatalogError::Damaged(format!("it has version {found}")))?;
     for (step, text) in MIGRATIONS.iter().enumerate().skip(from) {
-        let text = text.replace("{BYTES}", "BLOB").replace("{KEY}", "TEXT");
+        let text = text.replace("{BYTES}", bytes).replace("{KEY}", key);
         // The text is a constant of this file; only its two type names were filled in.
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *connection).await.map_err(failed())?;
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
@@ -123,4 +144,45 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Cat
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed())?;
     Ok(())
+}
+
+/// Copies the rows of a table into the same table of another database of the same version.
+pub(super) async fn copy_table(
+    from: &mut AnyConnection,
+    to: &mut AnyConnection,
+    (table, key): (&str, &str),
+) -> Result<(), CatalogError> {
+    let failed = || CatalogError::doing("copying the catalog");
+    // Names are constants of this file, and columns those that the migrations made.
+    let safe = |text: String| sqlx::query(AssertSqlSafe(text));
+    if table == "positions" {
+        sqlx::query("DELETE FROM positions").execute(&mut *to).await.map_err(failed())?;
+    }
+    let there = safe(format!("SELECT COUNT(*) FROM {table}")).fetch_one(&mut *to).await.map_err(failed())?;
+    if there.get::<i64, _>(0) > 0 {
+        return Err(CatalogError::Raced("the catalog to copy to is not empty".to_owned()));
+    }
+    let mut offset = 0;
+    loop {
+        let page = format!("SELECT * FROM {table} ORDER BY {key} LIMIT {COPIED_AT_ONCE} OFFSET {offset}");
+        let rows = safe(page).fetch_all(&mut *from).await.map_err(failed())?;
+        for row in &rows {
+            let names: Vec<&str> = row.columns().iter().map(|column| column.name()).collect();
+            let places: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+            let (names, places) = (names.join(", "), places.join(", "));
+            let mut query = safe(format!("INSERT INTO {table} ({names}) VALUES ({places})"));
+            for (at, column) in row.columns().iter().enumerate() {
+                query = match column.type_info().kind() {
+                    AnyTypeInfoKind::Blob => query.bind(row.get::<Option<Vec<u8>>, _>(at)),
+                    AnyTypeInfoKind::Text => query.bind(row.get::<Option<String>, _>(at)),
+                    _ => query.bind(row.get::<Option<i64>, _>(at)),
+                };
+            }
+            query.execute(&mut *to).await.map_err(failed())?;
+        }
+        if (rows.len() as i64) < COPIED_AT_ONCE {
+            return Ok(());
+        }
+        offset += COPIED_AT_ONCE;
+    }
 }

@@ -8,11 +8,36 @@ use crate::segment::{SegmentFile, Table};
 use std::sync::Arc;
 use std::time::Duration;
 
-async fn catalog() -> (tempfile::TempDir, Arc<dyn Catalog>) {
-    let folder = tempfile::tempdir().unwrap();
-    let catalog = open(&CatalogAt::Sqlite(folder.path().join("catalog.sqlite"))).await.unwrap();
-    (folder, catalog)
+/// Has every rule tested in each database.
+macro_rules! in_each_database {
+    ($($rule:ident),* $(,)?) => {
+        mod in_sqlite {
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    let folder = tempfile::tempdir().unwrap();
+                    super::$rule(&super::CatalogAt::Sqlite(folder.path().join("catalog.sqlite"))).await;
+                }
+            )*
+        }
+
+        #[tokio::test]
+        async fn every_rule_holds_in_postgresql() {
+            let Some(server) = super::postgres::Server::start().await else { return };
+            $($rule(&server.database(stringify!($rule)).await).await;)*
+        }
+    };
 }
+
+in_each_database!(
+    a_seal_happens_once_and_is_there_after_opening_again,
+    of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again,
+    a_newer_catalog_is_refused_and_left_alone,
+    documents_change_together_or_not_at_all,
+    lists_run_both_ways_by_page_and_prefix,
+    the_outbox_keeps_order_by_key_and_lets_queues_take_turns,
+    a_copy_holds_everything,
+);
 
 fn segment(id: u64) -> SegmentMeta {
     SegmentMeta {
@@ -44,15 +69,14 @@ fn seal(from: u64, to: u64, segments: Vec<SegmentMeta>) -> Seal {
     }
 }
 
-#[tokio::test]
-async fn a_seal_happens_once_and_is_there_after_opening_again() {
-    let (folder, catalog) = catalog().await;
+async fn a_seal_happens_once_and_is_there_after_opening_again(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
     let again = catalog.seal(&seal(0, 5, vec![segment(3)])).await;
     assert!(matches!(again, Err(CatalogError::Raced(_))), "{again:?}");
     catalog.seal(&seal(5, 9, vec![segment(3)])).await.unwrap();
     catalog.close().await;
-    let catalog = open(&CatalogAt::Sqlite(folder.path().join("catalog.sqlite"))).await.unwrap();
+    let catalog = open(at).await.unwrap();
     let loaded = catalog.load().await.unwrap();
     assert_eq!(loaded.segments, [segment(1), segment(2), segment(3)]);
     assert_eq!((loaded.wal_position, loaded.last_id), (9, 3));
@@ -61,9 +85,8 @@ async fn a_seal_happens_once_and_is_there_after_opening_again() {
     catalog.check().await.unwrap();
 }
 
-#[tokio::test]
-async fn of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again() {
-    let (_folder, catalog) = catalog().await;
+async fn of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
     catalog.replace(&[SegmentId(1), SegmentId(2)], &[segment(3)]).await.unwrap();
     let late = catalog.replace(&[SegmentId(2)], &[segment(4)]).await;
@@ -76,22 +99,55 @@ async fn of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again() {
     assert_eq!(catalog.load().await.unwrap().last_id, 3);
 }
 
-#[tokio::test]
-async fn a_newer_catalog_is_refused_and_left_alone() {
-    let (folder, catalog) = catalog().await;
+async fn a_newer_catalog_is_refused_and_left_alone(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     catalog.close().await;
-    let at = CatalogAt::Sqlite(folder.path().join("catalog.sqlite"));
-    let CatalogAt::Sqlite(path) = &at;
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    sqlx::query("INSERT INTO schema_version (version) VALUES (99)").execute(&pool).await.unwrap();
-    pool.close().await;
-    let error = open(&at).await.unwrap_err();
+    let newer = database(at).await.unwrap();
+    newer.write("INSERT INTO schema_version (version) VALUES (99)").await;
+    newer.close().await;
+    let error = open(at).await.unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
 }
 
-#[tokio::test]
-async fn documents_change_together_or_not_at_all() {
-    let (_folder, catalog) = catalog().await;
+async fn a_copy_holds_everything(at: &CatalogAt) {
+    let first = open(at).await.unwrap();
+    first.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
+    first.quarantine(SegmentId(2), "bit flip").await.unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(10)));
+    let records = Records::new(Arc::clone(&first), Arc::clone(&clock));
+    let tenant = TenantId::default();
+    // More rows than are copied at once.
+    let mut many = Transaction::default();
+    for n in 0..1500 {
+        many = many.put("k", format!("{n:04}"), Expect::Absent, format!("body {n}"));
+    }
+    let item = OutboxItem {
+        id: "m".into(),
+        queue: "q".into(),
+        ordering_key: "r".into(),
+        body: vec![0, 255],
+        not_before: Timestamp::from_millis(10),
+    };
+    records.commit(&tenant, many.send(item)).await.unwrap();
+    records.retry_at("m", Timestamp::from_millis(20), "503").await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.sqlite");
+    first.copy_to(&path).await.unwrap();
+    let second = open(&CatalogAt::Sqlite(path)).await.unwrap();
+    let (a, b) = (first.load().await.unwrap(), second.load().await.unwrap());
+    assert_eq!(format!("{a:?}"), format!("{b:?}"));
+    let copied = Records::new(second, clock);
+    for records in [&records, &copied] {
+        let document = records.get(&tenant, "k", "1499").await.unwrap().unwrap();
+        assert_eq!(document.body, b"body 1499");
+        let listed = records.outgoing(&tenant, OutgoingFilter::default()).await.unwrap();
+        assert_eq!((listed[0].body.as_slice(), listed[0].tries.len()), ([0, 255].as_slice(), 1));
+    }
+}
+
+async fn documents_change_together_or_not_at_all(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     let clock = ManualClock::at(Timestamp::from_millis(1000));
     let records = Records::new(catalog, Arc::new(clock.clone()));
     let tenant = TenantId::default();
@@ -124,9 +180,8 @@ async fn documents_change_together_or_not_at_all() {
     assert_eq!(empty.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
-#[tokio::test]
-async fn lists_run_both_ways_by_page_and_prefix() {
-    let (_folder, catalog) = catalog().await;
+async fn lists_run_both_ways_by_page_and_prefix(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     let records = Records::new(catalog, Arc::new(ManualClock::at(Timestamp::default())));
     let tenant = TenantId::default();
     let mut all = Transaction::default();
@@ -147,9 +202,8 @@ async fn lists_run_both_ways_by_page_and_prefix() {
     assert_eq!(list(Page { after: Some("c".into()), ..Page::default() }).await, ["中"]);
 }
 
-#[tokio::test]
-async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
-    let (_folder, catalog) = catalog().await;
+async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns(at: &CatalogAt) {
+    let catalog = open(at).await.unwrap();
     let clock = ManualClock::at(Timestamp::from_millis(10));
     let records = Records::new(catalog, Arc::new(clock.clone()));
     let tenant = TenantId::default();
@@ -202,4 +256,32 @@ async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
     let twice = records.commit(&tenant, Transaction::default().send(item("5", "x", ""))).await;
     assert_eq!(twice.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(records.delivered("nine", "").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn one_server_has_a_database_and_a_copy_needs_an_empty_one() {
+    let Some(server) = super::postgres::Server::start().await else { return };
+    let at = server.database("one").await;
+    let first = open(&at).await.unwrap();
+    let error = open(&at).await.unwrap_err();
+    let shown = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(shown.contains("another server uses this catalog"), "{error}: {shown}");
+    first.seal(&seal(0, 5, vec![segment(1)])).await.unwrap();
+    first.close().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = CatalogAt::Sqlite(folder.path().join("catalog.sqlite"));
+    super::copy(&at, &file).await.unwrap();
+    let error = super::copy(&file, &at).await.unwrap_err();
+    assert!(error.to_string().contains("not empty"), "{error}");
+    let empty = server.database("two").await;
+    super::copy(&file, &empty).await.unwrap();
+    assert_eq!(open(&empty).await.unwrap().load().await.unwrap().segments, [segment(1)]);
+}
+
+#[test]
+fn an_address_is_shown_without_its_password() {
+    let url = DatabaseUrl::new("postgres://me:p@ss@db.example:5432/greylight?password=x").unwrap();
+    assert_eq!(url.to_string(), "postgres://db.example:5432/greylight");
+    assert_eq!(format!("{url:?}"), "\"postgres://db.example:5432/greylight\"");
+    assert_eq!(DatabaseUrl::new("mysql://x").unwrap_err().to_string(), DatabaseUrlError.to_string());
 }

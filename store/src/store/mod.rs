@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::{Appender, Gate, MetricMetadata, Work};
-use crate::catalog::{Catalog, CatalogAt, Loaded};
+use crate::catalog::{Catalog, CatalogAt, DatabaseUrl, Loaded};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, OsDisk};
 use crate::logs;
@@ -82,6 +82,15 @@ impl StoreEnv {
             disk: Arc::new(disk),
             catalog: CatalogAt::Sqlite(path.join(CATALOG_FILE)),
         })
+    }
+
+    /// Has the catalog in PostgreSQL, if an address is given, in place of the file in the folder.
+    #[must_use]
+    pub fn with_catalog(mut self, url: Option<&DatabaseUrl>) -> Self {
+        if let Some(url) = url {
+            self.catalog = CatalogAt::Postgres(url.clone());
+        }
+        self
     }
 }
 
