@@ -369,3 +369,56 @@ fn own_cases_pass() {
     assert!(total.failed.is_empty(), "{} cases fail", total.failed.len());
     assert!(total.passed > 250, "cases were lost: {}", total.passed);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    /// What becomes of a histogram's count is what becomes of a number.
+    #[test]
+    fn histograms_count_as_numbers_do(
+        counts in proptest::collection::vec((0..9u32, 0..9u32), 2..10),
+        gaps in proptest::collection::vec(proptest::bool::weighted(0.2), 10),
+    ) {
+        let mut memory = Memory::default();
+        for i in ["0", "1"] {
+            let labels = |name: &str| Labels::from_pairs([("__name__", name), ("i", i)]).unwrap();
+            let kept = counts.iter().enumerate().filter(|(k, _)| !gaps[*k]);
+            let numbers: Vec<(i64, f64)> = kept
+                .map(|(k, (a, b))| (60_000 * k as i64, f64::from(if i == "0" { *a } else { a + b })))
+                .collect();
+            let histogram = |n: f64| {
+                let positive = Buckets { spans: vec![Span { offset: 0, length: 1 }], counts: vec![n] };
+                Arc::new(Histogram { count: n, sum: n, positive, ..Histogram::default() })
+            };
+            memory.add(labels("number"), numbers.iter().copied());
+            memory.add_histograms(labels("native"), numbers.iter().map(|(t, n)| (*t, histogram(*n))));
+        }
+        let engine = Engine::new(Arc::new(memory), EngineOptions::default());
+        let ask = |query: &str| {
+            let eval = Eval::default();
+            matrix(&run(&engine, &eval, query, Some((0, 900_000, 60_000))).unwrap().value)
+        };
+        for query in [
+            "X * 2", "X / 4", "-X", "X - X offset 1m", "X + on(i) X", "(X and X offset 2m) * 1",
+            "(X unless X offset 3m) * 1", "(X offset 3m or X) * 1", "(X == X) * 1", "sum(X)", "avg(X)",
+            "sum by (i) (X)", "limitk(1, X) * 1", "delta(X[4m])", "irate(X[4m])", "idelta(X[4m])",
+            "sum_over_time(X[4m])", "avg_over_time(X[4m])", "last_over_time(X[4m]) * 1",
+            "first_over_time(X[4m]) * 1", "sum_over_time(X[4m:1m])",
+        ] {
+            let of = |name: &str| query.replace('X', name);
+            let got = ask(&format!("histogram_count({})", of("native")));
+            let want = ask(&of("number"));
+            proptest::prop_assert_eq!(got.len(), want.len(), "{}", query);
+            for ((labels, points), (want_labels, want_points)) in got.iter().zip(&want) {
+                let is_same = points.len() == want_points.len()
+                    && points.iter().zip(want_points).all(|(a, b)| a.0 == b.0 && same(&b.1, &a.1));
+                proptest::prop_assert!(labels == want_labels && is_same, "{}: {:?} {:?}", query, points, want_points);
+            }
+        }
+        for query in ["count(X)", "group(X)", "resets(X[4m])", "changes(X[4m])", "count_over_time(X[4m])",
+            "present_over_time(X[4m])", "absent(X)", "absent_over_time(X[2m])", "timestamp(X)", "X == bool X offset 1m"] {
+            let (got, want) = (ask(&query.replace('X', "native")), ask(&query.replace('X', "number")));
+            proptest::prop_assert_eq!(got, want, "{}", query);
+        }
+    }
+}
