@@ -7,17 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greylight_store::append::MetricMetadata;
 use greylight_store::logs::{Counts, Numbers, Patterns};
-use greylight_store::model::{AttributeValue, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp};
+use greylight_store::model::{
+    AttributeValue, Histogram, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp,
+};
 use greylight_store::pattern::{PatternId, TemplateId};
 use greylight_store::read::{
     Budget, CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogOrder, LogPage, LogSelect, LogSource,
     MetricSource, PageRequest, ReadError, RecordId, Samples, Select, Selection, SpanMs,
 };
 
-/// Series with their samples; every tenant sees the same.
+/// A number, or a histogram beside a NaN.
+pub(crate) type Item = (f64, Option<Arc<Histogram>>);
+
+/// Series with their samples by time; every tenant sees the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
-    pub(crate) series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
+    pub(crate) series: BTreeMap<Labels, BTreeMap<i64, Item>>,
     pub(crate) metadata: Vec<MetricMetadata>,
     pub(crate) damage: Damage,
 }
@@ -54,32 +59,42 @@ impl Damage {
 impl Memory {
     /// Adds samples; a later value for one time takes the place of the earlier one.
     pub(crate) fn add(&mut self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
-        let (t_ms, values) = self.series.entry(labels).or_default();
-        for (t, v) in samples {
-            match t_ms.binary_search(&t) {
-                Ok(at) => values[at] = v,
-                Err(at) => {
-                    t_ms.insert(at, t);
-                    values.insert(at, v);
-                }
-            }
-        }
+        self.series.entry(labels).or_default().extend(samples.into_iter().map(|(t, v)| (t, (v, None))));
+    }
+
+    /// Adds native histograms in the same way.
+    pub(crate) fn add_histograms(
+        &mut self,
+        labels: Labels,
+        samples: impl IntoIterator<Item = (i64, Arc<Histogram>)>,
+    ) {
+        let items = samples.into_iter().map(|(t, histogram)| (t, (f64::NAN, Some(histogram))));
+        self.series.entry(labels).or_default().extend(items);
     }
 
     fn matching(&self, sets: &[Vec<Matcher>], span: SpanMs) -> Vec<&Labels> {
         let hit = |labels: &Labels| {
             sets.is_empty() || sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)))
         };
-        let inside = |t_ms: &[i64]| t_ms.iter().any(|t| *t >= span.start && *t <= span.end);
-        self.series.iter().filter(|(l, (t, _))| hit(l) && inside(t)).map(|(l, _)| l).collect()
+        let inside = |items: &BTreeMap<i64, Item>| {
+            span.start <= span.end && items.range(span.start..=span.end).next().is_some()
+        };
+        self.series.iter().filter(|(l, items)| hit(l) && inside(items)).map(|(l, _)| l).collect()
     }
+}
+
+#[derive(Debug, Default)]
+struct Columns {
+    t_ms: Vec<i64>,
+    values: Vec<f64>,
+    histograms: Vec<(usize, Arc<Histogram>)>,
 }
 
 #[derive(Debug)]
 struct Found {
     damage: Damage,
     labels: Vec<Labels>,
-    samples: Vec<(Vec<i64>, Vec<f64>)>,
+    samples: Vec<Columns>,
 }
 
 impl Selection for Found {
@@ -95,9 +110,9 @@ impl Selection for Found {
     ) -> Result<(), ReadError> {
         self.damage.meet()?;
         for i in series {
-            let (t_ms, values) = &self.samples[i];
+            let Columns { t_ms, values, histograms } = &self.samples[i];
             budget.charge_samples(t_ms.len())?;
-            sink(i, Samples { t_ms, values, histograms: &[] });
+            sink(i, Samples { t_ms, values, histograms });
         }
         Ok(())
     }
@@ -115,15 +130,20 @@ impl MetricSource for Memory {
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
         let mut found = Found { damage: self.damage.clone(), labels: Vec::new(), samples: Vec::new() };
-        for (labels, (t_ms, values)) in &self.series {
-            if !select.matchers.iter().all(|m| m.matches_labels(labels)) {
+        for (labels, items) in &self.series {
+            let SpanMs { start, end } = select.span;
+            if start > end || !select.matchers.iter().all(|m| m.matches_labels(labels)) {
                 continue;
             }
-            let from = t_ms.partition_point(|t| *t < select.span.start);
-            let to = t_ms.partition_point(|t| *t <= select.span.end);
-            if from < to {
+            let mut columns = Columns::default();
+            for (t, (value, histogram)) in items.range(start..=end) {
+                columns.histograms.extend(histogram.iter().map(|h| (columns.t_ms.len(), h.clone())));
+                columns.t_ms.push(*t);
+                columns.values.push(*value);
+            }
+            if !columns.t_ms.is_empty() {
                 found.labels.push(labels.clone());
-                found.samples.push((t_ms[from..to].to_vec(), values[from..to].to_vec()));
+                found.samples.push(columns);
             }
         }
         budget.charge_series(found.labels.len())?;

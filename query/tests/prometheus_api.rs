@@ -1,9 +1,11 @@
 //! The Prometheus API: envelopes, codes and what Grafana asks.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use greylight_query::QueryConfig;
-use greylight_store::model::Labels;
+use greylight_store::model::{Buckets, Histogram, Labels, Span};
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -241,4 +243,68 @@ async fn a_query_that_meets_damage_is_answered_without_it() {
         let (router, _) = router_with(QueryConfig::default(), damaged(1000));
         assert_eq!(ask_json(&router, &path).await.0, StatusCode::INTERNAL_SERVER_ERROR);
     }
+}
+
+#[tokio::test]
+async fn native_histograms_come_with_their_buckets() {
+    let mut memory = Memory::default();
+    let span = |offset, length| Span { offset, length };
+    let histogram = |n: f64| Histogram {
+        zero_threshold: 0.5,
+        zero_count: 1.0,
+        count: 4.0 * n + 1.0,
+        sum: 2.5 * n,
+        positive: Buckets { spans: vec![span(1, 1), span(1, 1)], counts: vec![2.0 * n, n] },
+        negative: Buckets { spans: vec![span(0, 2)], counts: vec![0.0, n] },
+        ..Histogram::default()
+    };
+    let labels = Labels::from_pairs([("__name__", "latency")]).unwrap();
+    let samples = (0..3).map(|i| ((NOW_S - 120 + 60 * i) * 1000, Arc::new(histogram(i as f64 + 1.0))));
+    memory.add_histograms(labels.clone(), samples);
+    memory.add(labels, [((NOW_S - 180) * 1000, 7.0)]);
+    let (router, _) = router_with(QueryConfig::default(), memory);
+    let (_, answer) = ask_json(&router, &format!("/api/v1/query?query=latency&time={NOW_S}")).await;
+    let buckets =
+        json!([[1, "-2", "-1", "3"], [3, "-0.5", "0.5", "1"], [0, "1", "2", "6"], [0, "4", "8", "3"]]);
+    let want = json!({ "count": "13", "sum": "7.5", "buckets": buckets });
+    let vector = json!([{ "metric": { "__name__": "latency" }, "histogram": [NOW_S, want] }]);
+    assert_eq!(answer["data"], json!({ "resultType": "vector", "result": vector }));
+    let (_, answer) = ask_json(&router, &format!("/api/v1/query?query=latency[5m]&time={NOW_S}")).await;
+    let series = &answer["data"]["result"][0];
+    assert_eq!(series["values"], json!([[NOW_S - 180, "7"]]));
+    assert_eq!(series["histograms"].as_array().map(Vec::len), Some(3));
+    let range = format!("start={}&end={NOW_S}&step=60", NOW_S - 60);
+    let (_, answer) = ask_json(&router, &format!("/api/v1/query_range?query=latency&{range}")).await;
+    let series = &answer["data"]["result"][0];
+    assert_eq!((series.get("values"), &series["histograms"][1][1]), (None, &want));
+    let (_, answer) = ask_json(&router, &format!("/api/v1/query?query=latency*0&time={NOW_S}")).await;
+    assert_eq!(answer["data"]["result"][0]["histogram"][1], json!({ "count": "0", "sum": "0" }));
+    let query = "histogram_quantile(0.5,latency)";
+    let (_, answer) = ask_json(&router, &format!("/api/v1/query?query={query}&time={NOW_S}")).await;
+    assert_eq!(answer["data"]["result"][0]["value"][1].as_str().map(|v| &v[..4]), Some("1.33"));
+}
+
+#[tokio::test]
+async fn histograms_count_against_the_limit_of_values() {
+    let histogram = |n: f64| {
+        let positive = Buckets { spans: vec![Span { offset: 0, length: 200 }], counts: vec![n; 200] };
+        Arc::new(Histogram { count: 200.0 * n, positive, ..Histogram::default() })
+    };
+    let samples = [((NOW_S - 60) * 1000, histogram(1.0)), (NOW_S * 1000, histogram(2.0))];
+    let mut memory = Memory::default();
+    for i in 0..20 {
+        let labels = Labels::from_pairs([("__name__", "h"), ("i", &i.to_string())]).unwrap();
+        memory.add_histograms(labels, samples.clone());
+    }
+    let config = QueryConfig { values_max: 2000, ..QueryConfig::default() };
+    let (router, _) = router_with(config, memory);
+    for query in ["rate(h[5m])", "sum by (i) (h)", "h + h", "-h", "sum_over_time(h[5m:1m])"] {
+        let path =
+            format!("/api/v1/query?time={NOW_S}&query={}", query.replace('+', "%2B").replace(' ', "%20"));
+        let (status, answer) = ask_json(&router, &path).await;
+        assert_eq!(status.as_u16(), 422, "{query}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains("[query] values_max"), "{answer}");
+    }
+    let path = format!("/api/v1/query?time={NOW_S}&query=sum(rate(h[5m]))");
+    assert_eq!(ask_json(&router, &path).await.0, StatusCode::OK);
 }

@@ -1,19 +1,19 @@
 //! Reads the script language in which Prometheus tests its query engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use greylight_query::promql::syntax::{SyntaxLimits, parse_duration_ms, parse_selector};
-use greylight_store::model::Labels;
+use greylight_store::model::{Buckets, CounterReset, Histogram, Labels, Span};
 use regex::Regex;
 
 /// A point of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Point {
     Value(f64),
     Omitted,
     Stale,
-    /// A native histogram.
-    Histogram,
+    Histogram(Arc<Histogram>),
 }
 
 #[derive(Debug)]
@@ -45,7 +45,6 @@ pub(crate) struct Eval {
     pub(crate) scalar: Option<f64>,
     pub(crate) string: Option<String>,
     pub(crate) range_vector: Option<(i64, i64, i64)>,
-    pub(crate) has_histogram: bool,
 }
 
 /// Reads a whole script.
@@ -122,20 +121,102 @@ fn parse_series(line: &str) -> (Labels, &str) {
     (labels, &line[end..])
 }
 
+/// Reads what stands between `{{` and `}}`.
+fn parse_histogram(text: &str) -> Histogram {
+    let field = Regex::new(r"([a-z_]+):(\[[^\]]*\]|\S+)").unwrap();
+    let left = field.replace_all(text, "");
+    assert!(left.trim().is_empty(), "histogram {text:?}: {left:?}");
+    let mut out = Histogram::default();
+    let (mut offset, mut n_offset) = (0, 0);
+    for part in field.captures_iter(text) {
+        let value = &part[2];
+        let number = || value.parse::<f64>().unwrap();
+        let numbers = || -> Vec<f64> {
+            value.trim_matches(['[', ']']).split_whitespace().map(|n| n.parse().unwrap()).collect()
+        };
+        match &part[1] {
+            "schema" => out.schema = value.parse().unwrap(),
+            "sum" => out.sum = number(),
+            "count" => out.count = number(),
+            "z_bucket" => out.zero_count = number(),
+            "z_bucket_w" => out.zero_threshold = number(),
+            "custom_values" => out.custom_bounds = numbers(),
+            "buckets" => out.positive.counts = numbers(),
+            "n_buckets" => out.negative.counts = numbers(),
+            "offset" => offset = value.parse().unwrap(),
+            "n_offset" => n_offset = value.parse().unwrap(),
+            "counter_reset_hint" => {
+                out.reset = match value {
+                    "reset" => CounterReset::Yes,
+                    "not_reset" => CounterReset::No,
+                    "gauge" => CounterReset::Gauge,
+                    "unknown" => CounterReset::Unknown,
+                    other => panic!("hint {other:?}"),
+                }
+            }
+            other => panic!("{other:?} in {text:?}"),
+        }
+    }
+    for (side, offset) in [(&mut out.positive, offset), (&mut out.negative, n_offset)] {
+        if !side.counts.is_empty() {
+            side.spans = vec![Span { offset, length: u32::try_from(side.counts.len()).unwrap() }];
+        }
+    }
+    out
+}
+
+/// Adds `sign` times a histogram of the same or a higher resolution, with its own arithmetic.
+fn plus(a: &Histogram, b: &Histogram, sign: f64) -> Histogram {
+    assert!(a.schema <= b.schema && (b.zero_count == 0.0 || a.zero_threshold == b.zero_threshold));
+    assert_eq!(a.custom_bounds, b.custom_bounds);
+    let side = |a_side: &Buckets, b_side: &Buckets| {
+        let mut counts: BTreeMap<i32, f64> = a_side.iter().collect();
+        for (mut index, count) in b_side.iter() {
+            for _ in a.schema..b.schema {
+                index = (index + 1).div_euclid(2);
+            }
+            *counts.entry(index).or_default() += sign * count;
+        }
+        let mut end = 0;
+        let mut span = |index: &i32| {
+            let offset = index - end;
+            end = index + 1;
+            Span { offset, length: 1 }
+        };
+        Buckets { spans: counts.keys().map(&mut span).collect(), counts: counts.values().copied().collect() }
+    };
+    Histogram {
+        zero_count: a.zero_count + sign * b.zero_count,
+        count: a.count + sign * b.count,
+        sum: a.sum + sign * b.sum,
+        positive: side(&a.positive, &b.positive),
+        negative: side(&a.negative, &b.negative),
+        ..a.clone()
+    }
+}
+
 fn parse_points(text: &str) -> Vec<Point> {
     let number = r"(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[iI][nN][fF]|[nN][aA][nN])";
     let item = Regex::new(&format!(
         r"^(?:(?P<blank>_)(?:x(?P<bn>\d+))?|(?P<stale>stale)(?:x(?P<sn>\d+))?|(?P<num>[+-]?{number})(?:(?P<step>[+-]{number})?x(?P<n>\d+))?)$"
     ))
     .unwrap();
-    let histogram = Regex::new(r"^\{\{.*?\}\}(?:[+-]\{\{.*?\}\})?(?:x(\d+))?").unwrap();
+    let histogram = Regex::new(r"^\{\{(.*?)\}\}(?:([+-])\{\{(.*?)\}\})?(?:x(\d+))?").unwrap();
     let mut out = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         if rest.starts_with("{{") {
             let m = histogram.captures(rest).unwrap();
-            let n: usize = m.get(1).map_or(0, |n| n.as_str().parse().unwrap());
-            out.extend(std::iter::repeat_n(Point::Histogram, n + 1));
+            let n: usize = m.get(4).map_or(0, |n| n.as_str().parse().unwrap());
+            let step = m.get(3).map(|step| parse_histogram(step.as_str()));
+            let sign = if m.get(2).is_some_and(|sign| sign.as_str() == "-") { -1.0 } else { 1.0 };
+            let mut histogram = parse_histogram(&m[1]);
+            for _ in 0..=n {
+                out.push(Point::Histogram(Arc::new(histogram.clone())));
+                if let Some(step) = &step {
+                    histogram = plus(&histogram, step, sign);
+                }
+            }
             rest = rest[m[0].len()..].trim_start();
             continue;
         }
@@ -211,7 +292,6 @@ fn parse_eval(line_no: usize, line: &str, block: &[&str]) -> Eval {
             position += 1;
             let (labels, rest) = parse_series(line);
             let points = parse_points(rest);
-            eval.has_histogram |= points.contains(&Point::Histogram);
             eval.expected.insert(labels, (position, points));
         }
     }

@@ -44,23 +44,48 @@ fn prometheus_rows(data: &Value) -> Rows {
         let time =
             sample[0].as_f64().and_then(|s| jiff::Timestamp::from_millisecond((s * 1e3).round() as i64).ok());
         let time = time.map_or_else(|| "-".to_string(), |t| t.to_string());
-        rows.push(vec![series.to_string(), time, sample[1].as_str().unwrap_or("-").to_string()]);
+        let value = if sample[1].is_object() { histogram_text(&sample[1]) } else { text(&sample[1]) };
+        rows.push(vec![series.to_string(), time, value]);
     };
     match data["resultType"].as_str() {
         Some("scalar" | "string") => push("", &data["result"]),
         _ => {
             for series in data["result"].as_array().into_iter().flatten() {
                 let name = series_name(&series["metric"]);
-                for sample in series["values"].as_array().into_iter().flatten() {
-                    push(&name, sample);
+                for kind in ["values", "histograms"] {
+                    series[kind].as_array().into_iter().flatten().for_each(|sample| push(&name, sample));
                 }
-                if !series["value"].is_null() {
-                    push(&name, &series["value"]);
+                for kind in ["value", "histogram"] {
+                    if !series[kind].is_null() {
+                        push(&name, &series[kind]);
+                    }
                 }
             }
         }
     }
     rows
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_string()
+}
+
+/// Writes a native histogram in one line, as Prometheus does: `{count:4, sum:5, (0.5,1]:1, (1,2]:3}`.
+fn histogram_text(histogram: &Value) -> String {
+    let mut out = format!("{{count:{}, sum:{}", text(&histogram["count"]), text(&histogram["sum"]));
+    for bucket in histogram["buckets"].as_array().into_iter().flatten() {
+        // Which ends belong to it.
+        let (left, right) = match bucket[0].as_u64() {
+            Some(0) => ('(', ']'),
+            Some(1) => ('[', ')'),
+            Some(3) => ('[', ']'),
+            _ => ('(', ')'),
+        };
+        let [lower, upper, count] = [1, 2, 3].map(|i| text(&bucket[i]));
+        out.push_str(&format!(", {left}{lower},{upper}{right}:{count}"));
+    }
+    out.push('}');
+    out
 }
 
 fn series_name(metric: &Value) -> String {
@@ -159,5 +184,16 @@ mod tests {
         let data = json!({ "resultType": "vector", "result": [
             { "metric": { "__name__": "up", "job": "a" }, "value": [1.5, "1"] } ] });
         assert_eq!(prometheus_rows(&data)[1], ["up{job=\"a\"}", "1970-01-01T00:00:01.5Z", "1"]);
+    }
+
+    #[test]
+    fn histograms_have_rows_too() {
+        let histogram = json!({ "count": "3", "sum": "2.5",
+            "buckets": [[3, "-0.5", "0.5", "1"], [0, "1", "2", "2"]] });
+        let data = json!({ "resultType": "matrix", "result": [{ "metric": { "__name__": "h" },
+            "values": [[0, "1"]], "histograms": [[60, histogram]] }] });
+        let rows = prometheus_rows(&data);
+        assert_eq!((rows.len(), rows[1][2].as_str()), (3, "1"));
+        assert_eq!(rows[2][2], "{count:3, sum:2.5, [-0.5,0.5]:1, (1,2]:2}");
     }
 }

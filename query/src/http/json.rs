@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use greylight_store::model::Labels;
+use greylight_store::model::{Histogram, Labels};
 
-use crate::promql::{Annotations, Answer, Matrix, Value};
+use crate::promql::{Annotations, Answer, Bucket, Matrix, Value, buckets};
 
 /// At most this many warnings and infos go into an answer each.
 const NOTES_MAX: usize = 10;
@@ -126,19 +126,59 @@ fn sample(out: &mut Vec<u8>, t_ms: i64, v: f64) {
     out.push(b']');
 }
 
+/// Appends a time and a histogram: its populated buckets from the lowest to the highest.
+fn histogram_sample(out: &mut Vec<u8>, t_ms: i64, histogram: &Histogram) {
+    out.push(b'[');
+    time(out, t_ms);
+    out.extend_from_slice(b",{\"count\":");
+    value(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    value(out, histogram.sum);
+    let mut any = false;
+    for bucket in buckets(histogram) {
+        out.extend_from_slice(if any { b",[" } else { b",\"buckets\":[[" });
+        any = true;
+        out.push(boundary_rule(&bucket));
+        for number in [bucket.lower, bucket.upper, bucket.count] {
+            out.push(b',');
+            value(out, number);
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(if any { b"]}]" } else { b"}]" });
+}
+
+/// Says which ends belong to a bucket: only the right one, only the left one, none, both.
+fn boundary_rule(bucket: &Bucket) -> u8 {
+    match (bucket.lower_inclusive, bucket.upper_inclusive) {
+        (false, true) => b'0',
+        (true, false) => b'1',
+        (false, false) => b'2',
+        (true, true) => b'3',
+    }
+}
+
 fn matrix(out: &mut Vec<u8>, matrix: &Matrix) {
     out.push(b'[');
     for i in 0..matrix.len() {
         out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
         labels(out, matrix.labels(i));
-        out.extend_from_slice(b",\"values\":[");
-        for (k, (t_ms, v)) in matrix.samples(i).enumerate() {
-            if k > 0 {
-                out.push(b',');
-            }
+        let mut any = false;
+        for (t_ms, v) in matrix.samples(i) {
+            out.extend_from_slice(if any { b"," } else { b",\"values\":[" });
+            any = true;
             sample(out, t_ms, v);
         }
-        out.extend_from_slice(b"]}");
+        if any {
+            out.push(b']');
+        }
+        any = false;
+        for (t_ms, histogram) in matrix.histograms(i) {
+            out.extend_from_slice(if any { b"," } else { b",\"histograms\":[" });
+            any = true;
+            histogram_sample(out, t_ms, histogram);
+        }
+        out.extend_from_slice(if any { b"]}" } else { b"}" });
     }
     out.push(b']');
 }
@@ -167,8 +207,13 @@ fn result(out: &mut Vec<u8>, answer: &Value) {
             for (i, s) in samples.iter().enumerate() {
                 out.extend_from_slice(if i > 0 { b",{\"metric\":" } else { b"{\"metric\":" });
                 labels(out, &s.labels);
-                out.extend_from_slice(b",\"value\":");
-                sample(out, s.t_ms, s.value);
+                if let Some(histogram) = &s.histogram {
+                    out.extend_from_slice(b",\"histogram\":");
+                    histogram_sample(out, s.t_ms, histogram);
+                } else {
+                    out.extend_from_slice(b",\"value\":");
+                    sample(out, s.t_ms, s.value);
+                }
                 out.push(b'}');
             }
             out.push(b']');
@@ -218,6 +263,7 @@ pub(super) fn answer(answer: &Answer, stats: Option<&serde_json::Value>) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use greylight_store::model::{Buckets, CUSTOM_BOUNDS, Span};
     use proptest::prelude::*;
 
     use super::*;
@@ -252,7 +298,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_end_belongs_to_its_bucket_by_rule() {
+        let sides = |counts: &[f64]| Buckets {
+            spans: vec![Span { offset: 0, length: u32::try_from(counts.len()).unwrap() }],
+            counts: counts.to_vec(),
+        };
+        let positive = sides(&[1.0, 0.0, 2.5]);
+        let h =
+            Histogram { count: 3.5, sum: -0.5, positive, negative: sides(&[1.0]), ..Histogram::default() };
+        let want = r#"[1.5,{"count":"3.5","sum":"-0.5","buckets":[[1,"-1","-0.5","1"],[0,"0.5","1","1"],[0,"2","4","2.5"]]}]"#;
+        assert_eq!(written(|out| histogram_sample(out, 1500, &h)), want);
+        let h =
+            Histogram { positive: sides(&[1.0, 2.0]), custom_bounds: vec![5.0], schema: CUSTOM_BOUNDS, ..h };
+        let h = Histogram { negative: Buckets::default(), ..h };
+        let want = r#"[0,{"count":"3.5","sum":"-0.5","buckets":[[3,"-Inf","5","1"],[0,"5","+Inf","2"]]}]"#;
+        assert_eq!(written(|out| histogram_sample(out, 0, &h)), want);
+        let empty = r#"[0,{"count":"0","sum":"0"}]"#;
+        assert_eq!(written(|out| histogram_sample(out, 0, &Histogram::default())), empty);
+    }
+
     proptest! {
+        #[test]
+        fn histograms_read_back(counts in proptest::collection::vec(0..9u32, 1..20), offset in -50..50i32, schema in -4..=8i32) {
+            let n_populated = counts.iter().filter(|n| **n > 0).count();
+            let spans = vec![Span { offset, length: u32::try_from(counts.len()).unwrap() }];
+            let counts: Vec<f64> = counts.into_iter().map(f64::from).collect();
+            let count = counts.iter().sum::<f64>();
+            let positive = Buckets { spans, counts };
+            let h = Histogram { schema, count, sum: f64::NAN, positive, ..Histogram::default() };
+            let read: serde_json::Value = serde_json::from_str(&written(|out| histogram_sample(out, 0, &h))).unwrap();
+            let number = |v: &serde_json::Value| v.as_str().unwrap().parse::<f64>().unwrap();
+            let buckets = read[1]["buckets"].as_array().map_or(&[][..], Vec::as_slice);
+            prop_assert_eq!(buckets.len(), n_populated);
+            prop_assert_eq!(buckets.iter().map(|b| number(&b[3])).sum::<f64>(), number(&read[1]["count"]));
+            prop_assert!(buckets.iter().all(|b| b[0] == 0 && number(&b[1]) < number(&b[2])));
+        }
+
         #[test]
         fn texts_and_numbers_read_back(string in ".{0,40}", v in any::<f64>()) {
             let read: String = serde_json::from_str(&written(|out| text(out, &string))).unwrap();

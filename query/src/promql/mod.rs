@@ -4,10 +4,14 @@
 //! fix its times and evaluate each part at all steps at once over slices of series. Sums over many
 //! series stream: an aggregation holds its groups and one piece of its input.
 //!
+//! Values are numbers, in one column a series. Those that are native histograms are kept beside them, so that what
+//! works on numbers need not look for them; the module `histogram` computes with them.
+//!
 //! All calls block; run them where blocking is allowed.
 
 mod annotations;
 mod error;
+mod histogram;
 mod eval;
 mod plan;
 mod result;
@@ -22,7 +26,9 @@ use parking_lot::Mutex;
 
 pub use annotations::Annotations;
 pub use error::EvalError;
-pub use result::{Answer, Matrix, RawSeries, Sample, Value};
+pub(crate) use histogram::{Bucket, buckets};
+pub(crate) use result::RawSeries;
+pub use result::{Answer, Matrix, Sample, Value};
 pub use syntax::{SyntaxError, SyntaxLimits, ValueType};
 
 use eval::{Block, Evaluator, Val, is_absent};
@@ -244,6 +250,11 @@ fn samples(block: Block, t_ms: i64) -> Vec<Sample> {
     let values = block.values;
     let rows = block.rows.into_iter().zip(values);
     rows.filter(|(_, v)| !is_absent(*v))
-        .map(|(row, value)| Sample { labels: row.labels, t_ms, value })
+        .map(|(row, value)| match row.histograms.at(0, value).cloned() {
+            Some(histogram) => {
+                Sample { labels: row.labels, t_ms, value: f64::NAN, histogram: Some(histogram) }
+            }
+            None => Sample { labels: row.labels, t_ms, value, histogram: None },
+        })
         .collect()
 }

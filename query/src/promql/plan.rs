@@ -102,6 +102,7 @@ pub(super) enum Node {
         rhs: Box<Node>,
         matching: Matching,
         return_bool: bool,
+        span: Span,
     },
     Negate(Box<Node>),
     /// The same at each step: evaluated once.
@@ -159,9 +160,8 @@ impl Context {
                 let (rhs, lhs) = (nodes.pop(), nodes.pop());
                 let (Some(lhs), Some(rhs)) = (lhs, rhs) else { return Err(EvalError::internal("operand")) };
                 let (lhs, rhs) = (Box::new(lhs), Box::new(rhs));
-                let node =
-                    Node::Binary { op: *op, lhs, rhs, matching: matching.clone(), return_bool: *return_bool };
-                Ok((node, fixed))
+                let (op, matching, return_bool, span) = (*op, matching.clone(), *return_bool, expr.span);
+                Ok((Node::Binary { op, lhs, rhs, matching, return_bool, span }, fixed))
             }
             ExprKind::Aggregate { op, param, expr: inner, grouping } => {
                 let mut parts = vec![&**inner];

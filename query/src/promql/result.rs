@@ -1,9 +1,12 @@
 //! What an evaluation gives.
 
-use greylight_store::model::Labels;
+use std::ops::Range;
+use std::sync::Arc;
+
+use greylight_store::model::{Histogram, Labels};
 
 use super::Annotations;
-use super::eval::{Block, is_absent};
+use super::eval::{Block, HISTOGRAM, Histograms, is_absent};
 
 /// A value and what is to be said about it.
 #[derive(Debug)]
@@ -44,19 +47,49 @@ pub struct Sample {
     pub labels: Labels,
     /// When, in milliseconds.
     pub t_ms: i64,
-    /// The value.
+    /// The value; NaN where it is a histogram.
     pub value: f64,
+    /// The value, where it is a native histogram.
+    pub histogram: Option<Arc<Histogram>>,
 }
 
 /// Samples of one series at times of its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RawSeries {
-    /// The series.
-    pub labels: Labels,
+#[derive(Clone, Debug)]
+pub(crate) struct RawSeries {
+    labels: Labels,
     /// Times in milliseconds, rising.
-    pub t_ms: Vec<i64>,
+    t_ms: Vec<i64>,
     /// Values, as many.
-    pub values: Vec<f64>,
+    values: Vec<f64>,
+    histograms: Histograms,
+}
+
+impl RawSeries {
+    /// Takes the live samples in a range of columns, if there are any; `histograms` come with their places, rising.
+    pub(super) fn cut<'a>(
+        labels: &Labels,
+        (t_ms, values): (&[i64], &[f64]),
+        histograms: impl Iterator<Item = (usize, &'a Arc<Histogram>)>,
+        range: Range<usize>,
+    ) -> Option<Self> {
+        let first = range.start;
+        let mut histograms = histograms.skip_while(|(at, _)| *at < first).peekable();
+        let (mut times, mut taken, mut out) = (Vec::new(), Vec::new(), Histograms::default());
+        for k in range {
+            let histogram = histograms.next_if(|(at, _)| *at == k);
+            if let Some((_, histogram)) = histogram {
+                out.put(taken.len(), histogram.clone());
+                taken.push(HISTOGRAM);
+            } else if is_absent(values[k]) {
+                continue;
+            } else {
+                taken.push(values[k]);
+            }
+            times.push(t_ms[k]);
+        }
+        let labels = labels.clone();
+        (!times.is_empty()).then_some(Self { labels, t_ms: times, values: taken, histograms: out })
+    }
 }
 
 /// Values over time of many series.
@@ -128,19 +161,36 @@ impl Matrix {
         }
     }
 
-    /// Walks the samples of a series: times in milliseconds, and values.
+    /// Walks the samples of a series that are numbers: times in milliseconds, and values.
     ///
     /// # Panics
     /// When `i` is not below [`len`](Self::len).
     pub fn samples(&self, i: usize) -> impl Iterator<Item = (i64, f64)> + '_ {
-        let (times, values): (Times<'_>, &[f64]) = match &self.shape {
+        let (times, values, histograms) = self.columns(i);
+        let numbers = values
+            .iter()
+            .enumerate()
+            .filter(move |(k, v)| !is_absent(**v) && histograms.at(*k, **v).is_none());
+        numbers.map(move |(k, v)| (times.get(k), *v))
+    }
+
+    /// Walks the samples of a series that are native histograms: times in milliseconds, and histograms.
+    ///
+    /// # Panics
+    /// When `i` is not below [`len`](Self::len).
+    pub fn histograms(&self, i: usize) -> impl Iterator<Item = (i64, &Arc<Histogram>)> + '_ {
+        let (times, values, histograms) = self.columns(i);
+        histograms.iter(values).map(move |(k, histogram)| (times.get(k), histogram))
+    }
+
+    fn columns(&self, i: usize) -> (Times<'_>, &[f64], &Histograms) {
+        match &self.shape {
             Shape::Steps { block, order, start_ms, step_ms } => {
-                (Times::Steps(*start_ms, *step_ms), block.row(order[i]))
+                let times = Times::Steps(*start_ms, *step_ms);
+                (times, block.row(order[i]), &block.rows[order[i]].histograms)
             }
-            Shape::Raw(series) => (Times::Own(&series[i].t_ms), &series[i].values),
-        };
-        let with_time = values.iter().enumerate().map(move |(k, v)| (times.get(k), *v));
-        with_time.filter(|(_, v)| !is_absent(*v))
+            Shape::Raw(series) => (Times::Own(&series[i].t_ms), &series[i].values, &series[i].histograms),
+        }
     }
 }
 

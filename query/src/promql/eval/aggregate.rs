@@ -1,8 +1,13 @@
 //! Aggregations over series. Those that need one number or three of each group are folded while
 //! the series stream by; the others take all values of a group.
 
-use greylight_store::model::Labels;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
+use greylight_store::model::{Histogram, Labels};
+
+use super::super::histogram::{self, Mismatch};
 use super::super::plan::{Grid, Node};
 use super::super::syntax::{AggregateOp, Grouping, Span};
 use super::super::{EvalError, syntax};
@@ -105,6 +110,28 @@ impl Cell {
 /// Space of a cell, in values, as limits count it.
 const VALUES_PER_CELL: usize = size_of::<Cell>().div_ceil(size_of::<f64>());
 
+/// The sum of the histograms of one group at one step.
+#[derive(Debug)]
+struct Sum {
+    sum: Histogram,
+    n: f64,
+    /// The first one's metric.
+    name: String,
+    /// They have no sum: why, and the name of the metric that showed it.
+    mismatch: Option<(Mismatch, String)>,
+}
+
+impl Sum {
+    fn add(&mut self, other: &Histogram, n: f64, name: &str) {
+        self.n += n;
+        if self.mismatch.is_none()
+            && let Err(mismatch) = histogram::add(&mut self.sum, other)
+        {
+            self.mismatch = Some((mismatch, name.into()));
+        }
+    }
+}
+
 /// Groups and what is known of them, one cell a step.
 #[derive(Debug, Default)]
 struct Groups {
@@ -112,9 +139,42 @@ struct Groups {
     numbered: Numbered,
     rows: Vec<Row>,
     cells: Vec<Cell>,
+    /// Beside the cells, by their place: sums of histograms.
+    sums: BTreeMap<usize, Sum>,
+    /// Space of the sums, as limits count it.
+    weight: usize,
+    /// Histograms were passed over.
+    ignored: bool,
 }
 
 impl Groups {
+    fn size(&self) -> usize {
+        self.cells.len() * VALUES_PER_CELL + self.weight
+    }
+
+    /// Takes in a histogram at a cell.
+    fn add_histogram(&mut self, op: AggregateOp, cell: usize, histogram: &Histogram, name: &str) {
+        match op {
+            AggregateOp::Sum | AggregateOp::Avg => self.add_to_sum(cell, histogram, 1.0, name),
+            AggregateOp::Count | AggregateOp::Group => self.cells[cell].add(op, 1.0),
+            _ => self.ignored = true,
+        }
+    }
+
+    fn add_to_sum(&mut self, cell: usize, histogram: &Histogram, n: f64, name: &str) {
+        match self.sums.entry(cell) {
+            Entry::Vacant(entry) => {
+                self.weight += histogram::weight(histogram);
+                entry.insert(Sum { sum: histogram.clone(), n, name: name.into(), mismatch: None });
+            }
+            Entry::Occupied(mut entry) => {
+                let before = histogram::weight(&entry.get().sum);
+                entry.get_mut().add(histogram, n, name);
+                self.weight = self.weight + histogram::weight(&entry.get().sum) - before;
+            }
+        }
+    }
+
     fn grow(&mut self, row: Row) {
         self.rows.push(row);
         self.cells.resize(self.rows.len() * self.n_steps, Cell::None);
@@ -123,7 +183,7 @@ impl Groups {
     fn find(&mut self, labels: &Labels, drop_name: bool) -> usize {
         let (at, is_new) = self.numbered.find_whole(labels);
         if is_new {
-            self.grow(Row { labels: labels.clone(), drop_name });
+            self.grow(Row::new(labels.clone(), drop_name));
         }
         at
     }
@@ -133,11 +193,24 @@ impl Groups {
             let at = match self.numbered.find(&row.labels, Subset::of_group(grouping)) {
                 Ok(at) => at,
                 Err((at, labels)) => {
-                    self.grow(Row { labels, drop_name: row.drop_name });
+                    self.grow(Row::new(labels, row.drop_name));
                     at
                 }
             };
-            let cells = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
+            let start = at * self.n_steps;
+            if !row.histograms.is_empty() {
+                for (k, v) in values.iter().enumerate() {
+                    match row.histograms.at(k, *v) {
+                        Some(histogram) => {
+                            self.add_histogram(op, start + k, histogram, row.labels.metric_name());
+                        }
+                        None if is_absent(*v) => {}
+                        None => self.cells[start + k].add(op, *v),
+                    }
+                }
+                continue;
+            }
+            let cells = &mut self.cells[start..start + self.n_steps];
             for (cell, v) in cells.iter_mut().zip(values) {
                 if !is_absent(*v) {
                     cell.add(op, *v);
@@ -147,17 +220,46 @@ impl Groups {
     }
 
     fn merge(&mut self, op: AggregateOp, other: Self) {
+        let mut to = Vec::with_capacity(other.rows.len());
         for (i, row) in other.rows.iter().enumerate() {
             let at = self.find(&row.labels, row.drop_name);
             let theirs = &other.cells[i * self.n_steps..(i + 1) * self.n_steps];
             let mine = &mut self.cells[at * self.n_steps..(at + 1) * self.n_steps];
             mine.iter_mut().zip(theirs).for_each(|(a, b)| a.merge(op, b));
+            to.push(at);
         }
+        for (cell, sum) in other.sums {
+            let at = to[cell / self.n_steps] * self.n_steps + cell % self.n_steps;
+            self.add_to_sum(at, &sum.sum, sum.n, &sum.name);
+            if let Some(mine) = self.sums.get_mut(&at) {
+                mine.mismatch = mine.mismatch.take().or(sum.mismatch);
+            }
+        }
+        self.ignored |= other.ignored;
     }
 
-    fn into_block(self, op: AggregateOp) -> Block {
+    fn into_block(self, eval: &Evaluator<'_>, op: AggregateOp, span: Span) -> Block {
+        if self.ignored {
+            eval.note_ignored_in_aggregation(op.as_str(), span);
+        }
         let values = self.cells.iter().map(|cell| cell.get(op)).collect();
-        Block { n_steps: self.n_steps, rows: self.rows, values }
+        let mut out = Block { n_steps: self.n_steps, rows: self.rows, values };
+        for (cell, Sum { mut sum, n, mismatch, .. }) in self.sums {
+            let (i, k) = (cell / self.n_steps, cell % self.n_steps);
+            if !is_absent(out.values[cell]) {
+                out.values[cell] = ABSENT;
+                eval.note_mixed_aggregation(span);
+            } else if let Some((mismatch, name)) = mismatch {
+                eval.note_mismatch(mismatch, &name, span);
+            } else {
+                if op == AggregateOp::Avg {
+                    histogram::divide(&mut sum, n);
+                }
+                histogram::compact(&mut sum);
+                out.put(i, k, Arc::new(sum));
+            }
+        }
+        out
     }
 }
 
@@ -172,18 +274,18 @@ pub(super) fn eval(eval: &Evaluator<'_>, node: &Node, grid: &Grid) -> Result<Blo
         if let Some(chain) = eval.chain(expr, grid)? {
             let parts = chain.fold(eval, grid.n, fresh, |groups, piece| {
                 groups.add(op, grouping, &piece);
-                eval.check_size(groups.cells.len() * VALUES_PER_CELL)?;
+                eval.check_size(groups.size())?;
                 eval.check()
             })?;
             let merged = parts.into_iter().reduce(|mut all, part| {
                 all.merge(op, part);
                 all
             });
-            return Ok(merged.unwrap_or_else(|| fresh(grid.n)).into_block(op));
+            return Ok(merged.unwrap_or_else(|| fresh(grid.n)).into_block(eval, op, *span));
         }
         let mut groups = fresh(grid.n);
         groups.add(op, grouping, &eval.vector(expr, grid)?);
-        return Ok(groups.into_block(op));
+        return Ok(groups.into_block(eval, op, *span));
     }
     let block = eval.vector(expr, grid)?;
     let param = match param {
@@ -191,10 +293,10 @@ pub(super) fn eval(eval: &Evaluator<'_>, node: &Node, grid: &Grid) -> Result<Blo
         None => return Err(EvalError::internal("parameter")),
     };
     match (op, param) {
-        (AggregateOp::CountValues, Val::Text(label)) => count_values(eval, &block, grouping, &label),
+        (AggregateOp::CountValues, Val::Text(label)) => count_values(eval, &block, grouping, &label, *span),
         (AggregateOp::Quantile, Val::Scalar(q)) => {
             eval.note_quantile(&q, *span);
-            Ok(quantiles(&block, grouping, &q))
+            Ok(quantiles(eval, &block, grouping, &q, *span))
         }
         (_, Val::Scalar(k)) => choose(eval, op, block, grouping, &k, *span),
         _ => Err(EvalError::internal("parameter type")),
@@ -214,23 +316,39 @@ fn members(block: &Block, grouping: &Grouping) -> Vec<(Labels, Vec<usize>)> {
     groups
 }
 
-fn quantiles(block: &Block, grouping: &Grouping, q: &[f64]) -> Block {
+fn quantiles(eval: &Evaluator<'_>, block: &Block, grouping: &Grouping, q: &[f64], span: Span) -> Block {
     let mut out = Block::new(block.n_steps);
-    let mut values = Vec::new();
+    let (mut values, mut ignored) = (Vec::new(), false);
     for (labels, rows) in members(block, grouping) {
-        let at = out.push_absent(Row { labels, drop_name: block.rows[rows[0]].drop_name });
+        let at = out.push_absent(Row::new(labels, block.rows[rows[0]].drop_name));
         for (k, q) in q.iter().enumerate() {
             values.clear();
-            values.extend(rows.iter().map(|i| block.row(*i)[k]).filter(|v| !is_absent(*v)));
+            for (i, v) in rows.iter().map(|i| (*i, block.row(*i)[k])).filter(|(_, v)| !is_absent(*v)) {
+                if block.rows[i].histograms.at(k, v).is_some() {
+                    ignored = true;
+                } else {
+                    values.push(v);
+                }
+            }
             if !values.is_empty() {
                 out.row_mut(at)[k] = numeric::quantile(*q, &mut values);
             }
         }
     }
+    if ignored {
+        eval.note_ignored_in_aggregation(AggregateOp::Quantile.as_str(), span);
+    }
+    out.drop_empty();
     out
 }
 
-fn count_values(eval: &Evaluator<'_>, block: &Block, grouping: &Grouping, label: &str) -> Result<Block> {
+fn count_values(
+    eval: &Evaluator<'_>,
+    block: &Block,
+    grouping: &Grouping,
+    label: &str,
+    span: Span,
+) -> Result<Block> {
     if label.is_empty() {
         return Err(EvalError::Execution(format!("invalid label name {label:?}")));
     }
@@ -239,14 +357,18 @@ fn count_values(eval: &Evaluator<'_>, block: &Block, grouping: &Grouping, label:
         for i in rows {
             eval.check()?;
             for (k, v) in block.row(i).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
-                let labels = labels.to_builder().set(label, &syntax::number_text(*v)).build();
+                let text = match block.rows[i].histograms.at(k, *v) {
+                    Some(histogram) => histogram::Text(histogram).to_string(),
+                    None => syntax::number_text(*v),
+                };
+                let labels = labels.to_builder().set(label, &text).build();
                 let at = groups.find(&labels, block.rows[i].drop_name);
                 groups.cells[at * block.n_steps + k].add(AggregateOp::Count, *v);
             }
-            eval.check_size(groups.cells.len())?;
+            eval.check_size(groups.size())?;
         }
     }
-    Ok(groups.into_block(AggregateOp::Count))
+    Ok(groups.into_block(eval, AggregateOp::Count, span))
 }
 
 /// `topk`, `bottomk`, `limitk`, `limit_ratio`: the group's series themselves, some of them.
@@ -280,6 +402,8 @@ fn choose(
             eval.warn_at(&text, span);
         }
     }
+    let of_numbers = matches!(op, AggregateOp::Topk | AggregateOp::Bottomk);
+    let mut ignored = false;
     let groups = members(&block, grouping);
     let mut keep = vec![false; block.values.len()];
     // In the order of an instant answer: groups, and the best first within each.
@@ -290,6 +414,11 @@ fn choose(
             let value = |i: &usize| block.row(*i)[k];
             present.clear();
             present.extend(rows.iter().copied().filter(|i| !is_absent(value(i))));
+            if of_numbers {
+                let n = present.len();
+                present.retain(|i| block.rows[*i].histograms.at(k, value(i)).is_none());
+                ignored |= present.len() < n;
+            }
             match op {
                 AggregateOp::Topk => present.sort_by(|a, b| numeric::nan_first(&value(b), &value(a))),
                 AggregateOp::Bottomk => {
@@ -311,6 +440,9 @@ fn choose(
             }
         }
         eval.check()?;
+    }
+    if ignored {
+        eval.note_ignored_in_aggregation(op.as_str(), span);
     }
     let mut block = block;
     block.values.iter_mut().zip(&keep).filter(|(_, keep)| !**keep).for_each(|(v, _)| *v = ABSENT);

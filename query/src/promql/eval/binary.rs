@@ -1,12 +1,14 @@
 //! Operators between two vectors: series are matched by labels once, then step by step.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use greylight_store::model::Labels;
+use greylight_store::model::{Histogram, Labels};
 
 use super::super::EvalError;
-use super::super::syntax::{BinaryOp, Card, Matching};
-use super::block::{Block, Row, is_absent, without_name};
+use super::super::histogram;
+use super::super::syntax::{BinaryOp, Card, Matching, Span};
+use super::block::{Block, HISTOGRAM, Row, is_absent, without_name};
 use super::elementwise::{arithmetic, compare};
 use super::subset::{Numbered, Subset};
 use super::{Evaluator, Result};
@@ -71,13 +73,21 @@ pub(super) fn set(op: BinaryOp, mut lhs: Block, rhs: Block, matching: &Matching)
 fn merge_equal(into: &mut Block, from: &Block) {
     let at: HashMap<Labels, usize> =
         into.rows.iter().enumerate().map(|(i, row)| (row.labels.clone(), i)).collect();
+    let mut histograms = Vec::new();
     for (row, values) in from.iter() {
-        let to = at.get(&row.labels).copied().unwrap_or_else(|| into.push_absent(row.clone()));
-        for (mine, theirs) in into.row_mut(to).iter_mut().zip(values) {
-            if is_absent(*mine) {
-                *mine = *theirs;
+        let to = at.get(&row.labels).copied().unwrap_or_else(|| into.push_absent(row.bare()));
+        for (k, (mine, theirs)) in into.row_mut(to).iter_mut().zip(values).enumerate() {
+            if !is_absent(*mine) {
+                continue;
+            }
+            *mine = *theirs;
+            if let Some(histogram) = row.histograms.at(k, *theirs) {
+                histograms.push((to, k, histogram.clone()));
             }
         }
+    }
+    for (to, k, histogram) in histograms {
+        into.put(to, k, histogram);
     }
 }
 
@@ -87,6 +97,35 @@ pub(super) struct Operation<'a> {
     pub(super) op: BinaryOp,
     pub(super) matching: &'a Matching,
     pub(super) return_bool: bool,
+    pub(super) span: Span,
+}
+
+/// What two values of matching series give.
+enum Computed {
+    /// Nothing: the comparison does not hold, or there is no such operation.
+    Nothing,
+    Number(f64),
+    Histogram(Arc<Histogram>),
+}
+
+/// One of two operands.
+#[derive(Clone, Copy)]
+enum Operand<'a> {
+    Number(f64),
+    Histogram(&'a Arc<Histogram>),
+}
+
+impl<'a> Operand<'a> {
+    fn of(row: &'a Row, k: usize, value: f64) -> Self {
+        row.histograms.at(k, value).map_or(Self::Number(value), Self::Histogram)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Number(_) => "float",
+            Self::Histogram(_) => "histogram",
+        }
+    }
 }
 
 impl Operation<'_> {
@@ -105,10 +144,10 @@ impl Operation<'_> {
         };
         // Where one side is empty nothing can match, and nothing is wrong with the other.
         let live: Vec<bool> = has_any(&many).iter().zip(has_any(&one)).map(|(a, b)| *a && b).collect();
-        let mut out = Output { block: Block::new(n_steps), at: HashMap::new() };
+        let mut out = Output { block: Block::new(n_steps), at: HashMap::new(), weight: 0 };
         for (group_labels, found) in matches(&many, &one, self.matching) {
             eval.check()?;
-            eval.check_size(out.block.values.len())?;
+            eval.check_size(out.block.values.len() + out.weight)?;
             if found.left.is_empty() || found.right.is_empty() {
                 self.check_unique(&group_labels, &one, &found.right, &live, swapped)?;
                 continue;
@@ -118,7 +157,7 @@ impl Operation<'_> {
             self.check_unique(&group_labels, &one, &found.right, &live, swapped)?;
             for left in &found.left {
                 for right in &found.right {
-                    self.pair(&many, *left, &one, *right, swapped, &mut out, &mut pairs, &mut taken)?;
+                    self.pair(eval, &many, *left, &one, *right, swapped, &mut out, &mut pairs, &mut taken)?;
                 }
             }
         }
@@ -157,6 +196,7 @@ impl Operation<'_> {
     #[allow(clippy::too_many_arguments, reason = "one pair of rows and what it is written to")]
     fn pair(
         &self,
+        eval: &Evaluator<'_>,
         many: &Block,
         left: usize,
         one: &Block,
@@ -167,21 +207,25 @@ impl Operation<'_> {
         taken: &mut [bool],
     ) -> Result<()> {
         let mut to: Option<usize> = None;
+        let (many_row, one_row) = (&many.rows[left], &one.rows[right]);
+        let numbers_alone = many_row.histograms.is_empty() && one_row.histograms.is_empty();
         for k in 0..many.n_steps {
             let (l, r) = (many.row(left)[k], one.row(right)[k]);
             if is_absent(l) || is_absent(r) {
                 continue;
             }
-            let (a, b) = if swapped { (r, l) } else { (l, r) };
-            let value = if !self.op.is_comparison() {
-                arithmetic(self.op, a, b)
-            } else if self.return_bool {
-                f64::from(u8::from(compare(self.op, a, b)))
-            } else if compare(self.op, a, b) {
-                // The value of the side that was written on the left.
-                a
+            let computed = if numbers_alone {
+                let (a, b) = if swapped { (r, l) } else { (l, r) };
+                self.of_numbers(a, b)
             } else {
-                continue;
+                let (l, r) = (Operand::of(many_row, k, l), Operand::of(one_row, k, r));
+                let (a, b) = if swapped { (r, l) } else { (l, r) };
+                self.of_any(eval, a, b)
+            };
+            let (value, histogram) = match computed {
+                Computed::Nothing => continue,
+                Computed::Number(value) => (value, None),
+                Computed::Histogram(histogram) => (HISTOGRAM, Some(histogram)),
             };
             if let Some(taken) = taken.get_mut(k) {
                 if *taken {
@@ -191,7 +235,7 @@ impl Operation<'_> {
                 *taken = true;
             }
             let at = *to.get_or_insert_with(|| {
-                let row = self.result_row(&many.rows[left], &one.rows[right]);
+                let row = self.result_row(many_row, one_row);
                 out.find(row, pairs, left)
             });
             let slot = &mut out.block.row_mut(at)[k];
@@ -205,8 +249,65 @@ impl Operation<'_> {
                 return Err(EvalError::Execution(text.into()));
             }
             *slot = value;
+            if let Some(histogram) = histogram {
+                out.weight += histogram::weight(&histogram);
+                out.block.put(at, k, histogram);
+            }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn of_numbers(&self, a: f64, b: f64) -> Computed {
+        if !self.op.is_comparison() {
+            return Computed::Number(arithmetic(self.op, a, b));
+        }
+        match (compare(self.op, a, b), self.return_bool) {
+            (yes, true) => Computed::Number(f64::from(u8::from(yes))),
+            // The value of the side that was written on the left.
+            (true, false) => Computed::Number(a),
+            (false, false) => Computed::Nothing,
+        }
+    }
+
+    fn of_any(&self, eval: &Evaluator<'_>, a: Operand<'_>, b: Operand<'_>) -> Computed {
+        let made = |histogram: &Arc<Histogram>, change: &dyn Fn(&mut Histogram)| {
+            let mut made = Histogram::clone(histogram);
+            change(&mut made);
+            histogram::compact(&mut made);
+            Computed::Histogram(Arc::new(made))
+        };
+        match (self.op, a, b) {
+            (_, Operand::Number(a), Operand::Number(b)) => self.of_numbers(a, b),
+            (BinaryOp::Mul, Operand::Histogram(h), Operand::Number(by))
+            | (BinaryOp::Mul, Operand::Number(by), Operand::Histogram(h)) => {
+                made(h, &|h| histogram::scale(h, by))
+            }
+            (BinaryOp::Div, Operand::Histogram(h), Operand::Number(by)) => {
+                made(h, &|h| histogram::divide(h, by))
+            }
+            (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => {
+                let mut sum = Histogram::clone(a);
+                let combine = if self.op == BinaryOp::Add { histogram::add } else { histogram::subtract };
+                if combine(&mut sum, b).is_err() {
+                    eval.note_layouts(self.op, self.span);
+                    return Computed::Nothing;
+                }
+                histogram::compact(&mut sum);
+                Computed::Histogram(Arc::new(sum))
+            }
+            (BinaryOp::Eq | BinaryOp::Ne, Operand::Histogram(a), Operand::Histogram(b)) => {
+                match (histogram::is_equal(a, b) == (self.op == BinaryOp::Eq), self.return_bool) {
+                    (yes, true) => Computed::Number(f64::from(u8::from(yes))),
+                    (true, false) => Computed::Histogram(a.clone()),
+                    (false, false) => Computed::Nothing,
+                }
+            }
+            (op, a, b) => {
+                eval.note_types(a.kind(), op, b.kind(), self.span);
+                Computed::Nothing
+            }
+        }
     }
 
     fn result_row(&self, many: &Row, one: &Row) -> Row {
@@ -220,7 +321,7 @@ impl Operation<'_> {
         for name in &self.matching.include {
             builder = builder.set(name, one.labels.get(name).unwrap_or(""));
         }
-        Row { labels: builder.build(), drop_name: compares && (self.return_bool || many.drop_name) }
+        Row::new(builder.build(), compares && (self.return_bool || many.drop_name))
     }
 }
 
@@ -229,6 +330,8 @@ impl Operation<'_> {
 struct Output {
     block: Block,
     at: HashMap<Labels, usize>,
+    /// Space of its histograms.
+    weight: usize,
 }
 
 /// Which rows of one match group were written to which result.

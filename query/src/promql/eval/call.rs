@@ -29,15 +29,11 @@ impl Evaluator<'_> {
                 let block = self.vector(&args[2], grid)?;
                 histogram::fraction(self, (&low, &high), &block, spans[2])
             }
-            // These look at native histograms alone; other samples are passed over.
             F::HistogramAvg
             | F::HistogramCount
             | F::HistogramSum
             | F::HistogramStddev
-            | F::HistogramStdvar => {
-                self.vector(&args[0], grid)?;
-                Ok(Block::new(grid.n))
-            }
+            | F::HistogramStdvar => Ok(histogram::number(*func, self.vector(&args[0], grid)?)),
             F::Info => {
                 let base = self.vector(&args[0], grid)?;
                 // An argument that is the same at each step is wrapped.
@@ -61,7 +57,10 @@ impl Evaluator<'_> {
             F::Timestamp => {
                 let mut block = self.vector(&args[0], grid)?;
                 let n = grid.n;
-                block.rows.iter_mut().for_each(|row| row.drop_name = true);
+                for row in &mut block.rows {
+                    row.drop_name = true;
+                    row.histograms.clear();
+                }
                 for (i, v) in block.values.iter_mut().enumerate().filter(|(_, v)| !is_absent(**v)) {
                     *v = grid.time(i % n) as f64 / 1000.0;
                 }

@@ -10,6 +10,7 @@ use super::super::plan::{Grid, Node, SeriesNode, Shift, WindowSource};
 use super::super::syntax::{FunctionId, Span};
 use super::block::{Block, Row, is_absent};
 use super::elementwise::Op;
+use super::mixed::{self, Mixed, Windows};
 use super::window::{self, Scratch, WindowSpec};
 use super::{Evaluator, Result, names_are_kept};
 
@@ -67,7 +68,7 @@ impl Chain {
         // Counted as it grows, over all threads: checked at the end it would be in memory already.
         let n_values = AtomicUsize::new(0);
         let append = |all: &mut Block, piece: Block| {
-            let more = piece.values.len();
+            let more = piece.weight();
             eval.check_size(n_values.fetch_add(more, Ordering::Relaxed) + more)?;
             all.append(piece);
             Ok(())
@@ -104,7 +105,7 @@ impl Chain {
                         return;
                     }
                     piece.add(i, samples);
-                    if piece.block.values.len() >= PIECE_VALUES {
+                    if piece.block.values.len() + piece.weight >= PIECE_VALUES {
                         fault = step(&mut folded, piece.take()).err();
                     }
                 },
@@ -137,15 +138,18 @@ struct Piece<'a> {
     live: Scratch,
     /// The last name that a note was made of.
     noted: String,
+    /// Space of the histograms among its values.
+    weight: usize,
 }
 
 impl<'a> Piece<'a> {
     fn new(chain: &'a Chain, eval: &'a Evaluator<'a>, n_steps: usize) -> Self {
         let (scratch, live) = (Scratch::default(), Scratch::default());
-        Self { chain, eval, block: Block::new(n_steps), scratch, live, noted: String::new() }
+        Self { chain, eval, block: Block::new(n_steps), scratch, live, noted: String::new(), weight: 0 }
     }
 
     fn take(&mut self) -> Block {
+        self.weight = 0;
         let empty = Block::new(self.block.n_steps);
         std::mem::replace(&mut self.block, empty)
     }
@@ -158,9 +162,20 @@ impl<'a> Piece<'a> {
             Leaf::Latest { times, .. } => *times,
             Leaf::Window(spec) => !names_are_kept(spec.func),
         };
-        let at = self.block.push_absent(Row { labels: labels.clone(), drop_name });
+        let at = self.block.push_absent(Row::new(labels.clone(), drop_name));
         let values = &mut self.block.values[at * n_steps..];
         match &self.chain.leaf {
+            Leaf::Latest { grid, shift, times } if !samples.histograms.is_empty() => {
+                let row = &mut self.block.rows[at].histograms;
+                mixed::latest_row((grid, shift, self.eval.lookback_ms), samples, *times, row, values);
+            }
+            Leaf::Window(spec) if !samples.histograms.is_empty() => {
+                let histograms = samples.histograms.iter().map(|(k, histogram)| (*k, histogram));
+                let split = Mixed::split(samples.t_ms, samples.values, histograms);
+                let to = (&mut self.block.rows[at].histograms, &mut *values);
+                let of = (labels.metric_name(), self.chain.span);
+                Windows::eval(self.eval, spec, &split, of, to, &mut self.scratch);
+            }
             Leaf::Latest { grid, shift, times } => {
                 let samples = (samples.t_ms, samples.values);
                 window::latest_row(grid, shift, self.eval.lookback_ms, samples, *times, values);
@@ -175,12 +190,14 @@ impl<'a> Piece<'a> {
             self.block.values.truncate(at * n_steps);
             return;
         }
-        if let Leaf::Window(spec) = &self.chain.leaf {
+        let is_numbers = self.block.rows[at].histograms.is_empty() || self.block.has_number(at);
+        if let (Leaf::Window(spec), true) = (&self.chain.leaf, is_numbers) {
             self.chain.note_name(self.eval, spec.func, labels.metric_name(), &mut self.noted);
         }
         for op in &self.chain.ops {
-            op.apply(&mut self.block.rows[at], &mut self.block.values[at * n_steps..]);
+            op.apply(self.eval, &mut self.block.rows[at], &mut self.block.values[at * n_steps..]);
         }
+        self.weight += self.block.rows[at].histograms.weight();
     }
 }
 

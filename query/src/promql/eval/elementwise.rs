@@ -1,7 +1,13 @@
 //! Operations on one value at a time: they change a row in place, whatever other rows there are.
 
-use super::super::syntax::{BinaryOp, FunctionId};
-use super::block::{ABSENT, Row, is_absent};
+use std::sync::Arc;
+
+use greylight_store::model::Histogram;
+
+use super::super::histogram;
+use super::super::syntax::{BinaryOp, FunctionId, Span};
+use super::Evaluator;
+use super::block::{ABSENT, HISTOGRAM, Row, is_absent};
 
 /// One operation; scalars come as one value a step.
 #[derive(Clone, Debug)]
@@ -10,13 +16,50 @@ pub(super) enum Op {
     Math(fn(f64) -> f64),
     Clamp { low: Vec<f64>, high: Vec<f64> },
     Round { to: Vec<f64> },
-    Scalar { op: BinaryOp, other: Vec<f64>, scalar_left: bool, return_bool: bool },
+    Scalar { op: BinaryOp, other: Vec<f64>, scalar_left: bool, return_bool: bool, span: Span },
 }
 
 impl Op {
     /// Changes a row.
-    pub(super) fn apply(&self, row: &mut Row, values: &mut [f64]) {
+    pub(super) fn apply(&self, eval: &Evaluator<'_>, row: &mut Row, values: &mut [f64]) {
         row.drop_name |= self.drops_name();
+        if row.histograms.is_empty() {
+            return self.apply_to_numbers(values);
+        }
+        let before = std::mem::take(&mut row.histograms);
+        let mut refused = false;
+        for (k, histogram) in before.iter(values) {
+            match self.of_histogram(k, histogram) {
+                Some(made) => row.histograms.put(k, Arc::new(made)),
+                None => refused = true,
+            }
+        }
+        if let (true, Self::Scalar { op, scalar_left, span, .. }) = (refused, self) {
+            let (left, right) = if *scalar_left { ("float", "histogram") } else { ("histogram", "float") };
+            eval.note_types(left, *op, right, *span);
+        }
+        let steps: Vec<usize> = before.iter(values).map(|(k, _)| k).collect();
+        steps.into_iter().for_each(|k| values[k] = ABSENT);
+        self.apply_to_numbers(values);
+        row.histograms.steps().for_each(|k| values[k] = HISTOGRAM);
+    }
+
+    /// Returns what becomes of a histogram, if it can be done to one.
+    fn of_histogram(&self, k: usize, histogram: &Histogram) -> Option<Histogram> {
+        let mut made = histogram.clone();
+        match self {
+            Self::Negate => histogram::scale(&mut made, -1.0),
+            Self::Scalar { op: BinaryOp::Mul, other, .. } => histogram::scale(&mut made, other[k]),
+            Self::Scalar { op: BinaryOp::Div, other, scalar_left: false, .. } => {
+                histogram::divide(&mut made, other[k]);
+            }
+            _ => return None,
+        }
+        histogram::compact(&mut made);
+        Some(made)
+    }
+
+    fn apply_to_numbers(&self, values: &mut [f64]) {
         match self {
             Self::Negate => map(values, |_, v| -v),
             Self::Math(f) => map(values, |_, v| f(v)),
@@ -25,7 +68,7 @@ impl Op {
                 let inverse = 1.0 / to[k];
                 (v * inverse + 0.5).floor() / inverse
             }),
-            Self::Scalar { op, other, scalar_left: true, return_bool } if op.is_comparison() => {
+            Self::Scalar { op, other, scalar_left: true, return_bool, .. } if op.is_comparison() => {
                 map(values, |k, v| filter(*op, other[k], v, v, *return_bool));
             }
             Self::Scalar { op, other, return_bool, .. } if op.is_comparison() => {

@@ -1,11 +1,14 @@
-//! Quantiles and fractions of classic histograms: one series a bucket, its bound in the label `le`.
+//! Functions of histograms. Native ones are values; classic ones are several series, one a bucket, with its bound in
+//! the label `le`.
 
 use std::collections::HashMap;
 
-use greylight_store::model::Labels;
+use greylight_store::model::{Histogram as Native, Labels};
 
-use super::super::syntax::Span;
-use super::block::{Block, Row, is_absent};
+use super::super::histogram::{self, NanEffect};
+use super::super::syntax::{FunctionId, Span};
+use super::block::{ABSENT, Block, Row, is_absent};
+use super::notes::of_metric;
 use super::{Evaluator, Result};
 
 const BUCKET_LABEL: &str = "le";
@@ -32,12 +35,13 @@ fn histograms(eval: &Evaluator<'_>, block: &Block, span: Span) -> Vec<Histogram>
     let mut at: HashMap<Labels, usize> = HashMap::new();
     let mut out: Vec<Histogram> = Vec::new();
     for (i, row) in block.rows.iter().enumerate() {
+        if !row.histograms.is_empty() && !block.has_number(i) {
+            continue;
+        }
         let le = row.labels.get(BUCKET_LABEL).unwrap_or("");
         let Some(bound) = parse_bound(le) else {
-            let name = row.labels.metric_name();
-            let of = if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
-            let text = format!("bucket label \"le\" is missing or has a malformed value of {le:?}{of}");
-            eval.warn_at(&text, span);
+            let text = format!("bucket label \"le\" is missing or has a malformed value of {le:?}");
+            eval.warn_at(&of_metric(&text, row.labels.metric_name()), span);
             continue;
         };
         let labels = row.labels.to_builder().remove(BUCKET_LABEL).build();
@@ -53,25 +57,46 @@ fn histograms(eval: &Evaluator<'_>, block: &Block, span: Span) -> Vec<Histogram>
     out
 }
 
-/// Calls `value` with the buckets of each histogram at each step, in rising order of bounds.
+/// Calls `classic` with the buckets of each classic histogram at each step, in rising order of bounds, and `native`
+/// with each native one. Where both are there under the same labels there is no answer.
 fn each(
     eval: &Evaluator<'_>,
     block: &Block,
     span: Span,
-    mut value: impl FnMut(usize, &str, &mut Vec<Bucket>) -> f64,
+    mut classic: impl FnMut(usize, &str, &mut Vec<Bucket>) -> f64,
+    mut native: impl FnMut(usize, &str, &Native) -> f64,
 ) -> Result<Block> {
     let mut out = Block::new(block.n_steps);
+    let mut at: HashMap<&Labels, usize> = HashMap::new();
+    for (row, values) in block.iter().filter(|(row, _)| !row.histograms.is_empty()) {
+        eval.check()?;
+        let to =
+            *at.entry(&row.labels).or_insert_with(|| out.push_absent(Row::new(row.labels.clone(), true)));
+        for (k, histogram) in row.histograms.iter(values) {
+            out.row_mut(to)[k] = native(k, row.labels.metric_name(), histogram);
+        }
+    }
     let mut buckets = Vec::new();
     for (labels, rows) in histograms(eval, block, span) {
         eval.check()?;
         let name = labels.metric_name().to_owned();
-        let at = out.push_absent(Row { labels, drop_name: true });
+        let to = at.get(&labels).copied().unwrap_or_else(|| out.push_absent(Row::new(labels, true)));
         for k in 0..block.n_steps {
             buckets.clear();
-            let there = rows.iter().map(|(i, bound)| Bucket { bound: *bound, count: block.row(*i)[k] });
-            buckets.extend(there.filter(|b| !is_absent(b.count)));
-            if !buckets.is_empty() {
-                out.row_mut(at)[k] = value(k, &name, &mut buckets);
+            let there = rows.iter().map(|(i, bound)| (*i, Bucket { bound: *bound, count: block.row(*i)[k] }));
+            let numbers = there
+                .filter(|(i, b)| !is_absent(b.count) && block.rows[*i].histograms.at(k, b.count).is_none());
+            buckets.extend(numbers.map(|(_, bucket)| bucket));
+            if buckets.is_empty() {
+                continue;
+            }
+            let slot = &mut out.row_mut(to)[k];
+            if is_absent(*slot) {
+                *slot = classic(k, &name, &mut buckets);
+            } else {
+                *slot = ABSENT;
+                let text = "vector contains a mix of classic and native histograms";
+                eval.warn_at(&of_metric(text, &name), span);
             }
         }
     }
@@ -79,17 +104,45 @@ fn each(
     Ok(out)
 }
 
+/// `histogram_count`, `histogram_sum` and others that give one number for each native histogram.
+pub(super) fn number(func: FunctionId, block: Block) -> Block {
+    let f: fn(&Native) -> f64 = match func {
+        FunctionId::HistogramCount => |h| h.count,
+        FunctionId::HistogramSum => |h| h.sum,
+        FunctionId::HistogramAvg => |h| h.sum / h.count,
+        FunctionId::HistogramStdvar => histogram::variance,
+        _ => |h| histogram::variance(h).sqrt(),
+    };
+    let mut out = Block::new(block.n_steps);
+    for (row, values) in block.iter().filter(|(row, _)| !row.histograms.is_empty()) {
+        let to = out.push_absent(Row::new(row.labels.clone(), true));
+        row.histograms.iter(values).for_each(|(k, histogram)| out.row_mut(to)[k] = f(histogram));
+    }
+    out.drop_empty();
+    out
+}
+
 /// `histogram_quantile`
 pub(super) fn quantile(eval: &Evaluator<'_>, q: &[f64], block: &Block, spans: (Span, Span)) -> Result<Block> {
     eval.note_quantile(q, spans.0);
-    each(eval, block, spans.1, |k, name, buckets| {
+    let classic = |k: usize, name: &str, buckets: &mut Vec<Bucket>| {
         let (value, forced) = bucket_quantile(q[k], buckets);
         if forced {
             let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
                         https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-            let of = if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
-            eval.info_at(&format!("{text}{of}"), spans.1);
+            eval.info_at(&of_metric(text, name), spans.1);
         }
+        value
+    };
+    each(eval, block, spans.1, classic, |k, name, histogram| {
+        let (value, effect) = histogram::quantile(q[k], histogram);
+        let result = match effect {
+            NanEffect::None => return value,
+            NanEffect::Result => "result is NaN",
+            NanEffect::Skew => "result is skewed higher",
+        };
+        let text = format!("input to histogram_quantile has NaN observations, {result}");
+        eval.info_at(&of_metric(&text, name), spans.1);
         value
     })
 }
@@ -101,7 +154,16 @@ pub(super) fn fraction(
     block: &Block,
     span: Span,
 ) -> Result<Block> {
-    each(eval, block, span, |k, _, buckets| bucket_fraction(bounds.0[k], bounds.1[k], buckets))
+    let classic =
+        |k: usize, _: &str, buckets: &mut Vec<Bucket>| bucket_fraction(bounds.0[k], bounds.1[k], buckets);
+    each(eval, block, span, classic, |k, name, histogram| {
+        if histogram.sum.is_nan() {
+            let text =
+                "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+            eval.info_at(&of_metric(text, name), span);
+        }
+        histogram::fraction(bounds.0[k], bounds.1[k], histogram)
+    })
 }
 
 /// Adds up buckets of one bound: the same number may be written in several ways.
@@ -206,11 +268,12 @@ fn rank_at(value: f64, buckets: &[Bucket]) -> f64 {
         if bucket.bound > value {
             // The lowest bucket is taken to begin at zero where it ends above it.
             let from = if low == f64::NEG_INFINITY && bucket.bound > 0.0 { 0.0 } else { low };
-            if value <= from {
+            if value <= from || bucket.bound.is_infinite() {
                 return rank;
             }
-            if bucket.bound.is_infinite() {
-                return rank;
+            if from == f64::NEG_INFINITY {
+                // Without a lower end nothing can be said of them but that they lie below the upper one.
+                return bucket.count;
             }
             return rank + (bucket.count - rank) * (value - from) / (bucket.bound - from);
         }

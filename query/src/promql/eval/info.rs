@@ -36,9 +36,11 @@ pub(super) fn eval(
     let by_target = found.by_target();
     let mut out = Block::new(grid.n);
     let mut at: HashMap<Labels, usize> = HashMap::new();
+    let mut weight = 0;
     for (row, values) in base.iter() {
         eval.check()?;
-        eval.check_size(out.values.len())?;
+        eval.check_size(out.values.len() + weight)?;
+        weight += row.histograms.weight();
         let is_info = names.iter().all(|m| m.matches(row.labels.metric_name()));
         let infos = by_target.get(&target(&row.labels)).map_or(&[][..], Vec::as_slice);
         for (k, v) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
@@ -51,13 +53,16 @@ pub(super) fn eval(
                 Some(to) => *to,
                 None => {
                     at.insert(labels.clone(), out.len());
-                    out.push_absent(Row { labels, drop_name: row.drop_name })
+                    out.push_absent(Row::new(labels, row.drop_name))
                 }
             };
             let slot = &mut out.row_mut(to)[k];
             if !is_absent(std::mem::replace(slot, *v)) {
                 let text = "vector cannot contain metrics with the same labelset";
                 return Err(EvalError::Execution(text.into()));
+            }
+            if let Some(histogram) = row.histograms.at(k, *v) {
+                out.put(to, k, histogram.clone());
             }
         }
     }
@@ -90,7 +95,12 @@ impl Found {
         // The newest sample of each info metric counts.
         let mut newest: HashMap<&str, usize> = HashMap::new();
         for i in infos.iter().copied().filter(|i| !is_absent(self.block.row(*i)[k])) {
-            let name = self.block.rows[i].labels.metric_name();
+            let labels = &self.block.rows[i].labels;
+            if self.block.rows[i].histograms.at(k, self.block.row(i)[k]).is_some() {
+                let text = format!("this should be an info metric, with float samples: {labels}");
+                return Err(EvalError::Execution(text));
+            }
+            let name = labels.metric_name();
             let Some(before) = newest.insert(name, i) else { continue };
             let (t, t_before) = (self.times.row(i)[k], self.times.row(before)[k]);
             if t == t_before {

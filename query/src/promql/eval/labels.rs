@@ -7,7 +7,7 @@ use greylight_store::model::{Labels, METRIC_NAME};
 
 use super::super::EvalError;
 use super::Result;
-use super::block::{Block, Row};
+use super::block::{ABSENT, Block, Row};
 use super::numeric;
 
 fn check_distinct(block: &Block) -> Result<()> {
@@ -78,8 +78,23 @@ fn reorder(block: &Block, order: impl Fn(usize, usize) -> Ordering) -> Block {
     Block { n_steps: block.n_steps, rows: rows.iter().map(|i| block.rows[*i].clone()).collect(), values }
 }
 
-/// `sort`, `sort_desc`: an instant answer by value, NaN last; over several steps there is no order.
-pub(super) fn sort(block: Block, descending: bool) -> Block {
+/// `sort`, `sort_desc`: an instant answer by value, NaN last; over several steps there is no order. Histograms have
+/// none, and are left out.
+pub(super) fn sort(mut block: Block, descending: bool) -> Block {
+    let n = block.n_steps.max(1);
+    let mut any = false;
+    for (row, values) in block.rows.iter_mut().zip(block.values.chunks_exact_mut(n)) {
+        let histograms = std::mem::take(&mut row.histograms);
+        for (k, v) in values.iter_mut().enumerate().filter(|_| !histograms.is_empty()) {
+            if histograms.at(k, *v).is_some() {
+                *v = ABSENT;
+                any = true;
+            }
+        }
+    }
+    if any {
+        block.drop_empty();
+    }
     if block.n_steps != 1 {
         return block;
     }

@@ -10,7 +10,9 @@ mod hash;
 mod histogram;
 mod info;
 mod labels;
-mod numeric;
+mod mixed;
+mod notes;
+pub(in crate::promql) mod numeric;
 mod subset;
 mod window;
 
@@ -22,9 +24,10 @@ use super::plan::{Grid, Node, Shift, Window, WindowSource};
 use super::syntax::{BinaryOp, Card, FunctionId, Span};
 use super::{Annotations, EvalError, RawSeries};
 use block::{ABSENT, Row};
-pub(crate) use block::{Block, is_absent, without_name};
+pub(crate) use block::{Block, HISTOGRAM, Histograms, is_absent, without_name};
 use chain::Chain;
 use elementwise::Op;
+use mixed::{Mixed, Windows};
 use window::{Scratch, WindowSpec};
 
 type Result<T> = std::result::Result<T, EvalError>;
@@ -70,33 +73,6 @@ impl Evaluator<'_> {
             });
         }
         Ok(())
-    }
-
-    pub(super) fn warn(&self, text: String) {
-        self.notes.lock().warn(text);
-    }
-
-    fn warn_at(&self, text: &str, span: Span) {
-        self.warn(format!("PromQL warning: {text} ({})", span.line_column(self.text)));
-    }
-
-    fn info_at(&self, text: &str, span: Span) {
-        let text = format!("PromQL info: {text} ({})", span.line_column(self.text));
-        self.notes.lock().info(text);
-    }
-
-    fn note_quantile(&self, q: &[f64], span: Span) {
-        for q in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
-            let got = numeric::format_g(*q);
-            self.warn_at(&format!("quantile value should be between 0 and 1, got {got}"), span);
-        }
-    }
-
-    fn note_counter_name(&self, name: &str, span: Span) {
-        if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) {
-            let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
-            self.info_at(&format!("{text}: {name:?}"), span);
-        }
     }
 
     /// Evaluates a node at all steps of a grid.
@@ -157,8 +133,10 @@ impl Evaluator<'_> {
         let block = self.vector(node, grid)?;
         let mut out = vec![f64::NAN; grid.n];
         let mut seen = vec![false; grid.n];
-        for (_, values) in block.iter() {
-            for (k, v) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+        for (row, values) in block.iter() {
+            // Histograms are no numbers, and do not make a number ambiguous.
+            let is_number = |k: usize, v: f64| !is_absent(v) && row.histograms.at(k, v).is_none();
+            for (k, v) in values.iter().enumerate().filter(|(k, v)| is_number(*k, **v)) {
                 out[k] = if seen[k] { f64::NAN } else { *v };
                 seen[k] = true;
             }
@@ -173,14 +151,14 @@ impl Evaluator<'_> {
         loop {
             let (inner, op) = match node {
                 Node::Negate(inner) => (&**inner, Op::Negate),
-                Node::Binary { op, lhs, rhs, return_bool, .. } => {
-                    let (op, return_bool) = (*op, *return_bool);
+                Node::Binary { op, lhs, rhs, return_bool, span, .. } => {
+                    let (op, return_bool, span) = (*op, *return_bool, *span);
                     if self.is_scalar(rhs) {
                         let other = self.scalar(rhs, grid)?;
-                        (&**lhs, Op::Scalar { op, other, scalar_left: false, return_bool })
+                        (&**lhs, Op::Scalar { op, other, scalar_left: false, return_bool, span })
                     } else if self.is_scalar(lhs) {
                         let other = self.scalar(lhs, grid)?;
-                        (&**rhs, Op::Scalar { op, other, scalar_left: true, return_bool })
+                        (&**rhs, Op::Scalar { op, other, scalar_left: true, return_bool, span })
                     } else {
                         break;
                     }
@@ -241,7 +219,7 @@ impl Evaluator<'_> {
         let own_ops = if is_absent_window { Vec::new() } else { ops.clone() };
         let mut block = if let Some(chain) = Chain::open(self, base, grid, own_ops)? {
             let block = chain.block(self, grid.n)?;
-            self.check_size(block.values.len())?;
+            self.check_size(block.weight())?;
             if !is_absent_window {
                 return Ok(block);
             }
@@ -252,10 +230,10 @@ impl Evaluator<'_> {
         if let Some(labels) = absent_window(base) {
             block = absent(&block, labels);
         }
-        self.check_size(block.values.len())?;
+        self.check_size(block.weight())?;
         let n = block.n_steps;
         for (row, values) in block.rows.iter_mut().zip(block.values.chunks_exact_mut(n.max(1))) {
-            ops.iter().for_each(|op| op.apply(row, values));
+            ops.iter().for_each(|op| op.apply(self, row, values));
         }
         Ok(block)
     }
@@ -264,7 +242,7 @@ impl Evaluator<'_> {
     fn whole(&self, base: &Node, grid: &Grid) -> Result<Block> {
         Ok(match base {
             Node::Aggregate { .. } => aggregate::eval(self, base, grid)?,
-            Node::Binary { op, lhs, rhs, matching, return_bool } => {
+            Node::Binary { op, lhs, rhs, matching, return_bool, span } => {
                 let lhs = self.vector(lhs, grid)?;
                 if op.is_set() && lhs.rows.is_empty() && *op != BinaryOp::Or {
                     return Ok(lhs);
@@ -273,7 +251,9 @@ impl Evaluator<'_> {
                 if matching.card == Card::ManyToMany {
                     binary::set(*op, lhs, rhs, matching)
                 } else {
-                    binary::Operation { op: *op, matching, return_bool: *return_bool }.eval(self, lhs, rhs)?
+                    let operation =
+                        binary::Operation { op: *op, matching, return_bool: *return_bool, span: *span };
+                    operation.eval(self, lhs, rhs)?
                 }
             }
             Node::Window { .. } => self.subquery_window(base, grid)?,
@@ -322,22 +302,29 @@ impl Evaluator<'_> {
         let (t_ms, block) = self.subquery(inner, *step_ms, shift, window.range_ms, grid)?;
         let mut out = Block::new(grid.n);
         let mut scratch = Scratch::default();
+        let (mut live, mut weight) = (Scratch::default(), 0);
         let mut noted = String::new();
         for (row, values) in block.iter() {
             self.check()?;
-            self.check_size(out.values.len())?;
-            // Absent values have the bits of the mark of staleness, and go the same way.
-            let mut live = Scratch::default();
-            let (t, v) = live.live(&t_ms, values);
             let drop_name = row.drop_name || !names_are_kept(*func);
-            let at = out.push_absent(Row { labels: row.labels.clone(), drop_name });
-            window::eval_row(&spec, t, v, out.row_mut(at), &mut scratch);
+            let at = out.push_absent(Row::new(row.labels.clone(), drop_name));
             let name = row.labels.metric_name();
-            let has_value = out.row(at).iter().any(|v| !is_absent(*v));
+            let made = &mut out.values[at * grid.n..];
+            // Absent values have the bits of the mark of staleness, and go the same way.
+            if row.histograms.is_empty() {
+                let (t, v) = live.live(&t_ms, values);
+                window::eval_row(&spec, t, v, made, &mut scratch);
+            } else {
+                let samples = Mixed::split(&t_ms, values, row.histograms.iter(values));
+                let to = (&mut out.rows[at].histograms, made);
+                Windows::eval(self, &spec, &samples, (name, window.span), to, &mut scratch);
+            }
+            weight += grid.n + out.rows[at].histograms.weight();
+            self.check_size(weight)?;
             if matches!(func, FunctionId::Rate | FunctionId::Increase)
-                && has_value
                 && !name.is_empty()
                 && name != noted
+                && out.has_number(at)
             {
                 noted = name.into();
                 self.note_counter_name(name, window.span);
@@ -382,12 +369,11 @@ impl Evaluator<'_> {
                 let labels = selection.series();
                 let mut out = Vec::new();
                 selection.read(0..labels.len(), self.budget, &mut |i, samples| {
-                    let times = samples.t_ms.iter().copied().zip(samples.values.iter().copied());
-                    let inside = times.filter(|(t, v)| *t > start && *t <= end && !is_absent(*v));
-                    let (t_ms, values): (Vec<i64>, Vec<f64>) = inside.unzip();
-                    if !t_ms.is_empty() {
-                        out.push(RawSeries { labels: labels[i].clone(), t_ms, values });
-                    }
+                    let from = samples.t_ms.partition_point(|t| *t <= start);
+                    let to = samples.t_ms.partition_point(|t| *t <= end);
+                    let histograms = samples.histograms.iter().map(|(k, histogram)| (*k, histogram));
+                    let columns = (samples.t_ms, samples.values);
+                    out.extend(RawSeries::cut(&labels[i], columns, histograms, from..to));
                 })?;
                 Ok(out)
             }
@@ -396,11 +382,9 @@ impl Evaluator<'_> {
                 finish(&mut block)?;
                 Ok(block
                     .iter()
-                    .map(|(row, values)| {
-                        let there =
-                            t_ms.iter().copied().zip(values.iter().copied()).filter(|(_, v)| !is_absent(*v));
-                        let (t_ms, values) = there.unzip();
-                        RawSeries { labels: row.labels.clone(), t_ms, values }
+                    .filter_map(|(row, values)| {
+                        let histograms = row.histograms.iter(values);
+                        RawSeries::cut(&row.labels, (&t_ms, values), histograms, 0..values.len())
                     })
                     .collect())
             }
@@ -418,7 +402,7 @@ fn absent_window(node: &Node) -> Option<&Labels> {
 
 /// A row without labels.
 pub(super) fn unnamed_row() -> Row {
-    Row { labels: Labels::default(), drop_name: false }
+    Row::new(Labels::default(), false)
 }
 
 fn single(values: Vec<f64>) -> Block {
@@ -431,7 +415,7 @@ fn absent(block: &Block, labels: &Labels) -> Block {
     for (_, row) in block.iter() {
         values.iter_mut().zip(row).filter(|(_, v)| !is_absent(**v)).for_each(|(out, _)| *out = ABSENT);
     }
-    let rows = vec![Row { labels: labels.clone(), drop_name: true }];
+    let rows = vec![Row::new(labels.clone(), true)];
     Block { n_steps: block.n_steps, rows, values }
 }
 
@@ -453,6 +437,7 @@ pub(super) fn finish(block: &mut Block) -> Result<()> {
         doubled = true;
         for k in 0..block.n_steps {
             let value = std::mem::replace(&mut block.row_mut(i)[k], ABSENT);
+            let histogram = block.rows[i].histograms.at(k, value).cloned();
             let slot = &mut block.row_mut(first)[k];
             if !is_absent(value) && !is_absent(*slot) {
                 return Err(EvalError::Execution(
@@ -461,6 +446,9 @@ pub(super) fn finish(block: &mut Block) -> Result<()> {
             }
             if !is_absent(value) {
                 *slot = value;
+            }
+            if let Some(histogram) = histogram {
+                block.put(first, k, histogram);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 /// Adds with Neumaier's compensation: the sum is `sum + c`.
 #[inline]
-pub(super) fn kahan_add(inc: f64, sum: f64, c: f64) -> (f64, f64) {
+pub(in crate::promql) fn kahan_add(inc: f64, sum: f64, c: f64) -> (f64, f64) {
     let t = sum + inc;
     let c = if t.is_infinite() {
         0.0
@@ -145,7 +145,7 @@ pub(super) fn linear_regression(t_ms: &[i64], values: &[f64], at_ms: i64) -> (f6
 }
 
 /// Writes a number as Go's `%g` does.
-pub(super) fn format_g(value: f64) -> String {
+pub(in crate::promql) fn format_g(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }

@@ -41,20 +41,36 @@ impl Scratch {
     }
 }
 
-/// Walks the windows of all steps: `f(step, from, to)` gets the samples `from..to`, which may be none.
-fn each_window(spec: &WindowSpec, t_ms: &[i64], mut f: impl FnMut(usize, usize, usize)) {
-    let (mut lo, mut hi) = (0, 0);
-    for k in 0..spec.grid.n {
+/// The samples of a window, as the windows move on from step to step.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    lo: usize,
+    hi: usize,
+}
+
+impl Cursor {
+    /// Returns which samples are in the window of step `k`, which is not before the last one asked for.
+    #[inline]
+    pub(super) fn at(&mut self, spec: &WindowSpec, t_ms: &[i64], k: usize) -> std::ops::Range<usize> {
         // Open on the left, closed on the right.
         let end = spec.shift.time(&spec.grid, k);
         let start = end.saturating_sub(spec.range_ms);
-        while hi < t_ms.len() && t_ms[hi] <= end {
-            hi += 1;
+        while self.hi < t_ms.len() && t_ms[self.hi] <= end {
+            self.hi += 1;
         }
-        while lo < hi && t_ms[lo] <= start {
-            lo += 1;
+        while self.lo < self.hi && t_ms[self.lo] <= start {
+            self.lo += 1;
         }
-        f(k, lo, hi);
+        self.lo..self.hi
+    }
+}
+
+/// Walks the windows of all steps: `f(step, from, to)` gets the samples `from..to`, which may be none.
+fn each_window(spec: &WindowSpec, t_ms: &[i64], mut f: impl FnMut(usize, usize, usize)) {
+    let mut cursor = Cursor::default();
+    for k in 0..spec.grid.n {
+        let window = cursor.at(spec, t_ms, k);
+        f(k, window.start, window.end);
     }
 }
 
@@ -168,13 +184,10 @@ fn smooth(v: &[f64], sf: f64, tf: f64) -> f64 {
 
 /// `rate`, `increase`, `delta`: the change between the first and the last sample, stretched to the window.
 fn extrapolated(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64], resets: &mut Vec<usize>) {
-    let is_counter = spec.func != FunctionId::Delta;
-    let is_rate = spec.func == FunctionId::Rate;
     resets.clear();
-    if is_counter {
+    if spec.func != FunctionId::Delta {
         resets.extend((1..v.len()).filter(|i| v[*i] < v[*i - 1]));
     }
-    let range_s = spec.range_ms as f64 / 1000.0;
     let mut first_reset = 0;
     each_window(spec, t_ms, |k, lo, hi| {
         if hi - lo < 2 {
@@ -188,31 +201,46 @@ fn extrapolated(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64], res
         for i in resets[first_reset..].iter().take_while(|i| **i <= last) {
             change += v[i - 1];
         }
-        let end = spec.shift.time(&spec.grid, k);
-        let start = end - spec.range_ms;
-        let mut to_start = (t_ms[first] - start) as f64 / 1000.0;
-        let mut to_end = (end - t_ms[last]) as f64 / 1000.0;
-        let sampled = (t_ms[last] - t_ms[first]) as f64 / 1000.0;
-        let between = sampled / (last - first) as f64;
-        // A gap longer than this means that the series begins or ends inside the window.
-        let threshold = between * 1.1;
-        if to_start >= threshold {
-            to_start = between / 2.0;
-        }
-        if is_counter && change > 0.0 && v[first] >= 0.0 {
-            // A counter cannot have been below zero.
-            let to_zero = sampled * (v[first] / change);
-            to_start = if to_zero < to_start { to_zero } else { to_start };
-        }
-        if to_end >= threshold {
-            to_end = between / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
-        if is_rate {
-            factor /= range_s;
-        }
-        out[k] = change * factor;
+        out[k] = change * stretch(spec, k, (t_ms[first], t_ms[last]), hi - lo, Some((v[first], change)));
     });
+}
+
+/// Returns the factor that makes the change between the first and the last of `n` samples, at least two, the answer
+/// of `rate`, `increase` or `delta`. `rise` is the first value and the change, by which a counter is traced back to
+/// where it was zero; histograms are not, as in Prometheus 3.5.
+#[inline]
+pub(super) fn stretch(
+    spec: &WindowSpec,
+    k: usize,
+    (t_first, t_last): (i64, i64),
+    n: usize,
+    rise: Option<(f64, f64)>,
+) -> f64 {
+    let end = spec.shift.time(&spec.grid, k);
+    let start = end.saturating_sub(spec.range_ms);
+    let mut to_start = (t_first - start) as f64 / 1000.0;
+    let mut to_end = (end - t_last) as f64 / 1000.0;
+    let sampled = (t_last - t_first) as f64 / 1000.0;
+    let between = sampled / (n - 1) as f64;
+    // A gap longer than this means that the series begins or ends inside the window.
+    let threshold = between * 1.1;
+    if to_start >= threshold {
+        to_start = between / 2.0;
+    }
+    if let Some((first, change)) = rise
+        && spec.func != FunctionId::Delta
+        && change > 0.0
+        && first >= 0.0
+    {
+        // A counter cannot have been below zero.
+        let to_zero = sampled * (first / change);
+        to_start = if to_zero < to_start { to_zero } else { to_start };
+    }
+    if to_end >= threshold {
+        to_end = between / 2.0;
+    }
+    let factor = (sampled + to_start + to_end) / sampled;
+    if spec.func == FunctionId::Rate { factor / (spec.range_ms as f64 / 1000.0) } else { factor }
 }
 
 /// `irate`, `idelta`: the change between the last two samples.
