@@ -8,11 +8,11 @@ mod content;
 use std::path::Path;
 
 use greylight_store::append::{LogBatch, MetricBatch};
-use greylight_store::model::Timestamp;
+use greylight_store::model::{Labels, Timestamp};
 use greylight_store::records::{Expect, OutboxItem, Transaction};
 use greylight_store::{Store, StoreConfig, StoreEnv};
 
-use content::{BASE_MS, metadata, records, series, tenant};
+use content::{BASE_MS, exemplars, histograms, metadata, records, series, tenant};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,6 +42,12 @@ async fn send(store: &Store, sealed: bool) -> Result<(), Box<dyn std::error::Err
     for (labels, samples) in series(sealed) {
         let mut writer = batch.start_sorted(labels)?;
         samples.into_iter().for_each(|(t_ms, value)| writer.push(t_ms, value));
+    }
+    for (name, t_ms, histogram) in histograms(sealed) {
+        batch.start_sorted([("__name__", name)])?.push_histogram(t_ms, histogram)?;
+    }
+    for (name, exemplar) in exemplars(sealed) {
+        batch.push_exemplar(Labels::from_pairs([("__name__", name)])?, exemplar)?;
     }
     store.appender().metrics(&tenant(), batch).await?;
     store.appender().logs(&tenant(), LogBatch { records: records(sealed) }).await?;

@@ -12,14 +12,39 @@ use std::path::Path;
 use std::sync::Arc;
 
 use greylight_store::logs::{Flow, LogSelect, LogSource, Order, Query};
-use greylight_store::model::{LogRecord, SystemClock, TimeRange};
+use greylight_store::model::{Buckets, Exemplar, Histogram, LogRecord, SystemClock, TimeRange};
 use greylight_store::read::{Budget, Limits, MetricSource, Select, SpanMs};
 use greylight_store::records::OutgoingFilter;
 use greylight_store::{Store, StoreConfig, StoreEnv, verify};
 
-use content::{metadata, records, series, tenant};
+use content::{exemplars, histograms, metadata, records, series, tenant};
 
-type Samples = BTreeMap<Vec<(String, String)>, Vec<(i64, u64)>>;
+/// Samples by series: time, bits of the value, and the histogram in words, if it is one.
+type Samples = BTreeMap<Vec<(String, String)>, Vec<(i64, u64, Option<String>)>>;
+
+/// Every bit of a histogram, which its own comparison would take NaN for different.
+fn in_words(histogram: &Histogram) -> String {
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let Histogram { zero_threshold, zero_count, count, sum, positive, negative, .. } = histogram;
+    let parts = bits(&[*zero_threshold, *zero_count, *count, *sum]);
+    let side = |buckets: &Buckets| format!("{:?} {:?}", buckets.spans, bits(&buckets.counts));
+    let (reset, schema, bounds) = (histogram.reset, histogram.schema, bits(&histogram.custom_bounds));
+    format!("{reset} {schema} {parts:?} {} {} {bounds:?}", side(positive), side(negative))
+}
+
+fn exemplars_of(store: &Store) -> Vec<String> {
+    let found = store.reader().exemplars(&tenant(), &[], SpanMs::ALL, &budget()).unwrap();
+    let mut all: Vec<String> = found
+        .iter()
+        .flat_map(|(series, list)| list.iter().map(move |e| word(series.metric_name(), e)))
+        .collect();
+    all.sort();
+    all
+}
+
+fn word(series: &str, exemplar: &Exemplar) -> String {
+    format!("{series} {} {} {:x}", exemplar.labels, exemplar.t_ms, exemplar.value.to_bits())
+}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -48,8 +73,14 @@ fn samples_of(store: &Store) -> Samples {
     let names: Vec<_> = selection.series().iter().map(name).collect();
     let mut all = Samples::new();
     let read = selection.read(0..names.len(), &budget(), &mut |i, samples| {
-        let values = samples.values.iter().map(|v| v.to_bits());
-        all.entry(names[i].clone()).or_default().extend(samples.t_ms.iter().copied().zip(values));
+        let mut histograms = samples.histograms.iter().peekable();
+        let rows = samples.t_ms.iter().zip(samples.values).enumerate().map(|(at, (t_ms, value))| {
+            match histograms.next_if(|h| h.0 == at) {
+                Some((_, histogram)) => (*t_ms, 0, Some(in_words(histogram))),
+                None => (*t_ms, value.to_bits(), None),
+            }
+        });
+        all.entry(names[i].clone()).or_default().extend(rows);
     });
     read.unwrap();
     all
@@ -67,25 +98,38 @@ fn records_of(store: &Store) -> Vec<LogRecord> {
     all
 }
 
-fn expected() -> (Samples, Vec<LogRecord>) {
+fn expected(version: &str) -> (Samples, Vec<LogRecord>, Vec<String>) {
     let mut samples = Samples::new();
     let mut all = Vec::new();
     for sealed in [true, false] {
         for (labels, values) in series(sealed) {
             let labels = labels.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-            let values = values.into_iter().map(|(t, v)| (t, v.to_bits()));
+            let values = values.into_iter().map(|(t, v)| (t, v.to_bits(), None));
             samples.entry(labels).or_default().extend(values);
         }
         all.extend(records(sealed));
     }
     all.sort_by_key(|record| record.time);
-    (samples, all)
+    let mut noted = Vec::new();
+    for sealed in [true, false] {
+        if version == "1" {
+            continue;
+        }
+        for (name, t_ms, histogram) in histograms(sealed) {
+            let series = samples.entry(vec![("__name__".to_owned(), name.to_owned())]).or_default();
+            series.push((t_ms, 0, Some(in_words(&histogram))));
+        }
+        noted.extend(exemplars(sealed).iter().map(|(series, exemplar)| word(series, exemplar)));
+    }
+    samples.values_mut().for_each(|list| list.sort());
+    noted.sort();
+    (samples, all, noted)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_folder_that_a_release_wrote_is_read_in_full() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for version in ["1"] {
+    for version in ["1", "2"] {
         let folder = tempfile::tempdir().unwrap();
         copy(&golden.join(version), folder.path());
         let report = verify(&StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();
@@ -93,10 +137,11 @@ async fn every_folder_that_a_release_wrote_is_read_in_full() {
         let env = StoreEnv::on_folder(folder.path()).unwrap();
         let store = Store::open(StoreConfig::default(), env).await.unwrap();
         assert_eq!(store.status().wal.n_replayed, 2, "one part is in the log only");
-        let (samples, records) = expected();
+        let (samples, records, noted) = expected(version);
         for rewritten in [false, true] {
             assert_eq!(samples_of(&store), samples, "rewritten: {rewritten}");
             assert_eq!(records_of(&store), records, "rewritten: {rewritten}");
+            assert_eq!(exemplars_of(&store), noted, "rewritten: {rewritten}");
             let known = store.reader().metadata(&tenant(), None).unwrap();
             assert_eq!(known, [metadata()]);
             store.flush().await.unwrap();

@@ -1,13 +1,17 @@
 //! What one request brings, as columns.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::model::{AttributeValue, Labels, LabelsError, LogRecord};
+use crate::model::{
+    AttributeValue, Exemplar, ExemplarError, Histogram, HistogramError, Labels, LabelsError, LogRecord,
+};
+use crate::read::{STALE_NAN_BITS, is_stale};
 
-/// Samples of many series, held as columns: four growing arrays however many series there are.
+/// Samples of many series, held as columns: four growing arrays however many series there are. Native histograms
+/// lie beside them, as do exemplars.
 ///
 /// Reused batches ([`clear`](Self::clear)) allocate nothing once they are large enough.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,24 @@ pub struct MetricBatch {
     t_ms: Vec<i64>,
     values: Vec<f64>,
     metadata: Vec<MetricMetadata>,
+    // Nearly no batch has any.
+    beside: Option<Box<Beside>>,
+}
+
+/// What a batch has beside floats.
+#[derive(Clone, Debug, Default)]
+struct Beside {
+    // By place among the samples, rising.
+    histograms: Vec<(u32, Arc<Histogram>)>,
+    exemplars: Vec<(Labels, Exemplar)>,
+}
+
+impl Beside {
+    #[cold]
+    fn histograms_between(&self, start: u32, end: u32) -> &[(u32, Arc<Histogram>)] {
+        let place = |limit: u32| self.histograms.partition_point(|(place, _)| *place < limit);
+        &self.histograms[place(start)..place(end)]
+    }
 }
 
 /// Stands for a series' label bytes while this process lives: their 128-bit hash under a seed that
@@ -51,8 +73,25 @@ pub struct BatchSeries<'a> {
     pub labels: &'a [u8],
     /// Times in milliseconds, at least one, in any order.
     pub t_ms: &'a [i64],
-    /// Values, as many.
+    /// Values, as many; NaN in the place of a histogram.
     pub values: &'a [f64],
+    // By place among the samples of the batch.
+    histograms: &'a [(u32, Arc<Histogram>)],
+    first: u32,
+}
+
+impl<'a> BatchSeries<'a> {
+    /// Returns the native histograms: their places in the columns, rising, and themselves.
+    pub fn histograms(&self) -> impl Iterator<Item = (usize, &'a Arc<Histogram>)> + use<'a> {
+        let first = self.first;
+        self.histograms.iter().map(move |(place, histogram)| ((place - first) as usize, histogram))
+    }
+
+    /// Tells whether any sample is a histogram.
+    #[inline]
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
 }
 
 /// Where one series of a batch ends in its arrays; it begins where the one before it ends.
@@ -153,6 +192,7 @@ impl MetricBatch {
     }
 
     /// Returns the series at a position.
+    #[inline]
     pub fn series(&self, i: usize) -> BatchSeries<'_> {
         let from = if i == 0 { SeriesEntry { labels_end: 0, samples_end: 0 } } else { self.series[i - 1] };
         let to = self.series[i];
@@ -162,7 +202,57 @@ impl MetricBatch {
             labels: &self.labels[from.labels_end as usize..to.labels_end as usize],
             t_ms: &self.t_ms[samples.clone()],
             values: &self.values[samples],
+            histograms: self.histograms_between(from.samples_end, to.samples_end),
+            first: from.samples_end,
         }
+    }
+
+    #[inline]
+    fn histograms_between(&self, start: u32, end: u32) -> &[(u32, Arc<Histogram>)] {
+        match &self.beside {
+            None => &[],
+            Some(beside) => beside.histograms_between(start, end),
+        }
+    }
+
+    /// Returns all native histograms: their places among the samples, rising, and themselves.
+    pub(crate) fn histograms(&self) -> &[(u32, Arc<Histogram>)] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.histograms)
+    }
+
+    fn beside(&mut self) -> &mut Beside {
+        self.beside.get_or_insert_default()
+    }
+
+    /// Says that the samples at places, rising, are histograms that were checked before.
+    pub(crate) fn set_histograms(&mut self, histograms: Vec<(u32, Arc<Histogram>)>) {
+        debug_assert!(histograms.is_sorted_by(|a, b| a.0 < b.0), "a sample is one histogram");
+        self.beside().histograms = histograms;
+    }
+
+    /// Adds an exemplar of a series, whether the batch has samples of it or not.
+    ///
+    /// # Errors
+    /// What [`Exemplar::check`] finds; nothing is added then.
+    pub fn push_exemplar(&mut self, series: Labels, exemplar: Exemplar) -> Result<(), ExemplarError> {
+        exemplar.check()?;
+        self.beside().exemplars.push((series, exemplar));
+        Ok(())
+    }
+
+    /// Takes exemplars that were checked before.
+    pub(crate) fn set_exemplars(&mut self, exemplars: Vec<(Labels, Exemplar)>) {
+        self.beside().exemplars = exemplars;
+    }
+
+    /// Returns the exemplars, each with its series.
+    pub fn exemplars(&self) -> &[(Labels, Exemplar)] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.exemplars)
+    }
+
+    /// Returns how many of the samples are native histograms.
+    pub fn n_histograms(&self) -> usize {
+        self.histograms().len()
     }
 
     /// Returns the keys of all series, in order.
@@ -194,12 +284,18 @@ impl MetricBatch {
     pub fn bytes(&self) -> usize {
         let metadata: usize =
             self.metadata.iter().map(|m| 32 + m.name.len() + m.help.len() + m.unit.len()).sum();
-        self.labels.len() + 24 * self.series.len() + 16 * self.t_ms.len() + metadata
+        let histograms: usize =
+            self.histograms().iter().map(|(_, h)| crate::metrics::histogram_bytes(h)).sum();
+        let exemplar = |(series, exemplar): &(Labels, Exemplar)| {
+            64 + series.as_bytes().len() + exemplar.labels.as_bytes().len()
+        };
+        let exemplars: usize = self.exemplars().iter().map(exemplar).sum();
+        self.labels.len() + 24 * self.series.len() + 16 * self.t_ms.len() + metadata + histograms + exemplars
     }
 
     /// Tells whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.t_ms.is_empty() && self.metadata.is_empty()
+        self.t_ms.is_empty() && self.metadata.is_empty() && self.exemplars().is_empty()
     }
 
     /// Empties the batch and keeps its memory.
@@ -210,6 +306,7 @@ impl MetricBatch {
         self.t_ms.clear();
         self.values.clear();
         self.metadata.clear();
+        self.beside = None;
     }
 }
 
@@ -225,6 +322,23 @@ impl SeriesWriter<'_> {
     pub fn push(&mut self, t_ms: i64, value: f64) {
         self.batch.t_ms.push(t_ms);
         self.batch.values.push(value);
+    }
+
+    /// Adds one sample that is a native histogram. One whose sum is the stale marker says that the series is gone,
+    /// and is kept as that marker.
+    ///
+    /// # Errors
+    /// What [`Histogram::check`] finds; nothing is added then.
+    pub fn push_histogram(&mut self, t_ms: i64, histogram: Histogram) -> Result<(), HistogramError> {
+        if is_stale(histogram.sum) {
+            self.push(t_ms, f64::from_bits(STALE_NAN_BITS));
+            return Ok(());
+        }
+        histogram.check()?;
+        let place = u32::try_from(self.batch.t_ms.len()).expect("a request is smaller than 4 GiB");
+        self.batch.beside().histograms.push((place, Arc::new(histogram)));
+        self.push(t_ms, f64::NAN);
+        Ok(())
     }
 }
 
@@ -295,6 +409,37 @@ mod tests {
             seen,
             [("a{}".into(), vec![1], vec![2.0]), ("{x=\"y\"}".to_string(), vec![3, 2], vec![4.0, 5.0])]
         );
+    }
+
+    #[test]
+    fn histograms_have_their_places_and_stale_ones_are_markers() {
+        let mut batch = MetricBatch::default();
+        batch.start_sorted([("__name__", "a")]).unwrap().push(1, 2.0);
+        let mut writer = batch.start_sorted([("__name__", "b")]).unwrap();
+        writer.push(1, 2.0);
+        writer.push_histogram(2, Histogram { count: 5.0, ..Histogram::default() }).unwrap();
+        let stale = f64::from_bits(STALE_NAN_BITS);
+        writer.push_histogram(3, Histogram { sum: stale, count: stale, ..Histogram::default() }).unwrap();
+        assert!(writer.push_histogram(4, Histogram { count: -1.0, ..Histogram::default() }).is_err());
+        drop(writer);
+        assert!(!batch.series(0).has_histograms());
+        let b = batch.series(1);
+        assert_eq!(b.histograms().map(|(at, h)| (at, h.count)).collect::<Vec<_>>(), [(1, 5.0)]);
+        assert!(b.t_ms == [1, 2, 3] && b.values[1].is_nan() && is_stale(b.values[2]));
+        assert_eq!((batch.n_samples(), batch.n_histograms()), (4, 1));
+    }
+
+    #[test]
+    fn a_batch_of_exemplars_alone_is_something_to_store() {
+        let mut batch = MetricBatch::default();
+        let labels = |value: &str| Labels::from_pairs([("a", value)]).unwrap();
+        let exemplar = |labels: Labels| Exemplar { labels, t_ms: 1, value: 2.0 };
+        assert!(batch.push_exemplar(labels("x"), exemplar(labels(&"v".repeat(200)))).is_err());
+        assert!(batch.is_empty());
+        batch.push_exemplar(labels("x"), exemplar(labels("id"))).unwrap();
+        assert!(!batch.is_empty() && batch.bytes() > 0);
+        batch.clear();
+        assert!(batch.is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::CatalogError;
 use super::database::Backend;
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -90,6 +90,9 @@ INSERT INTO outbox_tries (item, number, at, is_taken, note)
 ALTER TABLE outbox DROP COLUMN note;
 ALTER TABLE outbox DROP COLUMN tried_at;
 ",
+    // Segments of metrics may have files of histograms and exemplars, and the log is of version 2: no table changes,
+    // but an older release must not take the folder for one that it can read in full.
+    "SELECT 3;",
 ];
 
 /// The version that this release writes.

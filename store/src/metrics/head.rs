@@ -2,17 +2,21 @@
 //!
 //! A head takes batches until it is frozen; its successor shares the registry of series, so that
 //! a series that goes on is not registered again. Series are spread over shards by their key; a
-//! batch is grouped by shard first and locks each once.
+//! batch is grouped by shard first and locks each once. Native histograms lie beside the samples, and
+//! exemplars beside the series, so that series of floats alone know nothing of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::chunk::Packer;
+use super::exemplars::{self, ExemplarMap};
+use super::hashing::IdentityState;
+use super::histograms::SeriesHistograms;
 use super::registry::{N_SHARDS, Registry, RegistryShard, Slot};
-use super::samples::{ReadScratch, SeriesSamples};
+use super::samples::{Columns, ReadScratch, SeriesSamples};
 use super::segment::window_of;
 use crate::append::{BatchSeries, MetricBatch, SeriesKey};
 use crate::read::SpanMs;
@@ -22,8 +26,10 @@ use crate::read::SpanMs;
 pub struct Head {
     registry: Arc<Registry>,
     shards: [Mutex<Shard>; N_SHARDS],
+    exemplars: Mutex<ExemplarMap>,
     n_series: AtomicUsize,
     n_samples: AtomicU64,
+    n_exemplars: AtomicUsize,
     bytes: AtomicUsize,
     start: AtomicI64,
     end: AtomicI64,
@@ -44,6 +50,8 @@ pub struct FrozenHead(Arc<Head>);
 struct Shard {
     // By position in the registry's shard.
     series: Vec<SeriesSamples>,
+    // Of the series that have some, by the same position.
+    histograms: HashMap<u32, SeriesHistograms, IdentityState>,
     packer: Packer,
 }
 
@@ -52,6 +60,8 @@ struct Growth {
     n_new_series: usize,
     n_begun: usize,
     bytes: usize,
+    // Packed, histograms take less than before.
+    freed: usize,
 }
 
 impl Default for Head {
@@ -70,8 +80,10 @@ impl Head {
         Self {
             registry,
             shards: Default::default(),
+            exemplars: Mutex::default(),
             n_series: AtomicUsize::new(0),
             n_samples: AtomicU64::new(0),
+            n_exemplars: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             start: AtomicI64::new(i64::MAX),
             end: AtomicI64::new(i64::MIN),
@@ -91,6 +103,9 @@ impl Head {
     /// Takes a batch. Any order and any age of samples; of two at one time the later call answers.
     /// The call never waits for a disk. Several threads may append at once.
     pub fn append_batch(&self, batch: &MetricBatch) -> Applied {
+        if !batch.exemplars().is_empty() {
+            self.append_exemplars(batch);
+        }
         let Some(&first) = batch.times().first() else { return Applied::default() };
         let (start, end) = batch.times().iter().fold((first, first), |(a, b), &t| (a.min(t), b.max(t)));
         // Before the samples: a reader may take the span for too wide, never for too narrow.
@@ -108,6 +123,7 @@ impl Head {
         self.n_series.fetch_add(growth.n_begun, Ordering::Relaxed);
         self.n_samples.fetch_add(batch.n_samples() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(growth.bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(growth.freed, Ordering::Relaxed);
         Applied { n_new_series: growth.n_new_series }
     }
 
@@ -119,6 +135,23 @@ impl Head {
             samples.append(&batch.series(i as usize), &mut names, growth);
         }
         self.registry.added(growth.n_new_series - n_new);
+    }
+
+    #[cold]
+    fn append_exemplars(&self, batch: &MetricBatch) {
+        let mut map = self.exemplars.lock();
+        let (mut n_new, mut bytes) = (0, 0);
+        for (series, exemplar) in batch.exemplars() {
+            let is_new_series = !map.contains_key(series);
+            if is_new_series {
+                bytes += 64 + series.as_bytes().len();
+            }
+            if map.entry(series.clone()).or_default().insert(exemplar) {
+                (n_new, bytes) = (n_new + 1, bytes + exemplars::memory_bytes(exemplar));
+            }
+        }
+        self.n_exemplars.fetch_add(n_new, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Turns this head into one that takes no more.
@@ -151,6 +184,16 @@ impl Head {
         self.n_samples.load(Ordering::Relaxed)
     }
 
+    /// Tells whether there is nothing to seal.
+    pub fn is_empty(&self) -> bool {
+        self.n_samples() == 0 && self.n_exemplars.load(Ordering::Relaxed) == 0
+    }
+
+    /// Locks the exemplars.
+    pub(super) fn exemplars(&self) -> MutexGuard<'_, ExemplarMap> {
+        self.exemplars.lock()
+    }
+
     /// Returns the series that this head and those it shares them with have seen.
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
@@ -162,17 +205,13 @@ impl Head {
     }
 
     /// Appends the samples of one series in a span, sorted by time and distinct in it.
-    pub(super) fn read(
-        &self,
-        slot: Slot,
-        span: SpanMs,
-        scratch: &mut ReadScratch,
-        t_ms: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-    ) {
+    pub(super) fn read(&self, slot: Slot, span: SpanMs, scratch: &mut ReadScratch, columns: &mut Columns) {
         let shard = self.shards[usize::from(slot.shard)].lock();
-        if let Some(series) = shard.series.get(slot.at as usize) {
-            series.read(span, scratch, t_ms, values);
+        let Some(series) = shard.series.get(slot.at as usize) else { return };
+        let from = columns.t_ms.len();
+        series.read(span, scratch, &mut columns.t_ms, &mut columns.values);
+        if let Some(histograms) = shard.histograms.get(&slot.at) {
+            histograms.read(span, from, columns);
         }
     }
 }
@@ -223,6 +262,29 @@ impl Shard {
         for (&t, &value) in batch.t_ms.iter().zip(batch.values) {
             growth.bytes += series.push(t, value, &mut self.packer);
         }
+        if batch.has_histograms() || !self.histograms.is_empty() {
+            self.append_histograms(at as u32, batch, growth);
+        }
+    }
+
+    // Puts the histograms beside the samples, and forgets those whose place a float has taken.
+    #[cold]
+    fn append_histograms(&mut self, at: u32, batch: &BatchSeries<'_>, growth: &mut Growth) {
+        if !batch.has_histograms() && !self.histograms.contains_key(&at) {
+            return;
+        }
+        let beside = self.histograms.entry(at).or_default();
+        let before = beside.heap_bytes();
+        let mut histograms = batch.histograms().peekable();
+        for (i, &t_ms) in batch.t_ms.iter().enumerate() {
+            match histograms.next_if(|(place, _)| *place == i) {
+                Some((_, histogram)) => beside.put(t_ms, Arc::clone(histogram)),
+                None => beside.remove(t_ms),
+            }
+        }
+        let after = beside.heap_bytes();
+        growth.bytes += after.saturating_sub(before);
+        growth.freed += before.saturating_sub(after);
     }
 }
 
@@ -232,7 +294,7 @@ impl FrozenHead {
         &self.0
     }
 
-    /// Returns the windows of a width that hold samples, in order.
+    /// Returns the windows of a width that hold samples or exemplars, in order.
     pub(super) fn windows(&self, width_ms: i64) -> Vec<SpanMs> {
         let mut starts = BTreeSet::new();
         let mut last = None;
@@ -247,6 +309,7 @@ impl FrozenHead {
                 }
             });
         }
+        starts.extend(self.0.exemplars().values().flat_map(|set| set.times()).map(start_of));
         starts.into_iter().map(|start| window_of(start, width_ms)).collect()
     }
 }
@@ -276,10 +339,12 @@ mod tests {
         let view = head.registry().whole_view();
         let mut rows = BTreeMap::new();
         for (i, &slot) in view.slots.iter().enumerate() {
-            let (mut t, mut v) = (Vec::new(), Vec::new());
-            head.read(slot, SpanMs::ALL, &mut ReadScratch::default(), &mut t, &mut v);
+            let mut columns = Columns::default();
+            head.read(slot, SpanMs::ALL, &mut ReadScratch::default(), &mut columns);
             let labels = view.table.labels(i as u32);
-            rows.extend(t.into_iter().zip(v).map(|(t, v)| ((labels.clone(), t), v.to_bits())));
+            rows.extend(
+                columns.t_ms.into_iter().zip(columns.values).map(|(t, v)| ((labels.clone(), t), v.to_bits())),
+            );
         }
         rows
     }

@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::samples::last_write_wins;
+use super::exemplars::ExemplarSet;
+use super::samples::Columns;
 use super::segment::{Effort, RowReader, Segment, SegmentError, SegmentIndex, SegmentWriter, Target};
 use crate::read::SpanMs;
 use crate::segment::SegmentMeta;
 
 /// Merges segments, whose rows all lie in `window`, into one of `level`: a streaming merge that
-/// holds the rows of one series at a time. Of equal times the input with the highest sequence
+/// holds the rows of one series at a time, its histograms among them. Of equal times the input with the highest sequence
 /// answers. `target.sequence` becomes the output's: pass the highest of the inputs.
 ///
 /// # Errors
@@ -30,21 +31,43 @@ pub fn merge(
         runs.push(Run { reader: RowReader::new(segment, index.clone()), index, next: 0 });
     }
     let mut writer = SegmentWriter::create(target, window, level, Effort::Small)?;
-    let (mut t_ms, mut values, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut columns, mut scratch) = (Columns::default(), Vec::new());
     while let Some(first) = first_of(&runs) {
-        t_ms.clear();
-        values.clear();
+        columns.clear();
         let (index, series) = (runs[first].index.clone(), runs[first].next);
         for run in &mut runs[first..] {
             if run.order_to(&index, series) == Some(Ordering::Equal) {
-                run.reader.read(run.next, SpanMs::ALL, &mut t_ms, &mut values)?;
+                run.reader.read(run.next, SpanMs::ALL, &mut columns)?;
                 run.next += 1;
             }
         }
-        last_write_wins(0, &mut t_ms, &mut values, &mut scratch);
-        writer.push(index.table.pairs(series), &t_ms, &values)?;
+        columns.last_write_wins(&mut scratch);
+        writer.push(index.table.pairs(series), columns.samples())?;
     }
+    merge_exemplars(inputs, &mut writer)?;
     writer.finish()
+}
+
+fn merge_exemplars(inputs: &[Arc<Segment>], writer: &mut SegmentWriter<'_>) -> Result<(), SegmentError> {
+    let mut runs = Vec::new();
+    for segment in inputs {
+        if let Some(mut reader) = segment.exemplars(SpanMs::ALL)? {
+            let next = reader.next_series()?;
+            runs.push((reader, next));
+        }
+    }
+    while let Some(series) = runs.iter().filter_map(|(_, next)| next.as_ref().map(|n| &n.0)).min().cloned() {
+        let mut all = ExemplarSet::default();
+        for (reader, next) in &mut runs {
+            // A series with many comes in several parts.
+            while let Some((_, set)) = next.take_if(|n| n.0 == series) {
+                all.extend_within(&set, SpanMs::ALL);
+                *next = reader.next_series()?;
+            }
+        }
+        writer.push_exemplars(&series, all)?;
+    }
+    Ok(())
 }
 
 /// One input and how far it is read.

@@ -5,7 +5,7 @@
 //! several; [`TenantMetrics`] is what a reader sees of all these, and [`select`] reads it.
 //!
 //! Invariants: a series has at most one sample at a millisecond in any answer, the one written
-//! last; every float comes back bit for bit.
+//! last, a float or a native histogram; every float comes back bit for bit.
 
 mod varint;
 pub(crate) mod hashing;
@@ -13,6 +13,9 @@ mod delta;
 mod decimal;
 mod chunk;
 mod samples;
+mod histogram_codec;
+mod histograms;
+mod exemplars;
 mod series_table;
 mod registry;
 mod head;
@@ -24,9 +27,12 @@ pub mod select;
 
 pub use delete::{Deletion, Left, without};
 pub use head::{Applied, FrozenHead, Head};
+pub(crate) use histograms::memory_bytes as histogram_bytes;
 pub use merge::merge;
 pub use segment::{IndexCache, Segment, SegmentError, Target};
 pub use select::TenantMetrics;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod mixed_tests;

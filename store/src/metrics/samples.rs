@@ -1,7 +1,10 @@
-//! The newest samples of one series.
+//! The newest samples of one series, and the columns that samples are read into.
+
+use std::sync::Arc;
 
 use super::chunk::{Chunks, Packer, Unpacker};
-use crate::read::SpanMs;
+use crate::model::Histogram;
+use crate::read::{Samples, SpanMs};
 
 /// Samples that wait, unpacked, until they make a chunk. More would pack a little better and cost
 /// memory in every series; fewer would leave the chunk's header the larger part.
@@ -32,6 +35,71 @@ struct Packed {
 pub(super) struct ReadScratch {
     unpacker: Unpacker,
     sorted: Vec<(i64, f64)>,
+}
+
+/// Samples of one series being gathered; see [`Samples`].
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    pub(super) t_ms: Vec<i64>,
+    pub(super) values: Vec<f64>,
+    pub(super) histograms: Vec<(usize, Arc<Histogram>)>,
+}
+
+impl Columns {
+    /// Forgets all samples and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.t_ms.clear();
+        self.values.clear();
+        self.histograms.clear();
+    }
+
+    /// Lends the samples, which are sorted by now.
+    pub(super) fn samples(&self) -> Samples<'_> {
+        Samples { t_ms: &self.t_ms, values: &self.values, histograms: &self.histograms }
+    }
+
+    /// Sorts the samples by time; of several at one time the last one stays.
+    pub(super) fn last_write_wins(&mut self, scratch: &mut Vec<(i64, f64)>) {
+        if self.histograms.is_empty() {
+            return last_write_wins(0, &mut self.t_ms, &mut self.values, scratch);
+        }
+        if self.t_ms.is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        let mut histograms = self.histograms.drain(..).peekable();
+        let floats = self.t_ms.drain(..).zip(self.values.drain(..)).enumerate();
+        let mut all: Vec<_> = floats
+            .map(|(i, (t_ms, value))| (t_ms, value, histograms.next_if(|h| h.0 == i).map(|h| h.1)))
+            .collect();
+        drop(histograms);
+        // Stable, so that those of one time stay in the order in which they were written.
+        all.sort_by_key(|sample| sample.0);
+        let mut all = all.into_iter().peekable();
+        while let Some((t_ms, value, histogram)) = all.next() {
+            if all.peek().is_some_and(|next| next.0 == t_ms) {
+                continue;
+            }
+            self.histograms.extend(histogram.map(|histogram| (self.t_ms.len(), histogram)));
+            self.t_ms.push(t_ms);
+            self.values.push(value);
+        }
+    }
+
+    /// Takes out the samples in a span, of those that are sorted; returns how many.
+    pub(super) fn remove(&mut self, span: SpanMs) -> usize {
+        let from = self.t_ms.partition_point(|t| *t < span.start);
+        let to = self.t_ms.partition_point(|t| *t <= span.end).max(from);
+        self.t_ms.drain(from..to);
+        self.values.drain(from..to);
+        self.histograms.retain_mut(|(at, _)| {
+            let stays = !(from..to).contains(at);
+            if *at >= to {
+                *at -= to - from;
+            }
+            stays
+        });
+        to - from
+    }
 }
 
 impl SeriesSamples {
@@ -200,9 +268,42 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::histogram_codec::tests::histograms;
     use super::*;
 
     proptest! {
+        #[test]
+        fn columns_sort_and_cut_as_a_map_would(
+            samples in proptest::collection::vec((0i64..30, any::<f64>(), proptest::option::of(histograms())), 0..40),
+            span in (0i64..35, 0i64..35),
+        ) {
+            let (mut columns, mut map) = (Columns::default(), BTreeMap::new());
+            for (i, (t_ms, value, histogram)) in samples.into_iter().enumerate() {
+                let histogram = histogram.map(Arc::new);
+                columns.t_ms.push(t_ms);
+                columns.values.push(value);
+                columns.histograms.extend(histogram.clone().map(|h| (i, h)));
+                map.insert(t_ms, (value.to_bits(), histogram));
+            }
+            let check = |columns: &Columns, map: &BTreeMap<i64, (u64, Option<Arc<Histogram>>)>| {
+                let mut histograms = columns.histograms.iter().peekable();
+                let floats = columns.t_ms.iter().zip(&columns.values).enumerate();
+                let got: Vec<_> = floats
+                    .map(|(i, (t, v))| (*t, v.to_bits(), histograms.next_if(|h| h.0 == i).map(|h| Arc::as_ptr(&h.1))))
+                    .collect();
+                let want: Vec<_> =
+                    map.iter().map(|(t, (v, h))| (*t, *v, h.as_ref().map(Arc::as_ptr))).collect();
+                assert_eq!(got, want);
+                assert!(histograms.next().is_none());
+            };
+            columns.last_write_wins(&mut Vec::new());
+            check(&columns, &map);
+            let n = map.len();
+            map.retain(|t, _| !(span.0 <= *t && *t <= span.1));
+            prop_assert_eq!(columns.remove(SpanMs { start: span.0, end: span.1 }), n - map.len());
+            check(&columns, &map);
+        }
+
         #[test]
         fn samples_in_any_order_read_as_a_map_would(
             runs in proptest::collection::vec((0i64..2_000, 1usize..300), 1..8),

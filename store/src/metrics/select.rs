@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::exemplars::{ExemplarMap, ExemplarSet};
 use super::head::{FrozenHead, Head};
+use super::histograms::weight;
 use super::registry::{IndexView, Slot};
-use super::samples::{ReadScratch, last_write_wins};
+use super::samples::{Columns, ReadScratch};
 use super::segment::{RowReader, Segment, SegmentIndex};
 use super::series_table::SeriesTable;
-use crate::model::{Labels, Matcher};
+use crate::model::{Exemplar, Labels, Matcher};
 use crate::read::{Budget, ReadError, Samples, Select, Selection, SpanMs};
 
 /// What a reader sees of one tenant's metrics: every row exactly once.
@@ -146,6 +148,44 @@ impl TenantMetrics {
             fresh.iter().filter_map(|(labels, _)| labels.get(name)).for_each(&mut add);
         })?;
         Ok(values.into_iter().collect())
+    }
+
+    /// Finds exemplars; see [`MetricSource::exemplars`](crate::read::MetricSource::exemplars).
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    pub fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        let matches = |series: &Labels| {
+            sets.is_empty() || sets.iter().any(|set| set.iter().all(|m| m.matches_labels(series)))
+        };
+        let mut found = ExemplarMap::new();
+        let mut add = |series: &Labels, set: &ExemplarSet| {
+            if !matches(series) || !set.times().any(|t| span.start <= t && t <= span.end) {
+                return Ok(());
+            }
+            if !found.contains_key(series) {
+                budget.charge_series(1)?;
+            }
+            let n_new = found.entry(series.clone()).or_default().extend_within(set, span);
+            budget.charge_samples(n_new)
+        };
+        for segment in self.segments_in(span) {
+            let Some(mut reader) = segment.exemplars(span)? else { continue };
+            while let Some((series, set)) = reader.next_series()? {
+                add(&series, &set)?;
+            }
+            budget.check()?;
+        }
+        for head in self.heads() {
+            head.exemplars().iter().try_for_each(|(series, set)| add(series, set))?;
+            budget.check()?;
+        }
+        Ok(found.into_iter().map(|(series, set)| (series, set.into_list())).collect())
     }
 
     // Calls `f` with each table and those of its series that match any set; `None` is all of them.
@@ -374,29 +414,33 @@ struct Reading {
     readers: Vec<Option<RowReader>>,
     scratch: ReadScratch,
     sorted: Vec<(i64, f64)>,
-    t_ms: Vec<i64>,
-    values: Vec<f64>,
+    columns: Columns,
 }
 
 impl Selected {
-    fn read_series(&self, i: usize, reading: &mut Reading) -> Result<(), ReadError> {
-        reading.t_ms.clear();
-        reading.values.clear();
+    fn read_series(&self, i: usize, reading: &mut Reading, budget: &Budget) -> Result<(), ReadError> {
+        reading.columns.clear();
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         let places = &self.places[start as usize..self.ends[i] as usize];
         for &(part, id) in places {
-            let (t_ms, values) = (&mut reading.t_ms, &mut reading.values);
+            let columns = &mut reading.columns;
+            let n_before = columns.histograms.len();
             match &self.parts[part as usize] {
                 Part::Segment(segment, index) => reading.readers[part as usize]
                     .get_or_insert_with(|| RowReader::new(segment.clone(), index.clone()))
-                    .read(id, self.span, t_ms, values)?,
+                    .read(id, self.span, columns)?,
                 Part::Head(head, slots) => {
-                    head.read(slots[id as usize], self.span, &mut reading.scratch, t_ms, values);
+                    head.read(slots[id as usize], self.span, &mut reading.scratch, columns);
                 }
+            }
+            let histograms = &columns.histograms[n_before..];
+            if !histograms.is_empty() {
+                // A part is a day at most; a series of years would fill the memory before its samples are counted.
+                budget.charge_samples(histograms.iter().map(|(_, h)| weight(h)).sum())?;
             }
         }
         if places.len() > 1 {
-            last_write_wins(0, &mut reading.t_ms, &mut reading.values, &mut reading.sorted);
+            reading.columns.last_write_wins(&mut reading.sorted);
         }
         Ok(())
     }
@@ -417,12 +461,12 @@ impl Selection for Selected {
         reading.readers.resize_with(self.parts.len(), || None);
         let mut n_read = 0;
         for i in series {
-            self.read_series(i, &mut reading)?;
-            n_read += reading.t_ms.len();
+            self.read_series(i, &mut reading, budget)?;
+            n_read += reading.columns.t_ms.len();
             if n_read >= CHARGE_EVERY {
                 budget.charge_samples(std::mem::take(&mut n_read))?;
             }
-            sink(i, Samples { t_ms: &reading.t_ms, values: &reading.values, histograms: &[] });
+            sink(i, reading.columns.samples());
         }
         budget.charge_samples(n_read)
     }

@@ -16,22 +16,22 @@ use crate::segment::{SegmentIds, SegmentMeta};
 
 type Rows = BTreeMap<(Labels, i64), u64>;
 
-fn budget() -> Budget {
+pub(super) fn budget() -> Budget {
     Budget::new(Limits::default(), Arc::new(ManualClock::at(Timestamp::default())))
 }
 
 /// A store's worth of metrics without the store.
-struct Bench {
-    disk: Arc<dyn Disk>,
-    memory: MemDisk,
+pub(super) struct Bench {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) memory: MemDisk,
     ids: SegmentIds,
     cache: Arc<IndexCache>,
-    metrics: TenantMetrics,
+    pub(super) metrics: TenantMetrics,
     sequence: u64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = MemDisk::default();
         let metrics = TenantMetrics {
             head: Arc::new(Head::new()),
@@ -68,7 +68,7 @@ impl Bench {
         self.metrics.head.append_batch(&batch);
     }
 
-    fn freeze(&mut self) {
+    pub(super) fn freeze(&mut self) {
         let frozen = self.metrics.head.freeze();
         self.metrics.head = Arc::new(frozen.head().successor());
         self.metrics.frozen.push(frozen);
@@ -79,7 +79,7 @@ impl Bench {
         segment::open(&self.disk, meta, &self.cache).unwrap()
     }
 
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         for frozen in std::mem::take(&mut self.metrics.frozen) {
             let target = self.target();
             for meta in segment::write(&target, &frozen).unwrap() {
@@ -92,7 +92,7 @@ impl Bench {
     }
 
     /// Merges all segments of each day.
-    fn merge(&mut self, day_ms: i64) {
+    pub(super) fn merge(&mut self, day_ms: i64) {
         let mut days: BTreeMap<i64, Vec<Arc<Segment>>> = BTreeMap::new();
         for segment in std::mem::take(&mut self.metrics.segments) {
             days.entry(window_of(segment.meta().span.start, day_ms).start).or_default().push(segment);

@@ -1,4 +1,4 @@
-//! Integers of variable length: LEB128, and zigzag for those with a sign.
+//! Numbers of variable length: LEB128, zigzag for integers with a sign, and floats that often are integers.
 
 /// Appends an unsigned integer, seven bits a byte, lowest first.
 #[inline]
@@ -46,6 +46,61 @@ pub(super) fn zigzag(n: i64) -> u64 {
 #[inline]
 pub(super) fn unzigzag(n: u64) -> i64 {
     ((n >> 1) as i64) ^ -((n & 1) as i64)
+}
+
+/// Appends a float: `zigzag << 1` in LEB128 if it is an integer below 2^53 in magnitude, else the byte 1 and
+/// eight bytes.
+#[inline]
+pub(super) fn put_float(out: &mut Vec<u8>, value: f64) {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    let whole = value as i64;
+    if value.abs() < EXACT && (whole as f64).to_bits() == value.to_bits() {
+        put(out, zigzag(whole) << 1);
+    } else {
+        out.push(1);
+        out.extend_from_slice(&value.to_bits().to_le_bytes());
+    }
+}
+
+/// Takes a float off the front; `None` for what [`put_float`] does not write.
+#[inline]
+pub(super) fn take_float(bytes: &mut &[u8]) -> Option<f64> {
+    let tagged = take(bytes)?;
+    if tagged & 1 == 0 {
+        return Some(unzigzag(tagged >> 1) as f64);
+    }
+    let bits = take_bits(bytes)?;
+    (tagged == 1).then_some(bits)
+}
+
+/// Takes the eight bytes of a float.
+#[inline]
+pub(super) fn take_bits(bytes: &mut &[u8]) -> Option<f64> {
+    let (raw, rest) = bytes.split_first_chunk::<8>()?;
+    *bytes = rest;
+    Some(f64::from_bits(u64::from_le_bytes(*raw)))
+}
+
+/// Takes one byte.
+#[inline]
+pub(super) fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (&byte, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(byte)
+}
+
+/// Appends a length and bytes.
+pub(super) fn put_slice(out: &mut Vec<u8>, slice: &[u8]) {
+    put(out, slice.len() as u64);
+    out.extend_from_slice(slice);
+}
+
+/// Takes a length and so many bytes.
+pub(super) fn take_slice<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let n = usize::try_from(take(bytes)?).ok()?;
+    let (slice, rest) = bytes.split_at_checked(n)?;
+    *bytes = rest;
+    Some(slice)
 }
 
 #[cfg(test)]

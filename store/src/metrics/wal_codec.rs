@@ -5,7 +5,7 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | version | 1: the byte 1 |
+//! | version | 1: the byte 1, or 2 where the batch has histograms or exemplars |
 //! | metadata | count, then for each: kind (1), name, help, unit (each length and text) |
 //! | series | count, then for each: |
 //! | - flags | 1: bit 0 first time in this file, bit 1 number is not the last one's + 1, bit 2 time differs from the sample before, bit 3 more samples than one |
@@ -13,19 +13,27 @@
 //! | - labels | where bit 0 is set: length and canonical bytes |
 //! | - samples | where bit 3 is set: count |
 //! | - sample | where bit 2 or 3 is set: time as zigzag difference from the sample before in the record (from 0 at first); then the value |
+//! | histograms | in version 2: count, then for each: place among the samples of the record, as difference from the place after the one before, and the histogram |
+//! | exemplars | in version 2: count of series, then for each its exemplars |
 //!
 //! Lengths, counts and numbers are LEB128. A value is `zigzag << 1` in LEB128 if it is an integer
-//! below 2^53 in magnitude, else the byte 1 and eight bytes, little-endian. Numbers are written
-//! out where a series is named, so that a lost record can never give its series' name to another.
+//! below 2^53 in magnitude, else the byte 1 and eight bytes, little-endian; NaN in the place of a
+//! histogram. Numbers are written out where a series is named, so that a lost record can never give
+//! its series' name to another. Histograms and exemplars are as `histogram_codec` and `exemplars` say.
 
 use std::collections::HashMap;
 
+use super::exemplars;
 use super::hashing::IdentityState;
-use super::varint;
+use super::histogram_codec::{Before, HistogramCodec};
+use super::varint::{self, take_byte, take_slice};
 use crate::append::{BatchSeries, MetricBatch, MetricKind, MetricMetadata, SeriesKey};
 use crate::model::Labels;
 
-const VERSION: u8 = 1;
+/// A batch of floats alone: nearly every one.
+const FLOATS: u8 = 1;
+/// A batch with histograms or exemplars.
+const MIXED: u8 = 2;
 const FIRST: u8 = 1;
 const JUMP: u8 = 2;
 const TIME: u8 = 4;
@@ -66,13 +74,14 @@ pub struct WalDecodeError {
 /// The record must go into the file whose dictionary this is, in the order of the calls. When it
 /// does not get there, start the next file with a new dictionary.
 pub fn encode(batch: &MetricBatch, dict: &mut WalSeriesDict, out: &mut Vec<u8>) {
-    out.push(VERSION);
+    let is_mixed = batch.n_histograms() > 0 || !batch.exemplars().is_empty();
+    out.push(if is_mixed { MIXED } else { FLOATS });
     put_metadata(out, batch.metadata());
     varint::put(out, batch.n_series() as u64);
     let mut expected = 0u32;
     let mut last_t = 0i64;
     for i in 0..batch.n_series() {
-        let BatchSeries { key, labels, t_ms, values } = batch.series(i);
+        let BatchSeries { key, labels, t_ms, values, .. } = batch.series(i);
         let (number, first) = dict.number(key);
         let mut flags = u8::from(first) * FIRST;
         flags |= u8::from(number != expected) * JUMP;
@@ -83,8 +92,7 @@ pub fn encode(batch: &MetricBatch, dict: &mut WalSeriesDict, out: &mut Vec<u8>) 
             varint::put(out, u64::from(number));
         }
         if first {
-            varint::put(out, labels.len() as u64);
-            out.extend_from_slice(labels);
+            varint::put_slice(out, labels);
         }
         if flags & MANY != 0 {
             varint::put(out, t_ms.len() as u64);
@@ -94,22 +102,27 @@ pub fn encode(batch: &MetricBatch, dict: &mut WalSeriesDict, out: &mut Vec<u8>) 
                 varint::put(out, varint::zigzag(t.wrapping_sub(last_t)));
             }
             last_t = t;
-            put_value(out, value);
+            varint::put_float(out, value);
         }
         expected = number.wrapping_add(1);
     }
+    if is_mixed {
+        put_rest(batch, out);
+    }
 }
 
-#[inline]
-fn put_value(out: &mut Vec<u8>, value: f64) {
-    const EXACT: f64 = (1u64 << 53) as f64;
-    let whole = value as i64;
-    if value.abs() < EXACT && (whole as f64).to_bits() == value.to_bits() {
-        varint::put(out, varint::zigzag(whole) << 1);
-    } else {
-        out.push(1);
-        out.extend_from_slice(&value.to_bits().to_le_bytes());
+#[cold]
+fn put_rest(batch: &MetricBatch, out: &mut Vec<u8>) {
+    varint::put(out, batch.n_histograms() as u64);
+    let (mut codec, mut next) = (HistogramCodec::default(), 0);
+    for (place, histogram) in batch.histograms() {
+        varint::put(out, u64::from(place - next));
+        next = place + 1;
+        codec.put(histogram, Before::Other, out);
     }
+    let by_series = exemplars::by_series(batch.exemplars().iter());
+    varint::put(out, by_series.len() as u64);
+    by_series.iter().for_each(|(series, set)| exemplars::encode(series, set, out));
 }
 
 fn put_metadata(out: &mut Vec<u8>, metadata: &[MetricMetadata]) {
@@ -117,8 +130,7 @@ fn put_metadata(out: &mut Vec<u8>, metadata: &[MetricMetadata]) {
     for item in metadata {
         out.push(kind_byte(item.kind));
         for text in [&item.name, &item.help, &item.unit] {
-            varint::put(out, text.len() as u64);
-            out.extend_from_slice(text.as_bytes());
+            varint::put_slice(out, text.as_bytes());
         }
     }
 }
@@ -152,15 +164,17 @@ pub fn decode(
     batch.clear();
     let mut rest = bytes;
     let failed = |rest: &[u8]| WalDecodeError { at: bytes.len() - rest.len() };
-    if take_byte(&mut rest) != Some(VERSION) {
-        return Err(WalDecodeError { at: 0 });
-    }
+    let version = take_byte(&mut rest).filter(|version| [FLOATS, MIXED].contains(version));
+    let version = version.ok_or(WalDecodeError { at: 0 })?;
     take_metadata(&mut rest, batch).ok_or_else(|| failed(rest))?;
     let n_series = varint::take(&mut rest).ok_or_else(|| failed(rest))?;
     let mut at = Position { expected: 0, last_t: 0 };
     for _ in 0..n_series {
         // A count that lies ends here: every series takes at least two bytes.
         take_series(&mut rest, &mut at, table, batch).ok_or_else(|| failed(rest))?;
+    }
+    if version == MIXED {
+        take_rest(&mut rest, batch).ok_or_else(|| failed(rest))?;
     }
     if rest.is_empty() { Ok(()) } else { Err(failed(rest)) }
 }
@@ -194,21 +208,31 @@ fn take_series(
         if flags & (TIME | MANY) != 0 {
             at.last_t = at.last_t.wrapping_add(varint::unzigzag(varint::take(rest)?));
         }
-        writer.push(at.last_t, take_value(rest)?);
+        writer.push(at.last_t, varint::take_float(rest)?);
     }
     at.expected = number.wrapping_add(1);
     (n > 0).then_some(())
 }
 
-#[inline]
-fn take_value(rest: &mut &[u8]) -> Option<f64> {
-    let tagged = varint::take(rest)?;
-    if tagged & 1 == 0 {
-        return Some(varint::unzigzag(tagged >> 1) as f64);
+#[cold]
+fn take_rest(rest: &mut &[u8], batch: &mut MetricBatch) -> Option<()> {
+    let (mut codec, mut next, mut histograms) = (HistogramCodec::default(), 0_u32, Vec::new());
+    for _ in 0..varint::take(rest)? {
+        let place = u32::try_from(varint::take(rest)?).ok()?.checked_add(next)?;
+        if place as usize >= batch.n_samples() {
+            return None;
+        }
+        histograms.push((place, codec.take(rest)?));
+        next = place + 1;
     }
-    let (raw, tail) = rest.split_first_chunk::<8>()?;
-    *rest = tail;
-    (tagged == 1).then(|| f64::from_bits(u64::from_le_bytes(*raw)))
+    let mut list = Vec::new();
+    for _ in 0..varint::take(rest)? {
+        let (series, set) = exemplars::decode(rest)?;
+        list.extend(set.into_list().into_iter().map(|exemplar| (series.clone(), exemplar)));
+    }
+    batch.set_histograms(histograms);
+    batch.set_exemplars(list);
+    Some(())
 }
 
 fn take_metadata(rest: &mut &[u8], batch: &mut MetricBatch) -> Option<()> {
@@ -221,24 +245,14 @@ fn take_metadata(rest: &mut &[u8], batch: &mut MetricBatch) -> Option<()> {
     Some(())
 }
 
-fn take_byte(rest: &mut &[u8]) -> Option<u8> {
-    let (&byte, tail) = rest.split_first()?;
-    *rest = tail;
-    Some(byte)
-}
-
-fn take_slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let n = usize::try_from(varint::take(rest)?).ok()?;
-    let (slice, tail) = rest.split_at_checked(n)?;
-    *rest = tail;
-    Some(slice)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::exemplars::tests::exemplars;
+    use super::super::histogram_codec::tests::histograms;
     use super::*;
+    use crate::model::{Exemplar, Histogram};
 
     type Rows = Vec<(u8, Vec<(i64, u64)>)>;
 
@@ -294,6 +308,44 @@ mod tests {
                 prop_assert_eq!(content(&back), content(&batch));
                 prop_assert_eq!(back.metadata(), batch.metadata());
             }
+        }
+
+        #[test]
+        fn histograms_and_exemplars_come_back_with_their_series(
+            series in proptest::collection::vec(
+                (any::<u8>(), proptest::collection::vec((0i64..9, proptest::option::of(histograms())), 0..4)), 0..5,
+            ),
+            list in proptest::collection::vec((any::<u8>(), exemplars()), 0..5),
+            cut in any::<u16>(),
+        ) {
+            let mut batch = MetricBatch::default();
+            for (n, samples) in series {
+                let mut writer = batch.start_labels(&labels(n));
+                for (t_ms, histogram) in samples {
+                    match histogram {
+                        Some(histogram) => writer.push_histogram(t_ms, histogram).unwrap(),
+                        None => writer.push(t_ms, 1.5),
+                    }
+                }
+            }
+            list.into_iter().for_each(|(n, exemplar)| batch.push_exemplar(labels(n), exemplar).unwrap());
+            let (mut bytes, mut back) = (Vec::new(), MetricBatch::default());
+            encode(&batch, &mut WalSeriesDict::default(), &mut bytes);
+            decode(&bytes, &mut WalSeriesTable::default(), &mut back).unwrap();
+            prop_assert_eq!(content(&back), content(&batch));
+            let places = |batch: &MetricBatch| batch.histograms().iter().map(|h| h.0).collect::<Vec<_>>();
+            prop_assert_eq!(places(&back), places(&batch));
+            let same = |a: &(u32, std::sync::Arc<Histogram>), b: &(u32, std::sync::Arc<Histogram>)| a.1.is_same(&b.1);
+            prop_assert!(back.histograms().iter().zip(batch.histograms()).all(|(a, b)| same(a, b)));
+            let keys = |batch: &MetricBatch| {
+                let key = |(series, e): &(Labels, Exemplar)| (series.clone(), e.t_ms, e.labels.clone(), e.value.to_bits());
+                batch.exemplars().iter().map(key).collect::<std::collections::BTreeSet<_>>()
+            };
+            prop_assert_eq!(keys(&back), keys(&batch));
+            let at = usize::from(cut) % bytes.len();
+            prop_assert!(decode(&bytes[..at], &mut WalSeriesTable::default(), &mut back).is_err());
+            bytes[at] ^= 1 << (cut % 8);
+            let _ = decode(&bytes, &mut WalSeriesTable::default(), &mut back);
         }
 
         #[test]

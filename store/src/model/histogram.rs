@@ -5,6 +5,10 @@ use std::fmt;
 /// Schema of histograms whose bucket bounds are given one by one.
 pub const CUSTOM_BOUNDS: i32 = -53;
 
+/// Most buckets, spans and bounds of one histogram: the finest resolution over a span of 2^256. SDKs stop at 160
+/// buckets; this keeps one histogram from being larger than what a segment reads at once.
+pub const BUCKETS_MAX: usize = 1 << 16;
+
 /// A native histogram: counts of observations in buckets whose bounds its schema gives.
 ///
 /// Under schemas -4 to 8 the bounds grow by the factor `2^(2^-schema)`: bucket `i` holds the observations in
@@ -109,6 +113,14 @@ pub enum HistogramError {
     /// Bounds that do not rise, or that are not finite.
     #[error("histogram has custom bounds that do not rise: {0}")]
     Bounds(f64),
+    /// More than one histogram may have.
+    #[error("histogram has {count} {part}: at most {BUCKETS_MAX}")]
+    Large {
+        /// Of what there is too much.
+        part: &'static str,
+        /// How many there are.
+        count: usize,
+    },
     /// Parts that its schema has no place for.
     #[error("histogram of schema {schema} has {part}")]
     Part {
@@ -131,7 +143,7 @@ impl Buckets {
         indexes.zip(&self.counts).map(|(index, count)| (i32::try_from(index).unwrap_or(i32::MAX), *count))
     }
 
-    fn check(&self) -> Result<f64, HistogramError> {
+    fn check_spans(&self) -> Result<(), HistogramError> {
         let buckets = self.spans.iter().map(|span| u64::from(span.length)).sum();
         if self.counts.len() as u64 != buckets {
             return Err(HistogramError::Counts { counts: self.counts.len(), buckets });
@@ -146,6 +158,10 @@ impl Buckets {
                 return Err(HistogramError::Index(next));
             }
         }
+        Ok(())
+    }
+
+    fn sum(&self) -> Result<f64, HistogramError> {
         match self.counts.iter().find(|count| **count < 0.0) {
             Some(count) => Err(HistogramError::Negative(*count)),
             None => Ok(self.counts.iter().sum()),
@@ -166,18 +182,10 @@ impl Histogram {
     /// # Errors
     /// [`HistogramError`] names what is wrong.
     pub fn check(&self) -> Result<(), HistogramError> {
-        let schema = self.schema;
-        if !(-4..=8).contains(&schema) && !self.has_custom_bounds() {
-            return Err(HistogramError::Schema(schema));
-        }
-        let (positive, negative) = (self.positive.check()?, self.negative.check()?);
-        if self.has_custom_bounds() {
-            self.check_custom()?;
-        } else if !self.custom_bounds.is_empty() {
-            return Err(HistogramError::Part { schema, part: "custom bounds" });
-        }
-        if self.zero_threshold.is_nan() || self.zero_threshold < 0.0 {
-            return Err(HistogramError::Negative(self.zero_threshold));
+        self.check_layout()?;
+        let (positive, negative) = (self.positive.sum()?, self.negative.sum()?);
+        if self.has_custom_bounds() && self.zero_count != 0.0 {
+            return Err(HistogramError::Part { schema: self.schema, part: "a zero bucket" });
         }
         for count in [self.zero_count, self.count] {
             if count < 0.0 {
@@ -192,13 +200,44 @@ impl Histogram {
         Ok(())
     }
 
+    /// Checks all but the counts: whoever walks the buckets relies on it. Stored histograms are held against this
+    /// when they are read.
+    ///
+    /// # Errors
+    /// [`HistogramError`] names what is wrong.
+    pub(crate) fn check_layout(&self) -> Result<(), HistogramError> {
+        let schema = self.schema;
+        let sizes = [
+            ("buckets", self.positive.counts.len() + self.negative.counts.len()),
+            ("spans", self.positive.spans.len() + self.negative.spans.len()),
+            ("custom bounds", self.custom_bounds.len()),
+        ];
+        if let Some((part, count)) = sizes.into_iter().find(|(_, count)| *count > BUCKETS_MAX) {
+            return Err(HistogramError::Large { part, count });
+        }
+        if !(-4..=8).contains(&schema) && !self.has_custom_bounds() {
+            return Err(HistogramError::Schema(schema));
+        }
+        self.positive.check_spans()?;
+        self.negative.check_spans()?;
+        if self.has_custom_bounds() {
+            self.check_custom()?;
+        } else if !self.custom_bounds.is_empty() {
+            return Err(HistogramError::Part { schema, part: "custom bounds" });
+        }
+        if self.zero_threshold.is_nan() || self.zero_threshold < 0.0 {
+            return Err(HistogramError::Negative(self.zero_threshold));
+        }
+        Ok(())
+    }
+
     fn check_custom(&self) -> Result<(), HistogramError> {
         let schema = self.schema;
         let part = |part| Err(HistogramError::Part { schema, part });
         if !self.negative.spans.is_empty() {
             return part("negative buckets");
         }
-        if self.zero_count != 0.0 || self.zero_threshold != 0.0 {
+        if self.zero_threshold != 0.0 {
             return part("a zero bucket");
         }
         let mut before = f64::NEG_INFINITY;
@@ -283,6 +322,8 @@ mod tests {
         assert!(with(|h| h.custom_bounds.push(1.0)).unwrap_err().contains("has custom bounds"));
         assert!(with(|h| h.positive.spans[1].offset = i32::MAX).unwrap_err().contains("index"));
         assert!(with(|h| h.zero_threshold = f64::NAN).is_err());
+        let many = with(|h| h.positive.spans.resize(BUCKETS_MAX + 1, Span::default()));
+        assert!(many.unwrap_err().contains("65537 spans: at most 65536"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod caller;
 mod clock;
 mod error;
+mod exemplar;
 mod histogram;
 mod labels;
 mod log_record;
@@ -17,7 +18,8 @@ mod time;
 pub use caller::{Caller, Scope, Scopes};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ErrorKind, Problem};
-pub use histogram::{Buckets, CUSTOM_BOUNDS, CounterReset, Histogram, HistogramError, Span};
+pub use exemplar::{EXEMPLAR_CHARS_MAX, Exemplar, ExemplarError};
+pub use histogram::{BUCKETS_MAX, Buckets, CUSTOM_BOUNDS, CounterReset, Histogram, HistogramError, Span};
 pub(crate) use labels::encode_pair;
 pub use labels::{Labels, LabelsBuilder, LabelsError, METRIC_NAME};
 pub use log_record::{AttributeValue, LogRecord, SpanId, TraceId, severity_word};

@@ -11,7 +11,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{Histogram, Labels, Matcher, TenantId};
+use crate::model::{Exemplar, Histogram, Labels, Matcher, TenantId};
 
 pub use crate::append::{MetricKind, MetricMetadata};
 pub use crate::logs::{
@@ -65,6 +65,23 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         budget: &Budget,
     ) -> Result<Vec<String>, ReadError>;
 
+    /// Returns the exemplars in a span of the series that match any of the sets, by series, sorted by label set and
+    /// by time. No set means every series. A series counts for the budget if it has one, and an exemplar as a sample.
+    ///
+    /// Sources that keep none answer with none, as this does if it is not written anew.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn exemplars(
+        &self,
+        _tenant: &TenantId,
+        _sets: &[Vec<Matcher>],
+        _span: SpanMs,
+        _budget: &Budget,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        Ok(Vec::new())
+    }
+
     /// Returns what is known about metric families, sorted by name; all of them, or one.
     ///
     /// # Errors
@@ -103,7 +120,8 @@ pub trait Selection: Send + Sync + fmt::Debug {
     /// Reads the samples of the series at the given indexes, in that order, calling `sink` once
     /// for each series: those without a sample in the span get an empty slice.
     ///
-    /// Samples are sorted by time and distinct in it. Reading neighbours together is cheaper than
+    /// Samples are sorted by time and distinct in it. A histogram counts for the budget as many samples as take its
+    /// memory. Reading neighbours together is cheaper than
     /// one by one, and separate ranges may be read from several threads.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::logs::{
     Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order,
     PageRequest, Patterns, RecordId, TenantLogs,
 };
-use crate::model::{Labels, Matcher, TenantId, TimeRange};
+use crate::model::{Exemplar, Labels, Matcher, TenantId, TimeRange};
 use crate::pattern::TemplateId;
 use crate::store::{Current, TenantView};
 
@@ -104,6 +104,22 @@ impl MetricSource for Reader {
         loop {
             let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
             match view.metrics.label_values(name, sets, span, budget) {
+                Err(error) if self.is_lost(&view, &error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        budget: &Budget,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(Vec::new()) };
+            match view.metrics.exemplars(sets, span, budget) {
                 Err(error) if self.is_lost(&view, &error) => {}
                 result => return result,
             }

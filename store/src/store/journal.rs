@@ -267,7 +267,7 @@ impl Shared {
 fn freeze_tenant(snapshot: &mut Snapshot, tenant: TenantId) -> Option<FrozenTenant> {
     let view = snapshot.tenants.get(&tenant)?;
     let metadata = view.metadata.lock().take_changed();
-    let (has_metrics, has_logs) = (view.metrics.head.n_samples() > 0, view.logs.head.n_records() > 0);
+    let (has_metrics, has_logs) = (!view.metrics.head.is_empty(), view.logs.head.n_records() > 0);
     if !has_metrics && !has_logs && metadata.is_empty() {
         return None;
     }

@@ -1,7 +1,8 @@
 //! Bytes of headers and frames.
 
 pub(super) const MAGIC: [u8; 8] = *b"GLWAL\r\n\0";
-pub(super) const VERSION: u32 = 1;
+/// What this release writes; it reads version 1 too, which has no histograms and exemplars.
+pub(super) const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 48;
 /// Where the first frame begins: after two copies of the header.
 pub(super) const FRAMES_AT: usize = 2 * HEADER_BYTES;

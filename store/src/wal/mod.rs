@@ -6,7 +6,7 @@
 //! | bytes | header (48 bytes, two copies) |
 //! |---|---|
 //! | 0..8 | `GLWAL\r\n\0` |
-//! | 8..12 | version, 1 |
+//! | 8..12 | version, 2 |
 //! | 12..28 | salt: random, and part of every checksum in the file |
 //! | 28..36 | sequence of the first frame |
 //! | 36..44 | zero |
@@ -27,7 +27,8 @@
 //! Numbers are little-endian. The salt keeps a frame that someone sent as the text of a log record
 //! from being taken for one of ours when a damaged place is searched for the next good frame.
 //!
-//! Older versions: there are none. A newer version is refused and left as it is.
+//! Version 1 is read as well: its batches have no histograms and no exemplars. A newer version is refused and left as
+//! it is.
 
 mod format;
 mod recover;

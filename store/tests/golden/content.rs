@@ -1,7 +1,11 @@
-//! What the golden folder of format 1 holds. Never changed: the folder was written from this once.
+//! What the golden folders hold: of format 1 floats and records, of format 2 histograms and exemplars too. Never
+//! changed: each folder was written from this once.
 
 use greylight_store::append::{MetricKind, MetricMetadata};
-use greylight_store::model::{AttributeValue, Labels, LogRecord, TenantId, Timestamp};
+use greylight_store::model::{
+    AttributeValue, Buckets, CUSTOM_BOUNDS, CounterReset, Exemplar, Histogram, Labels, LogRecord, Span,
+    TenantId, Timestamp,
+};
 
 /// 2026-11-21T10:00:00Z.
 pub(crate) const BASE_MS: i64 = 1_795_255_200_000;
@@ -27,6 +31,59 @@ pub(crate) fn series(sealed: bool) -> Vec<Series> {
         ),
         (vec![("__name__", "odd")], (0..).zip(odd).map(|(i, v)| (at(i), v)).collect()),
         (vec![("__name__", "yesterday")], vec![(at(0) - 86_400_000, 1.5), (at(1) - 86_400_000, 2.5)]),
+    ]
+}
+
+/// Returns the native histograms of one part, by series and time; some lie between floats of the same series.
+pub(crate) fn histograms(sealed: bool) -> Vec<(&'static str, i64, Histogram)> {
+    let begin = if sealed { BASE_MS } else { BASE_MS + 600_000 };
+    let spans =
+        |spans: &[(i32, u32)]| spans.iter().map(|&(offset, length)| Span { offset, length }).collect();
+    let mut all = Vec::new();
+    for i in 0..12 {
+        let n = i as f64;
+        let growing = Histogram {
+            schema: 3,
+            zero_threshold: 1e-128,
+            zero_count: 2.0,
+            count: 13.0 + 3.0 * n,
+            sum: if i == 5 { f64::NAN } else { 0.1 * n },
+            positive: Buckets { spans: spans(&[(-4, 3), (7, 2)]), counts: vec![n, 1.0, 2.0 * n, 0.0, 5.0] },
+            negative: Buckets { spans: spans(&[(0, 2)]), counts: vec![4.0, 1.0] },
+            ..Histogram::default()
+        };
+        all.push(("latency_native", begin + i * 15_000, growing));
+        let bounds = Histogram {
+            reset: [CounterReset::Unknown, CounterReset::Yes, CounterReset::No, CounterReset::Gauge]
+                [i as usize % 4],
+            schema: CUSTOM_BOUNDS,
+            count: 3.5 + n,
+            sum: -0.0,
+            positive: Buckets { spans: spans(&[(1, 2)]), counts: vec![1.0 / 3.0, n] },
+            custom_bounds: vec![0.1, 0.25, 1.0 + n],
+            ..Histogram::default()
+        };
+        all.push(("odd", begin + 1_000_000 + i, bounds));
+    }
+    all
+}
+
+/// Returns the exemplars of one part, each with the name of its series, of which one has no samples.
+pub(crate) fn exemplars(sealed: bool) -> Vec<(&'static str, Exemplar)> {
+    let begin = if sealed { BASE_MS } else { BASE_MS + 600_000 };
+    let of = |i: i64, labels: &[(&str, &str)], value: f64| Exemplar {
+        labels: Labels::from_pairs(labels.iter().copied()).expect("names are distinct"),
+        t_ms: begin + i * 1000,
+        value,
+    };
+    vec![
+        (
+            "latency_native",
+            of(1, &[("trace_id", "5b8efff798038103d269b633813fc60c"), ("span_id", "eee19b7ec3c1b174")], 0.25),
+        ),
+        ("latency_native", of(1, &[("trace_id", "6b8efff798038103d269b633813fc60c")], f64::NAN)),
+        ("latency_native", of(9, &[], -3.0)),
+        ("only_exemplars", of(-86_400, &[("用户", "七")], 7.0)),
     ]
 }
 

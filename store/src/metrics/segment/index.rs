@@ -12,6 +12,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::super::hashing::IdentityState;
 use super::super::series_table::SeriesTable;
 use super::Segment;
+use super::blocks::{BlockFile, BlockPlace};
 use super::page::PagePlace;
 use super::series_file::{self, SeriesRows};
 use crate::read::ReadError;
@@ -26,13 +27,15 @@ pub(in crate::metrics) struct SegmentIndex {
     pub(in crate::metrics) rows: Vec<SeriesRows>,
     /// Pages of each column, in the order of the schema.
     pub(super) pages: [Vec<PagePlace>; 5],
+    /// Blocks of histograms; none where the segment has no histogram.
+    pub(super) histograms: Vec<BlockPlace>,
 }
 
 impl SegmentIndex {
     /// Reads the file of series and the footer of the samples, and checks both against checksums.
     pub(super) fn load(segment: &Segment) -> Result<Self, ReadError> {
-        let [samples_file, series_file] = segment.meta.files.as_slice() else {
-            unreachable!("opening a segment checks that it has two files");
+        let [samples_file, series_file, ..] = segment.meta.files.as_slice() else {
+            unreachable!("opening a segment checks that it has these files");
         };
         let bytes = read(segment.series.as_ref(), series_file, 0)?;
         if *blake3::hash(&bytes).as_bytes() != series_file.blake3 {
@@ -49,13 +52,15 @@ impl SegmentIndex {
         let n_rows = series.rows.last().map_or(0, |last| last.first_row + last.n_rows);
         let tail = TailOf { offset: series.tail.offset, bytes: tail };
         let pages = page_places(&tail, n_rows).map_err(|detail| corrupt(samples_file, detail))?;
-        Ok(Self { table: series.table, rows: series.rows, pages })
+        let histograms = segment.histograms.as_ref().map_or(Ok(Vec::new()), BlockFile::places)?;
+        Ok(Self { table: series.table, rows: series.rows, pages, histograms })
     }
 
     /// Returns about how much memory it holds.
     fn bytes(&self) -> usize {
         let pages: usize = self.pages.iter().map(|p| p.capacity() * size_of::<PagePlace>()).sum();
-        self.table.bytes() + self.rows.capacity() * size_of::<SeriesRows>() + pages
+        let histograms = self.histograms.capacity() * size_of::<BlockPlace>();
+        self.table.bytes() + self.rows.capacity() * size_of::<SeriesRows>() + pages + histograms
     }
 }
 
@@ -69,6 +74,10 @@ fn corrupt(file: &SegmentFile, detail: String) -> ReadError {
 }
 
 fn page_places(tail: &TailOf, n_rows: u64) -> Result<[Vec<PagePlace>; 5], String> {
+    if n_rows == 0 {
+        // A segment of exemplars alone.
+        return Ok(Default::default());
+    }
     let metadata = ParquetMetaDataReader::new()
         .with_column_index_policy(PageIndexPolicy::Skip)
         .with_offset_index_policy(PageIndexPolicy::Required)

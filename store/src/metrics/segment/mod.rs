@@ -1,4 +1,4 @@
-//! Segments of metrics: two Parquet files each, immutable.
+//! Segments of metrics: two Parquet files each, immutable, and two more where there is what they hold.
 //!
 //! `<id>.samples.parquet` has one row a sample, sorted by series and time, and no labels;
 //! `<id>.series.parquet` has one row a series: its labels, and which rows of the other file are its.
@@ -21,9 +21,15 @@
 //!
 //! Columns of the series: `series_id`, `labels` (map), `first_row`, `n_rows`, `start_ms`, `end_ms`,
 //! `step_ms` (above 0 where all times are that far apart), `scale` (-1 where rows differ), `has_raw`.
+//!
+//! `<id>.histograms` has the native histograms, whose rows are NaN among the samples, and
+//! `<id>.exemplars` the exemplars; most segments have neither.
 
 mod file;
 mod page;
+mod blocks;
+mod histogram_file;
+mod exemplar_file;
 mod row_reader;
 mod row_writer;
 mod series_file;
@@ -32,13 +38,17 @@ mod index;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::exemplars::ExemplarSet;
 use super::head::FrozenHead;
-use super::samples::ReadScratch;
+use super::samples::{Columns, ReadScratch};
 use crate::disk::{Disk, DiskRead};
-use crate::model::{ErrorKind, TenantId};
-use crate::read::{ReadError, SpanMs};
+use crate::model::{ErrorKind, Labels, TenantId};
+use crate::read::{ReadError, Samples, SpanMs};
 use crate::segment::{SegmentFile, SegmentIds, SegmentMeta, Table, folder};
 
+use blocks::{BlockFile, Content};
+use exemplar_file::{ExemplarReader, ExemplarWriter};
+use histogram_file::HistogramWriter;
 pub use index::IndexCache;
 pub(super) use index::SegmentIndex;
 pub(super) use row_reader::RowReader;
@@ -114,6 +124,8 @@ pub struct Segment {
     meta: SegmentMeta,
     samples: Arc<dyn DiskRead>,
     series: Arc<dyn DiskRead>,
+    histograms: Option<BlockFile>,
+    exemplars: Option<BlockFile>,
     cache: Arc<IndexCache>,
 }
 
@@ -126,6 +138,11 @@ impl Segment {
     /// Returns its series and where their rows are, from the cache or from its files.
     pub(super) fn index(&self) -> Result<Arc<SegmentIndex>, ReadError> {
         self.cache.get_or_load(self.meta.id, || SegmentIndex::load(self))
+    }
+
+    /// Opens its exemplars; `None` where there is none near a span.
+    pub(super) fn exemplars(&self, span: SpanMs) -> Result<Option<ExemplarReader>, ReadError> {
+        self.exemplars.as_ref().map_or(Ok(None), |file| ExemplarReader::open(file, span))
     }
 }
 
@@ -144,12 +161,25 @@ pub fn open(
     meta: SegmentMeta,
     cache: &Arc<IndexCache>,
 ) -> Result<Arc<Segment>, ReadError> {
-    let [samples, series] = meta.files.as_slice() else {
-        let detail = format!("segment has {} files, a segment of metrics has 2", meta.files.len());
-        return Err(ReadError::Corrupt { path: meta.id.to_string(), detail });
+    let corrupt = |detail: String| ReadError::Corrupt { path: meta.id.to_string(), detail };
+    let [samples, series, beside @ ..] = meta.files.as_slice() else {
+        return Err(corrupt(format!(
+            "segment has {} files, a segment of metrics has 2 or more",
+            meta.files.len()
+        )));
     };
     let (samples, series) = (open_file(disk, samples)?, open_file(disk, series)?);
-    Ok(Arc::new(Segment { meta, samples, series, cache: cache.clone() }))
+    let (mut histograms, mut exemplars) = (None, None);
+    for file in beside {
+        let extension = file.path.extension();
+        let contents = [(Content::Histograms, &mut histograms), (Content::Exemplars, &mut exemplars)];
+        let known =
+            contents.into_iter().find(|(content, _)| extension.is_some_and(|e| e == content.extension()));
+        let (content, slot) =
+            known.ok_or_else(|| corrupt(format!("it has an unknown file {}", file.path.display())))?;
+        *slot = Some(BlockFile::new(content, file.path.clone(), open_file(disk, file)?));
+    }
+    Ok(Arc::new(Segment { meta, samples, series, histograms, exemplars, cache: cache.clone() }))
 }
 
 fn open_file(disk: &Arc<dyn Disk>, file: &SegmentFile) -> Result<Arc<dyn DiskRead>, ReadError> {
@@ -190,19 +220,24 @@ fn write_window(target: &Target, frozen: &FrozenHead, window: SpanMs) -> Result<
     let head = frozen.head();
     let view = head.registry().whole_view();
     let mut writer = SegmentWriter::create(target, window, 0, Effort::Quick)?;
-    let (mut scratch, mut t_ms, mut values) = (ReadScratch::default(), Vec::new(), Vec::new());
+    let (mut scratch, mut columns) = (ReadScratch::default(), Columns::default());
     for (i, &slot) in view.slots.iter().enumerate() {
-        t_ms.clear();
-        values.clear();
-        head.read(slot, window, &mut scratch, &mut t_ms, &mut values);
-        if !t_ms.is_empty() {
-            writer.push(view.table.pairs(i as u32), &t_ms, &values)?;
+        columns.clear();
+        head.read(slot, window, &mut scratch, &mut columns);
+        if !columns.t_ms.is_empty() {
+            writer.push(view.table.pairs(i as u32), columns.samples())?;
+        }
+    }
+    for (series, all) in head.exemplars().iter() {
+        let mut set = ExemplarSet::default();
+        if set.extend_within(all, window) > 0 {
+            writer.push_exemplars(series, set)?;
         }
     }
     writer.finish()
 }
 
-/// Writes one segment, series by series in the order of their label sets.
+/// Writes one segment, series by series in the order of their label sets; then their exemplars.
 #[derive(Debug)]
 pub(super) struct SegmentWriter<'a> {
     target: &'a Target,
@@ -210,6 +245,8 @@ pub(super) struct SegmentWriter<'a> {
     rows: Option<RowWriter>,
     samples_path: PathBuf,
     series: SeriesWriter,
+    histograms: HistogramWriter,
+    exemplars: ExemplarWriter,
     done: bool,
 }
 
@@ -242,26 +279,45 @@ impl<'a> SegmentWriter<'a> {
         let path = folder.join(format!("{id}.samples.parquet"));
         let rows = RowWriter::create(&target.disk, path.clone(), effort)?;
         let series = SeriesWriter::new(folder.join(format!("{id}.series.parquet")));
-        Ok(Self { target, meta, rows: Some(rows), samples_path: path, series, done: false })
+        let beside = |content: Content| folder.join(format!("{id}.{}", content.extension()));
+        let histograms = HistogramWriter::new(beside(Content::Histograms), effort);
+        let exemplars = ExemplarWriter::new(beside(Content::Exemplars), effort);
+        let rows = Some(rows);
+        Ok(Self { target, meta, rows, samples_path: path, series, histograms, exemplars, done: false })
     }
 
     /// Adds the next series: its labels, and at least one sample of strictly rising times.
     pub(super) fn push<'p>(
         &mut self,
         labels: impl Iterator<Item = (&'p str, &'p str)>,
-        t_ms: &[i64],
-        values: &[f64],
+        samples: Samples<'_>,
     ) -> Result<(), SegmentError> {
         let rows = self.rows.as_mut().expect("rows are written until the segment is finished");
-        let placed = rows.push_series(t_ms, values)?;
-        self.meta.span.start = self.meta.span.start.min(placed.span.start);
-        self.meta.span.end = self.meta.span.end.max(placed.span.end);
+        let placed = rows.push_series(samples.t_ms, samples.values)?;
+        if !samples.histograms.is_empty() {
+            // Series are numbered in 32 bits, as in the file of samples.
+            self.histograms.push_series(&self.target.disk, self.meta.n_series as u32, samples.histograms)?;
+        }
+        self.cover(placed.span);
         self.meta.n_series += 1;
         self.meta.n_rows += placed.n_rows;
         self.series.push(&self.target.disk, labels, placed)
     }
 
-    /// Makes both files and their folder durable.
+    /// Adds the exemplars of the next series that has some; it need not have samples.
+    pub(super) fn push_exemplars(&mut self, series: &Labels, set: ExemplarSet) -> Result<(), SegmentError> {
+        if let Some(span) = self.exemplars.push(&self.target.disk, series, set)? {
+            self.cover(span);
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, span: SpanMs) {
+        self.meta.span.start = self.meta.span.start.min(span.start);
+        self.meta.span.end = self.meta.span.end.max(span.end);
+    }
+
+    /// Makes the files and their folder durable.
     pub(super) fn finish(mut self) -> Result<SegmentMeta, SegmentError> {
         let rows = self.rows.take().expect("a segment is finished once");
         let (samples, tail) = rows.finish()?;
@@ -269,6 +325,8 @@ impl<'a> SegmentWriter<'a> {
         let series = self.series.finish(&self.target.disk, tail)?;
         let folder = series.path.parent().map(PathBuf::from).unwrap_or_default();
         self.meta.files.push(series);
+        self.meta.files.extend(self.histograms.finish(&self.target.disk)?);
+        self.meta.files.extend(self.exemplars.finish(&self.target.disk)?);
         self.target.disk.sync_dir(&folder).map_err(|source| SegmentError::Io { path: folder, source })?;
         self.done = true;
         Ok(self.meta.clone())
@@ -279,7 +337,8 @@ impl Drop for SegmentWriter<'_> {
     fn drop(&mut self) {
         if !self.done {
             // Best effort: files without an entry in the catalog are removed at the next start.
-            for path in [self.samples_path.as_path(), self.series.path()] {
+            let beside = [self.histograms.path(), self.exemplars.path()];
+            for path in [self.samples_path.as_path(), self.series.path()].into_iter().chain(beside) {
                 drop(self.target.disk.remove(path));
             }
         }

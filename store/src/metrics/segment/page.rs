@@ -3,7 +3,29 @@
 //! Written and read by hand, since a small selection costs as much as its pages, and the general
 //! reader makes a decompressor and several buffers for each. Other readers see ordinary pages.
 
+use std::cell::RefCell;
+
 use super::super::varint;
+
+thread_local! {
+    // Decompressors are some 100 KiB and slow to make beside a page that takes microseconds.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Decompresses one zstd frame, whose checksum is checked, into exactly so many bytes.
+pub(super) fn decompress(packed: &[u8], plain_bytes: usize) -> std::io::Result<Vec<u8>> {
+    let plain = DECOMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Some(zstd::bulk::Decompressor::new()?);
+        }
+        let decompressor = slot.as_mut().ok_or_else(|| std::io::Error::other("no decompressor"))?;
+        decompressor.decompress(packed, plain_bytes)
+    })?;
+    match plain.len() {
+        n if n == plain_bytes => Ok(plain),
+        n => Err(std::io::Error::other(format!("it has {n} bytes, not {plain_bytes}"))),
+    }
+}
 
 /// Fields of a data page's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

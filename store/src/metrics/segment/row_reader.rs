@@ -1,21 +1,17 @@
 //! Reads rows of the file of samples, page by page.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::super::samples::Columns;
 use super::super::{decimal, delta};
-use super::page::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PageHeader, PagePlace, take_levels};
+use super::histogram_file::HistogramReader;
+use super::page::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PageHeader, PagePlace, decompress, take_levels};
 use super::{Segment, SegmentIndex, SeriesRows};
 use crate::read::{ReadError, SpanMs};
 
 // A page of 16,384 rows of 64-bit values is 128 KiB; more than this is damage, not data.
 const PAGE_BYTES_MAX: u32 = 16 << 20;
-
-thread_local! {
-    // Decompressors are some 100 KiB and slow to make beside a page that takes microseconds.
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
 
 /// Reads samples of series of one segment, best in rising order: a page is decoded once for all
 /// series in it that follow each other.
@@ -27,6 +23,7 @@ pub(in crate::metrics) struct RowReader {
     mantissas: Column,
     scales: Column,
     raw: RawPage,
+    histograms: HistogramReader,
     // Of a series whose runs differ in scale.
     series_mantissas: Vec<i64>,
     series_scales: Vec<i64>,
@@ -69,6 +66,7 @@ impl RowReader {
             mantissas: Column::new(MANTISSA),
             scales: Column::new(SCALE),
             raw: RawPage::default(),
+            histograms: HistogramReader::default(),
             series_mantissas: Vec::new(),
             series_scales: Vec::new(),
         }
@@ -79,11 +77,11 @@ impl RowReader {
         &mut self,
         series: u32,
         span: SpanMs,
-        t_ms: &mut Vec<i64>,
-        values: &mut Vec<f64>,
+        columns: &mut Columns,
     ) -> Result<(), ReadError> {
         let place = self.index.rows[series as usize];
-        let Some(rows) = self.rows_within(&place, span, t_ms)? else { return Ok(()) };
+        let values = &mut columns.values;
+        let Some(rows) = self.rows_within(&place, span, &mut columns.t_ms)? else { return Ok(()) };
         match place.scale {
             Some(scale) => self.mantissas.read(&self.segment, &self.index, rows.clone(), |mantissas| {
                 decimal::floats(mantissas, scale, values);
@@ -92,7 +90,14 @@ impl RowReader {
         }
         if place.has_raw {
             let start = values.len() - (rows.end - rows.start) as usize;
-            self.raw.overwrite(&self.segment, &self.index, rows, &mut values[start..])?;
+            self.raw.overwrite(&self.segment, &self.index, rows.clone(), &mut values[start..])?;
+            // A histogram's row is a NaN, so one of the raw values.
+            if let Some(file) = &self.segment.histograms
+                && values[start..].iter().any(|value| value.is_nan())
+            {
+                let rows = rows.start - place.first_row..rows.end - place.first_row;
+                self.histograms.read(file, &self.index.histograms, series, rows, start, columns)?;
+            }
         }
         Ok(())
     }
@@ -271,18 +276,9 @@ impl Segment {
             .filter(|h| h.encoding == encoding && h.plain_bytes <= PAGE_BYTES_MAX)
             .filter(|h| h.packed_bytes as usize == body.len())
             .ok_or_else(|| self.damaged("a page has no header of ours"))?;
-        let plain = DECOMPRESSOR.with_borrow_mut(|slot| {
-            if slot.is_none() {
-                *slot = Some(zstd::bulk::Decompressor::new()?);
-            }
-            let decompressor = slot.as_mut().ok_or_else(|| std::io::Error::other("no decompressor"))?;
-            decompressor.decompress(body, header.plain_bytes as usize)
-        });
         // The frame's checksum is checked here: what decompresses is what was written.
-        let plain = plain.map_err(|e| self.damaged(&format!("a page does not decompress: {e}")))?;
-        if plain.len() != header.plain_bytes as usize {
-            return Err(self.damaged("a page has another length than its header says"));
-        }
+        let plain = decompress(body, header.plain_bytes as usize)
+            .map_err(|e| self.damaged(&format!("a page does not decompress: {e}")))?;
         decode(&plain, header.n_values).ok_or_else(|| self.damaged("a page does not decode"))
     }
 }

@@ -45,7 +45,7 @@ pub(in crate::metrics) enum Effort {
 }
 
 impl Effort {
-    fn level(self) -> i32 {
+    pub(super) fn level(self) -> i32 {
         match self {
             Self::Quick => 1,
             Self::Small => 6,
