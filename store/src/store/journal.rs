@@ -17,7 +17,7 @@ use crate::append::{AppendError, Appended, Batch, Gate, Pending, Work};
 use crate::logs;
 use crate::metrics::wal_codec::{self, WalSeriesDict};
 use crate::model::{Clock, TenantId};
-use crate::step::{Step, Steps};
+use crate::step::{self, Steps};
 use crate::wal::{CommitError, Kind, Writer};
 
 /// A group is closed at this size, so that its first sender does not wait for ever and memory
@@ -127,7 +127,7 @@ impl Log {
         };
         match self.writer.commit() {
             Ok(committed) => {
-                self.shared.steps.pass(Step::LogSynced);
+                self.shared.steps.pass(step::Step::LogSynced);
                 let counters = &self.shared.counters;
                 counters.n_frames.fetch_add(group.len() as u64, Ordering::Relaxed);
                 counters.wal_bytes.fetch_add(committed.bytes, Ordering::Relaxed);
@@ -194,7 +194,7 @@ impl Heads {
                 Step::Apply(group) => {
                     for pending in group {
                         let appended = self.shared.apply(&pending.tenant, &pending.batch);
-                        self.shared.steps.pass(Step::HeadApplied);
+                        self.shared.steps.pass(step::Step::HeadApplied);
                         // A sender that went away does not wait for its answer.
                         let _ = pending.reply.send(Ok(appended));
                     }

@@ -20,6 +20,8 @@ impl Inner {
     /// Heads that a failed attempt left frozen are sealed first: their position comes first.
     pub(super) async fn seal(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut waiting = self.sealing.lock().await;
+        // Log records are held against segments, so it must be known which of these there are.
+        self.note_suspects().await?;
         self.make_room_for_segments().await;
         let mut did = false;
         if let Some(frozen) = waiting.take() {
@@ -76,7 +78,14 @@ impl Inner {
                 // Records that a sender repeated after they were sealed are left out here.
                 let view = self.current.snapshot.load().tenants.get(&part.tenant).cloned();
                 let live = view.map_or(Vec::new(), |view| view.logs.segments.clone());
-                segments.extend(logs::segment::write(&target, logs, &live).map_err(StoreError::Logs)?);
+                let written = logs::segment::write(&target, logs, &live);
+                if let Err(metrics::SegmentError::Input(error)) = &written
+                    && let Some(path) = error.bad_file()
+                {
+                    // The next attempt is made without it, or with it when it can be read again.
+                    self.current.lose(path, error);
+                }
+                segments.extend(written.map_err(StoreError::Logs)?);
                 self.env.steps.pass(Step::Written(Work::Seal));
             }
         }

@@ -77,7 +77,7 @@ fn what_was_committed_survives_a_crash_and_the_rest_does_not_count() {
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2, 3]);
     assert_eq!((recovered.next_sequence, recovered.torn_bytes), (4, 0));
-    assert_eq!(recovered.damage, [""; 0]);
+    assert_eq!(recovered.damage(), [""; 0]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn every_torn_end_starts_and_gives_a_prefix() {
         let sequences = sequences(&seen);
         let n = sequences.len() as u64;
         assert_eq!(sequences, (1..=n).collect::<Vec<_>>());
-        assert_eq!(recovered.damage, [""; 0], "a torn end is no damage, at {len}");
+        assert_eq!(recovered.damage(), [""; 0], "a torn end is no damage, at {len}");
         assert_eq!(recovered.next_sequence, n + 1);
         let kept = memory.read(&files[0]).map_or(0, |b| b.len());
         assert_eq!(kept + recovered.torn_bytes as usize, len);
@@ -113,8 +113,8 @@ fn a_damaged_middle_is_skipped_kept_and_reported() {
     });
     let (seen, recovered) = read(&memory, 0);
     assert_eq!(sequences(&seen), [1, 3, 4, 5]);
-    assert_eq!(recovered.damage.len(), 1);
-    assert!(recovered.damage[0].contains("frame 2 is missing"), "{:?}", recovered.damage);
+    assert_eq!(recovered.damage().len(), 1);
+    assert!(recovered.damage()[0].contains("frame 2 is missing"), "{:?}", recovered.damage());
     assert!(memory.files().contains(&Path::new("quarantine/0000000000000001.wal").to_path_buf()));
 }
 
@@ -128,8 +128,8 @@ fn one_header_copy_is_enough_and_without_both_the_other_files_go_on() {
     let (seen, recovered) = read(&memory, 0);
     let second: u64 = sequences(&seen)[0];
     assert!(second > 1 && seen.last().unwrap().0 == 6);
-    assert_eq!(recovered.damage.len(), 1, "{:?}", recovered.damage);
-    assert!(recovered.damage[0].contains("header"), "{:?}", recovered.damage);
+    assert_eq!(recovered.damage().len(), 1, "{:?}", recovered.damage());
+    assert!(recovered.damage()[0].contains("header"), "{:?}", recovered.damage());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_file_that_vanished_is_reported() {
     memory.remove(&files[1]).unwrap();
     let (seen, recovered) = read(&memory, 0);
     assert!(seen.len() < 6);
-    assert!(recovered.damage.iter().any(|d| d.contains("missing")), "{:?}", recovered.damage);
+    assert!(recovered.damage().iter().any(|d| d.contains("missing")), "{:?}", recovered.damage());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_full_disk_refuses_the_group_and_takes_the_next_when_there_is_room() {
     memory.crash(0);
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2]);
-    assert_eq!(recovered.damage, [""; 0]);
+    assert_eq!(recovered.damage(), [""; 0]);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_write_that_was_cut_short_by_a_full_disk_leaves_no_trace() {
     write(&mut log, &[entry(2)]).unwrap();
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2]);
-    assert_eq!((recovered.torn_bytes, recovered.damage.len()), (0, 0));
+    assert_eq!((recovered.torn_bytes, recovered.damage().len()), (0, 0));
 }
 
 #[test]
@@ -249,7 +249,7 @@ proptest! {
         prop_assert!(found.iter().all(|s| (1..=n).contains(s)));
         // What is missing is said, or was the end of the last file.
         let whole = found.len() as u64 == n;
-        prop_assert!(whole || !recovered.damage.is_empty() || recovered.torn_bytes > 0);
+        prop_assert!(whole || !recovered.damage().is_empty() || recovered.torn_bytes > 0);
         // The next frame's number was never given to a frame that is still there.
         prop_assert!(found.iter().all(|s| *s < recovered.next_sequence));
     }

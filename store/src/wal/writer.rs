@@ -169,7 +169,8 @@ impl Writer {
     pub(crate) fn frame(&mut self, kind: Kind, tenant: &str, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let file = self.file.as_ref().expect("a group was begun");
         let sequence = self.next_sequence;
-        encode_frame(&mut self.buffer, &file.salt, (sequence, kind, tenant), encode);
+        let begins_group = sequence == self.durable_next;
+        encode_frame(&mut self.buffer, &file.salt, (sequence, kind, tenant), begins_group, encode);
         self.next_sequence += 1;
         sequence
     }

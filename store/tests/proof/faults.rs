@@ -98,8 +98,7 @@ pub(crate) async fn once(kind: Kind, after: u64, tally: &mut Tally) -> Outcome<b
     check(&rig, &store, &kept, &sent)?;
     put_samples(&store, &last).await?;
     store.flush().await?;
-    rig.must_be_clean(&store).await?;
-    store.shutdown().await?;
+    rig.end(store).await?;
     Ok(came)
 }
 
@@ -183,8 +182,7 @@ pub(crate) async fn full_for_a_while(free_bytes: u64) -> Outcome<Tally> {
     store.shutdown().await?;
     let store = rig.open().await?;
     check(&rig, &store, &kept, &sent)?;
-    rig.must_be_clean(&store).await?;
-    store.shutdown().await?;
+    rig.end(store).await?;
     tally.n_faults = 1;
     Ok(tally)
 }
@@ -278,8 +276,7 @@ pub(crate) async fn read_error(n: u64) -> Outcome<bool> {
     sent.put_samples(&newer);
     store.flush().await?;
     check(&rig, &store, &kept, &sent)?;
-    rig.must_be_clean(&store).await?;
-    store.shutdown().await?;
+    rig.end(store).await?;
     Ok(came)
 }
 

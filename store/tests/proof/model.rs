@@ -114,8 +114,7 @@ pub(crate) async fn run(seed: u64, n_steps: u64) -> Outcome<Tally> {
         let done = trial.step(&step, chance).await;
         done.map_err(|e| format!("step {n}, {}: {e}", step.name()))?;
     }
-    trial.rig.must_be_clean(&trial.store).await?;
-    trial.store.shutdown().await?;
+    trial.rig.end(trial.store).await?;
     Ok(trial.tally)
 }
 

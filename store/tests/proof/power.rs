@@ -70,8 +70,7 @@ pub(crate) async fn run(n: u64, seed: u64, tally: &mut Tally) -> Outcome<()> {
     }
     // It goes on as if nothing had been.
     put_samples(&store, &[("later".into(), NOW_MS, 1.0)]).await?;
-    rig.must_be_clean(&store).await?;
-    store.shutdown().await.map_err(Into::into)
+    rig.end(store).await
 }
 
 fn is_doomed(name: &str) -> bool {
