@@ -49,3 +49,47 @@ fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<(SpanMs, String)>> {
     // A note that cannot be read says at least that there is something to say.
     Ok(if said.is_empty() { vec![sentence("the note itself is damaged")] } else { said })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::TenantId;
+    use crate::read::{Budget, Limits, MetricSource, Select};
+    use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_damaged_log_lost_is_said_until_someone_has_seen_it() {
+        let mut rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        put(&store, &mut Model::new(), &[sample("a", NOW_MS, 1.0)]).await;
+        put(&store, &mut model, &[sample("b", NOW_MS, 1.0)]).await;
+        rig.crash(store, 0).await;
+        let path = Path::new("wal/0000000000000001.wal");
+        rig.memory.damage(path, |bytes| bytes[96 + 30] ^= 1);
+        for round in 0..3 {
+            let store = rig.open().await;
+            let (found, missing) = everything(&store.reader(), &rig.clock);
+            assert_eq!((found.len(), missing.len()), (1, 1), "round {round}: {missing:?}");
+            assert!(missing[0].contains("wal/0000000000000001.wal"), "{missing:?}");
+            assert_eq!(store.status().missing, missing);
+            let other = TenantId::new("other").unwrap();
+            let budget = Budget::new(Limits::default(), Arc::new(rig.clock.clone()));
+            let select = Select { matchers: &[], span: SpanMs::ALL };
+            assert_eq!(store.reader().select(&other, &select, &budget).unwrap().missing(), missing);
+            // What is asked of later times lacks nothing.
+            let later =
+                Select { matchers: &[], span: SpanMs { start: NOW_MS + 2 * 3_600_000, end: i64::MAX } };
+            let tenant = TenantId::default();
+            assert_eq!(store.reader().select(&tenant, &later, &budget).unwrap().missing(), [""; 0]);
+            store.flush().await.unwrap();
+            store.shutdown().await.unwrap();
+        }
+        rig.memory.remove(Path::new("quarantine/0000000000000001.loss")).unwrap();
+        let store = rig.open().await;
+        assert_eq!(everything(&store.reader(), &rig.clock), (model, Vec::new()));
+        store.shutdown().await.unwrap();
+    }
+}

@@ -145,3 +145,36 @@ impl Inner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use crate::disk::{Fault, Operation};
+    use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_sealed_is_not_sealed_again_because_a_file_could_not_be_removed() {
+        let rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        for after in 0..8 {
+            put(&store, &mut model, &[sample("a", NOW_MS + after as i64, 1.0)]).await;
+            let error = io::ErrorKind::Other;
+            rig.faulty.inject(Fault {
+                operation: Operation::Folder,
+                after,
+                error,
+                short: 0,
+                for_ever: false,
+            });
+            let _ = store.inner.seal().await;
+            rig.faulty.heal();
+            store.inner.seal().await.unwrap();
+            assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+            let rows: u64 = store.status().tables.iter().map(|table| table.n_rows).sum();
+            assert_eq!(rows, model.len() as u64, "sealed twice after failure {after}");
+        }
+        store.shutdown().await.unwrap();
+    }
+}

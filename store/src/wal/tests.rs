@@ -220,6 +220,47 @@ fn a_failed_sync_or_write_breaks_the_log() {
     }
 }
 
+#[test]
+fn a_flip_in_the_last_frame_is_damage_and_no_torn_end() {
+    let (whole, files) = filled(2, 1 << 20);
+    let len = whole.read(&files[0]).unwrap().len();
+    let last = len - entry(2).1.len() - 29;
+    for bit in last * 8..len * 8 {
+        let (memory, files) = filled(2, 1 << 20);
+        memory.damage(&files[0], |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        let (seen, recovered) = read(&memory, 0);
+        assert_eq!(sequences(&seen), [1]);
+        assert_eq!((recovered.torn_bytes, recovered.damage().len()), (0, 1), "bit {bit}");
+        assert!(memory.files().iter().any(|f| f.starts_with(QUARANTINE)), "the damaged file is kept");
+        // What was said once is not said again: the file is whole now.
+        assert_eq!(read(&memory, 0).1.damage(), [""; 0]);
+    }
+}
+
+#[test]
+fn holes_are_torn_in_the_last_group_and_damage_before_it() {
+    for (groups, torn) in [(1, true), (2, false)] {
+        let memory = MemDisk::default();
+        let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+        disk.create_dir_all(Path::new(FOLDER)).unwrap();
+        let mut log = writer(&disk, 1, 1 << 20);
+        write(&mut log, &[entry(1)]).unwrap();
+        let wide = |n: usize| (0..n).map(|_| ("t".to_owned(), vec![7; 900])).collect::<Vec<Entry>>();
+        for _ in 0..groups {
+            write(&mut log, &wide(4)).unwrap();
+        }
+        memory.damage(&memory.files()[0], |bytes| bytes[1024..1536].fill(0));
+        let (seen, recovered) = read(&memory, 0);
+        if torn {
+            assert_eq!(seen.len(), 1, "nothing of a torn group counts behind the hole");
+            assert!(recovered.torn_bytes > 0 && recovered.damage().is_empty(), "{:?}", recovered.damage());
+        } else {
+            assert!(seen.len() >= 6 && recovered.torn_bytes == 0);
+            assert_eq!(recovered.damage().len(), 1, "{:?}", recovered.damage());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_give_a_frame(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
