@@ -32,9 +32,9 @@ pub(crate) struct Args {
     /// The first number.
     #[arg(long)]
     pub(crate) from: u64,
-    /// Numbers after which it ends by itself.
+    /// Seconds after which it ends by itself.
     #[arg(long)]
-    pub(crate) numbers: u64,
+    pub(crate) seconds: u64,
     /// The step at which it kills itself, by its place among all.
     #[arg(long)]
     pub(crate) step: Option<usize>,
@@ -67,7 +67,7 @@ impl Args {
     pub(crate) fn start(&self) -> anyhow::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["store-child", "--folder"]).arg(&self.folder);
-        command.args(["--from", &self.from.to_string(), "--numbers", &self.numbers.to_string()]);
+        command.args(["--from", &self.from.to_string(), "--seconds", &self.seconds.to_string()]);
         if let Some(step) = self.step {
             command.args(["--step", &step.to_string(), "--after", &self.after.to_string()]);
         }
@@ -150,18 +150,25 @@ async fn work(args: &Args) -> anyhow::Result<()> {
             }
         })
     };
-    let mut n = args.from;
-    while n < args.from + args.numbers {
+    let (mut n, started) = (args.from, moment());
+    while started.elapsed().as_secs() < args.seconds {
         say("sending", n + A_BATCH)?;
         store.appender().metrics(&TenantId::default(), metrics(n)?).await?;
         store.appender().logs(&TenantId::default(), logs(n)?).await?;
         store.appender().metrics(&TenantId::new("short")?, old(n)?).await?;
         n += A_BATCH;
         say("acknowledged", n)?;
+        pause().await;
     }
     upkeep.abort();
     store.shutdown().await?;
     Ok(())
+}
+
+/// Leaves some of the machine to seals and merges, which the kill is to meet too.
+#[expect(clippy::disallowed_methods, reason = "the process under test runs in real time")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 fn say(what: &str, n: u64) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! Kills a process with a store in it at every named step of what it does, and counts what came through.
 
+use std::path::PathBuf;
+
 use anyhow::ensure;
 use greylight_store::step::Step;
 use rand::{RngExt, SeedableRng};
@@ -17,17 +19,21 @@ pub(crate) struct Args {
     /// Repeats a run as far as timing allows. Default: drawn, and printed.
     #[arg(long)]
     seed: Option<u64>,
+    /// Where the folders are made. Default: where temporary ones are. What a process left in the memory of the
+    /// kernel survives its death, so a folder in memory shows the same and is quicker.
+    #[arg(long)]
+    within: Option<PathBuf>,
 }
 
-/// Numbers that a child stores if it is not killed before.
-const NUMBERS: u64 = 3000;
+/// Seconds after which a child gives up that has not passed its step.
+const SECONDS: u64 = 20;
 
 /// How often a step is passed at most before it kills: those of ingest come often.
 fn passes_max(step: Step) -> u64 {
     match step {
         Step::CatalogRead | Step::LogReplayed | Step::OrphansRemoved => 0,
         Step::LogWritten | Step::LogSynced | Step::HeadApplied => 60,
-        _ => 4,
+        _ => 2,
     }
 }
 
@@ -43,14 +49,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut all = Verdict::default();
     let mut acknowledged = 0;
     for _ in 0..args.rounds {
-        let folder = tempfile::tempdir()?;
+        let folder = match &args.within {
+            Some(within) => tempfile::tempdir_in(within)?,
+            None => tempfile::tempdir()?,
+        };
         let mut from = 0;
         for (place, step) in Step::ALL.into_iter().enumerate() {
             let after = chance.random_range(0..=passes_max(step));
             let child = child::Args {
                 folder: folder.path().to_owned(),
                 from,
-                numbers: NUMBERS,
+                seconds: SECONDS,
                 step: Some(place),
                 after,
             };

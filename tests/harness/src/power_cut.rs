@@ -112,13 +112,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (mut all, mut acknowledged) = (Verdict::default(), 0);
     for cycle in 1..=args.cycles {
         let data = at.join("data");
-        let child = child::Args {
-            folder: data.clone(),
-            from: acknowledged,
-            numbers: u64::MAX / 2,
-            step: None,
-            after: 0,
-        };
+        let child =
+            child::Args { folder: data.clone(), from: acknowledged, seconds: 60, step: None, after: 0 };
         let mut process = child.start()?;
         let stdout = process.stdout.take();
         pause(Duration::from_millis(chance.random_range(0..=args.alive_ms)));
