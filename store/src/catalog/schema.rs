@@ -8,9 +8,10 @@ use sqlx::{AnyConnection, AssertSqlSafe, Column as _, Row};
 
 use super::CatalogError;
 use super::database::Backend;
+use super::sum::Sum;
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -93,7 +94,13 @@ ALTER TABLE outbox DROP COLUMN tried_at;
     // Segments of metrics may have files of histograms and exemplars, and the log is of version 2: no table changes,
     // but an older release must not take the folder for one that it can read in full.
     "SELECT 3;",
+    "
+INSERT INTO positions (name, value) VALUES ('sum', 0);
+",
 ];
+
+/// The version that has a checksum over segments and the log's position.
+const WITH_SUM: i64 = 4;
 
 /// The version that this release writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -144,6 +151,11 @@ pub(super) async fn migrate(connection: &mut AnyConnection, backend: Backend) ->
             .execute(&mut *connection)
             .await
             .map_err(failed())?;
+    }
+    if found < WITH_SUM {
+        let loaded = super::database::read_all(connection).await?;
+        let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
+        Sum::of(metas, loaded.wal_position).write(connection).await?;
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed())?;
     Ok(())

@@ -71,10 +71,10 @@ fn seal(from: u64, to: u64, segments: Vec<SegmentMeta>) -> Seal {
 
 async fn a_seal_happens_once_and_is_there_after_opening_again(at: &CatalogAt) {
     let catalog = open(at).await.unwrap();
-    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
-    let again = catalog.seal(&seal(0, 5, vec![segment(3)])).await;
+    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)]), &|| {}).await.unwrap();
+    let again = catalog.seal(&seal(0, 5, vec![segment(3)]), &|| {}).await;
     assert!(matches!(again, Err(CatalogError::Raced(_))), "{again:?}");
-    catalog.seal(&seal(5, 9, vec![segment(3)])).await.unwrap();
+    catalog.seal(&seal(5, 9, vec![segment(3)]), &|| {}).await.unwrap();
     catalog.close().await;
     let catalog = open(at).await.unwrap();
     let loaded = catalog.load().await.unwrap();
@@ -87,15 +87,15 @@ async fn a_seal_happens_once_and_is_there_after_opening_again(at: &CatalogAt) {
 
 async fn of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again(at: &CatalogAt) {
     let catalog = open(at).await.unwrap();
-    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
-    catalog.replace(&[SegmentId(1), SegmentId(2)], &[segment(3)]).await.unwrap();
-    let late = catalog.replace(&[SegmentId(2)], &[segment(4)]).await;
+    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)]), &|| {}).await.unwrap();
+    catalog.replace(&[SegmentId(1), SegmentId(2)], &[segment(3)], &|| {}).await.unwrap();
+    let late = catalog.replace(&[SegmentId(2)], &[segment(4)], &|| {}).await;
     assert!(matches!(late, Err(CatalogError::Raced(_))), "{late:?}");
     catalog.quarantine(SegmentId(3), "bit flip").await.unwrap();
     let loaded = catalog.load().await.unwrap();
     assert_eq!(loaded.segments, []);
     assert_eq!(loaded.quarantined, [(segment(3), "bit flip".to_string())]);
-    catalog.replace(&[SegmentId(3)], &[]).await.unwrap();
+    catalog.replace(&[SegmentId(3)], &[], &|| {}).await.unwrap();
     assert_eq!(catalog.load().await.unwrap().last_id, 3);
 }
 
@@ -111,7 +111,7 @@ async fn a_newer_catalog_is_refused_and_left_alone(at: &CatalogAt) {
 
 async fn a_copy_holds_everything(at: &CatalogAt) {
     let first = open(at).await.unwrap();
-    first.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
+    first.seal(&seal(0, 5, vec![segment(1), segment(2)]), &|| {}).await.unwrap();
     first.quarantine(SegmentId(2), "bit flip").await.unwrap();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(10)));
     let records = Records::new(Arc::clone(&first), Arc::clone(&clock));
@@ -266,7 +266,7 @@ async fn one_server_has_a_database_and_a_copy_needs_an_empty_one() {
     let error = open(&at).await.unwrap_err();
     let shown = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     assert!(shown.contains("another server uses this catalog"), "{error}: {shown}");
-    first.seal(&seal(0, 5, vec![segment(1)])).await.unwrap();
+    first.seal(&seal(0, 5, vec![segment(1)]), &|| {}).await.unwrap();
     first.close().await;
     let folder = tempfile::tempdir().unwrap();
     let file = CatalogAt::Sqlite(folder.path().join("catalog.sqlite"));
@@ -284,4 +284,34 @@ fn an_address_is_shown_without_its_password() {
     assert_eq!(url.to_string(), "postgres://db.example:5432/greylight");
     assert_eq!(format!("{url:?}"), "\"postgres://db.example:5432/greylight\"");
     assert_eq!(DatabaseUrl::new("mysql://x").unwrap_err().to_string(), DatabaseUrlError.to_string());
+}
+
+#[tokio::test]
+async fn what_does_not_add_up_is_refused() {
+    for change in [
+        "UPDATE segments SET end_ms = 11 WHERE id = 1",
+        "UPDATE segments SET tenant = 'other' WHERE id = 2",
+        "DELETE FROM segments WHERE id = 1",
+        "UPDATE segment_files SET bytes = 8 WHERE segment = 1",
+        "UPDATE positions SET value = 4 WHERE name = 'wal'",
+        "UPDATE segments SET n_rows = 'x' WHERE id = 1",
+        "DELETE FROM positions WHERE name = 'sum'",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = CatalogAt::Sqlite(folder.path().join("catalog.sqlite"));
+        let catalog = open(&at).await.unwrap();
+        catalog.seal(&seal(0, 5, vec![segment(1), segment(2), segment(3)]), &|| {}).await.unwrap();
+        catalog.replace(&[SegmentId(3)], &[segment(4)], &|| {}).await.unwrap();
+        catalog.quarantine(SegmentId(2), "bit flip").await.unwrap();
+        catalog.load().await.unwrap();
+        catalog.close().await;
+        let path = folder.path().join("catalog.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::raw_sql(change).execute(&pool).await.unwrap();
+        pool.close().await;
+        let catalog = open(&at).await.unwrap();
+        let error = catalog.load().await.unwrap_err();
+        assert!(matches!(error, CatalogError::Damaged(_)), "{change}: {error}");
+    }
 }

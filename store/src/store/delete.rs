@@ -11,7 +11,9 @@ use std::sync::Arc;
 use super::{Inner, Store, StoreError};
 use crate::metrics::{self, Deletion, Left};
 use crate::model::TenantId;
-use crate::segment::{SegmentId, SegmentMeta};
+use crate::read::SpanMs;
+use crate::segment::{SegmentId, SegmentMeta, Table};
+use crate::step::{Step, Work};
 
 /// What a deletion did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl Store {
         inner.seal().await?;
         let merging = inner.merging.lock().await;
         let ids: Vec<SegmentId> = inner.segments_of(tenant, &deletion).iter().map(|s| s.meta().id).collect();
+        let asked = (tenant.clone(), deletion.span);
         let (work, tenant) = (Arc::clone(inner), tenant.clone());
         let written = tokio::task::spawn_blocking(move || work.write_without(&tenant, &deletion)).await;
         let rewritten = match written.map_err(|_| StoreError::Died("deleting"))? {
@@ -52,6 +55,11 @@ impl Store {
                 return Err(error);
             }
         };
+        if inner.may_have_more(&asked.0, &asked.1) {
+            let files = rewritten.added.iter().flat_map(|meta| &meta.files);
+            files.for_each(|file| drop(inner.env.disk.remove(&file.path)));
+            return Err(StoreError::Unread("deleting"));
+        }
         let n_segments = rewritten.removed.len() as u64;
         if n_segments > 0 {
             let added: Result<Vec<_>, StoreError> = rewritten
@@ -59,13 +67,24 @@ impl Store {
                 .into_iter()
                 .map(|meta| Ok((meta.clone(), inner.open_segment(&meta)?)))
                 .collect();
-            inner.swap(&rewritten.removed, added?).await?;
+            inner.env.steps.pass(Step::Written(Work::Delete));
+            inner.swap(Work::Delete, &rewritten.removed, added?).await?;
         }
         Ok(Deleted { n_samples: rewritten.n_samples, n_segments })
     }
 }
 
 impl Inner {
+    /// Tells whether a segment that may come back could bring samples of a span with it.
+    fn may_have_more(&self, tenant: &TenantId, span: &SpanMs) -> bool {
+        self.current.aside().iter().map(|aside| &aside.meta).any(|meta| {
+            meta.tenant == *tenant
+                && meta.table == Table::Metrics
+                && meta.span.start <= span.end
+                && span.start <= meta.span.end
+        })
+    }
+
     fn segments_of(&self, tenant: &TenantId, deletion: &Deletion) -> Vec<Arc<metrics::Segment>> {
         let snapshot = self.current.snapshot.load();
         let mut segments =
