@@ -60,10 +60,10 @@ async fn a_disk_that_fails_once_is_lived_with() {
     let seed = seed();
     for kind in faults::Kind::ALL {
         let mut tally = faults::Tally::default();
-        let mut after = seed % 3;
+        let mut after = seed % STEP;
         while faults::once(kind, after, &mut tally).await.unwrap_or_else(|e| panic!("{kind:?} {after}: {e}"))
         {
-            after += 3;
+            after += STEP;
         }
         assert!(tally.n_faults > 0, "{kind:?} never came");
         println!("{kind:?}: {tally:?}");

@@ -14,6 +14,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::model::{Clock, Random};
 use crate::step::{Step, Steps};
 
+/// What the log is written with.
+pub(crate) type Tools = (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps);
+
 /// Writes frames in groups: [`begin`](Self::begin), [`frame`](Self::frame) for each,
 /// [`commit`](Self::commit).
 #[derive(Debug)]
@@ -94,7 +97,7 @@ pub(crate) struct Committed {
 impl Writer {
     /// Goes on after what was recovered, in a new file.
     pub(crate) fn new(
-        (disk, clock, random, steps): (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps),
+        (disk, clock, random, steps): Tools,
         file_bytes_max: u64,
         next_sequence: u64,
         closed: ClosedFiles,

@@ -86,7 +86,6 @@ fn shut_down(root: &File, flags: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the power fails at a random moment of real time")]
 fn pause(span: Duration) {
     std::thread::sleep(span);
 }
