@@ -93,8 +93,17 @@ fn is_cut_short(file: &dyn DiskRead, header: &Header, bytes: Range<u64>) -> io::
     if let Some(head) = FrameHead::decode(&start, &header.salt) {
         return Ok(head.frame_len() as u64 > left);
     }
-    let header_bytes = start.get(25).map_or(FRAME_HEADER_BYTES, |n| FRAME_HEADER_BYTES + usize::from(*n));
-    Ok(n < header_bytes)
+    let (Some(&tenant_bytes), Some(payload_bytes)) = (start.get(25), start.get(12..16)) else {
+        return Ok(true);
+    };
+    if n < FRAME_HEADER_BYTES {
+        return Ok(true);
+    }
+    let payload_bytes = payload_bytes.iter().rev().fold(0, |sum, b| sum << 8 | u64::from(*b));
+    // A frame whose bytes are all there is none that was cut, whatever the length of its tenant's name says now.
+    let named = left.checked_sub(FRAME_HEADER_BYTES as u64 + payload_bytes);
+    let is_all_there = named.is_some_and(|n| (1..=64).contains(&n));
+    Ok(n < FRAME_HEADER_BYTES + usize::from(tenant_bytes) && !is_all_there)
 }
 
 /// Bytes that a disk writes whole or not at all.

@@ -14,6 +14,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::model::{Clock, Random};
 use crate::step::{Step, Steps};
 
+/// What the log is written with.
+pub(crate) type Tools = (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps);
+
 /// Writes frames in groups: [`begin`](Self::begin), [`frame`](Self::frame) for each,
 /// [`commit`](Self::commit).
 #[derive(Debug)]
