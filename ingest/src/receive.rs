@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use greylight_store::append::{Appender, MetricBatch};
+use greylight_store::append::Appender;
 use greylight_store::model::{Caller, Clock, Scope, TenantId};
 use greylight_wire::compress::{Caps, Encoding, decode};
 use greylight_wire::loki::{decode_json, decode_protobuf};
@@ -119,7 +119,7 @@ impl Ingest {
             Version::V2 => Protocol::RemoteWrite2,
         };
         let stats = self.clone();
-        let (batch, refusals) = self
+        let intake = self
             .decode(body.len(), move || {
                 let body = stats.decompress(protocol, Encoding::Snappy, body, caps)?;
                 let mut intake = Intake::new(limits);
@@ -127,10 +127,10 @@ impl Ingest {
                     Version::V1 => decode_v1(&body, &mut intake)?,
                     Version::V2 => decode_v2(&body, &mut intake)?,
                 }
-                Ok((intake.batch, intake.refusals))
+                Ok(intake)
             })
             .await?;
-        self.store_metrics(protocol, tenant, batch, refusals).await
+        self.store_metrics(protocol, tenant, intake).await
     }
 
     /// Receives OTLP metrics over HTTP.
@@ -144,14 +144,14 @@ impl Ingest {
         let (caps, limits) = (self.inner.config.caps(), self.limits());
         let options = self.inner.config.metric_options();
         let stats = self.clone();
-        let (batch, refusals) = self
+        let intake = self
             .decode(body.len(), move || {
                 let body = stats.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
                 let request = otlp::decode(format, &body)?;
                 Ok(metric_intake(&request, &options, limits))
             })
             .await?;
-        self.store_metrics(Protocol::OtlpHttp, tenant, batch, refusals).await
+        self.store_metrics(Protocol::OtlpHttp, tenant, intake).await
     }
 
     /// Receives OTLP metrics that gRPC has decoded.
@@ -162,9 +162,8 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let options = self.inner.config.metric_options();
         let limits = self.limits();
-        let (batch, refusals) =
-            self.decode(usize::MAX, move || Ok(metric_intake(&request, &options, limits))).await?;
-        self.store_metrics(Protocol::OtlpGrpc, tenant, batch, refusals).await
+        let intake = self.decode(usize::MAX, move || Ok(metric_intake(&request, &options, limits))).await?;
+        self.store_metrics(Protocol::OtlpGrpc, tenant, intake).await
     }
 
     /// Receives OTLP logs over HTTP.
@@ -264,13 +263,16 @@ impl Ingest {
         &self,
         protocol: Protocol,
         tenant: &TenantId,
-        batch: MetricBatch,
-        refusals: Refusals,
+        intake: Intake,
     ) -> Result<Outcome, IngestError> {
+        let Intake { batch, refusals, n_stale_histograms, .. } = intake;
         let n_stored = batch.n_samples();
+        let (n_histograms, n_exemplars) =
+            (batch.n_histograms() + n_stale_histograms, batch.exemplars().len());
         self.inner.appender.metrics(tenant, batch).await?;
         self.inner.stats.samples(protocol, n_stored, refusals.n_items());
-        Ok(Outcome { n_stored, refusals })
+        self.inner.stats.beside(protocol, n_histograms, n_exemplars);
+        Ok(Outcome { n_stored, n_histograms, n_exemplars, refusals })
     }
 
     async fn store_logs(
@@ -283,15 +285,11 @@ impl Ingest {
         let n_stored = batch.records.len();
         self.inner.appender.logs(tenant, batch).await?;
         self.inner.stats.records(protocol, n_stored, refusals.n_items());
-        Ok(Outcome { n_stored, refusals })
+        Ok(Outcome { n_stored, refusals, ..Outcome::default() })
     }
 }
 
-fn metric_intake(
-    request: &ExportMetricsServiceRequest,
-    options: &MetricOptions,
-    limits: Limits,
-) -> (MetricBatch, Refusals) {
+fn metric_intake(request: &ExportMetricsServiceRequest, options: &MetricOptions, limits: Limits) -> Intake {
     let mut intake = Intake::new(limits);
     let refused = translate_metrics(request, options, &mut intake);
     if !refused.reasons.is_empty() {
@@ -303,7 +301,7 @@ fn metric_intake(
         };
         intake.refusals.add(reason, count, || text);
     }
-    (intake.batch, intake.refusals)
+    intake
 }
 
 /// Lets through whoever may write.

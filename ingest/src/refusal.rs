@@ -11,9 +11,9 @@ pub(crate) enum Reason {
     Time,
     /// More or larger attributes than a record may have.
     Attributes,
-    /// A native histogram.
+    /// A native histogram whose parts do not fit each other.
     Histogram,
-    /// An exemplar; the sample that it belongs to is stored.
+    /// An exemplar, or a part of it; the samples of its series are stored.
     Exemplar,
     /// An OTLP data point that has no form as samples.
     Point,
@@ -123,6 +123,10 @@ impl Refusals {
 pub(crate) struct Outcome {
     /// Samples or records that are durable now.
     pub(crate) n_stored: usize,
+    /// Native histograms among the samples.
+    pub(crate) n_histograms: usize,
+    /// Exemplars that are durable now.
+    pub(crate) n_exemplars: usize,
     pub(crate) refusals: Refusals,
 }
 

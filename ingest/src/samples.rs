@@ -1,24 +1,25 @@
 //! Fills a batch with samples, holding each series against the limits.
 
 use greylight_store::append::{MetricBatch, MetricKind, MetricMetadata};
-use greylight_store::model::{METRIC_NAME, Timestamp};
+use greylight_store::model::{
+    Buckets, CounterReset, Exemplar, Histogram, Labels, METRIC_NAME, Span, Timestamp,
+};
 use greylight_wire::exposition::MetricType;
-use greylight_wire::otlp::MetricSink;
+use greylight_wire::histogram::{NativeBuckets, NativeHistogram, ResetHint};
+use greylight_wire::number::STALE_NAN_BITS;
+use greylight_wire::otlp::{MetricSink, PointExemplar};
 use greylight_wire::remote_write::{self, DecodeError, LabelError, Sample, Series};
 
 use crate::limits::{EARLIEST_MS, Limits, show};
 use crate::refusal::{Reason, Refusals};
-
-const NO_HISTOGRAMS: &str =
-    "native histograms are not supported yet; send classic histograms (scrape_native_histograms: false)";
-const NO_EXEMPLARS: &str =
-    "exemplars are not supported yet, their samples were stored; set send_exemplars: false";
 
 /// A batch being filled.
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) batch: MetricBatch,
     pub(crate) refusals: Refusals,
+    /// Histograms that say that their series is gone, which the batch has as floats.
+    pub(crate) n_stale_histograms: usize,
     limits: Limits,
     /// Where OTLP's samples come from at the moment.
     within: Within,
@@ -35,7 +36,13 @@ enum Within {
 
 impl Intake {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { batch: MetricBatch::default(), refusals: Refusals::default(), limits, within: Within::Point }
+        Self {
+            batch: MetricBatch::default(),
+            refusals: Refusals::default(),
+            n_stale_histograms: 0,
+            limits,
+            within: Within::Point,
+        }
     }
 
     /// Adds a series whose labels are as nearly every sender writes them, looking at each once. Says whether
@@ -101,6 +108,79 @@ impl Intake {
         bad.map(|(count, t_ms)| (Reason::Time, count, self.explain_time(labels, t_ms)))
     }
 
+    /// Adds what a series has beside floats; each refusal is told under its reason.
+    #[cold]
+    fn add_beside(&mut self, series: &mut Series<'_, '_>) -> Result<(), DecodeError> {
+        let (n_histograms, n_exemplars) = (series.histograms().len(), series.exemplars().len());
+        let checked = match series.labels() {
+            Ok(labels) => self.limits.check_series(labels).and_then(|()| set_of(labels)),
+            Err(LabelError::Malformed(error)) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        let labels = match checked {
+            Ok(labels) => labels,
+            Err(text) => {
+                // The exemplars of a series that has samples are told with these.
+                let count =
+                    n_histograms + if n_histograms + series.samples().len() == 0 { n_exemplars } else { 0 };
+                self.refusals.add(Reason::Labels, count, || text);
+                return Ok(());
+            }
+        };
+        for histogram in series.histograms() {
+            if let Some((reason, text)) = self.add_histogram(&labels, histogram.clone()) {
+                self.refusals.add(reason, 1, || text);
+            }
+        }
+        for exemplar in series.exemplars() {
+            let own = exemplar.labels.clone().map_err(|error| error.to_string());
+            let own = own.and_then(|own| Labels::from_pairs(own).map_err(|error| error.to_string()));
+            self.add_exemplar(&labels, own, exemplar.t_ms, exemplar.value);
+        }
+        Ok(())
+    }
+
+    /// Adds a histogram of a series whose labels are checked, or says why not.
+    fn add_histogram(&mut self, labels: &Labels, histogram: NativeHistogram) -> Option<(Reason, String)> {
+        let t_ms = histogram.t_ms;
+        if let Some(text) = self.bad_time("histogram", labels, t_ms) {
+            return Some((Reason::Time, text));
+        }
+        let stale = histogram.sum.to_bits() == STALE_NAN_BITS;
+        let added = self.batch.start_labels(labels).push_histogram(t_ms, stored(histogram));
+        if let Err(error) = added {
+            return Some((Reason::Histogram, format!("{} at {t_ms} ms: {error}", shown(labels))));
+        }
+        self.n_stale_histograms += usize::from(stale);
+        None
+    }
+
+    /// Adds an exemplar of a series whose labels are checked, or tells why not.
+    fn add_exemplar(&mut self, series: &Labels, own: Result<Labels, String>, t_ms: i64, value: f64) {
+        let refused = match (self.bad_time("exemplar", series, t_ms), own) {
+            (Some(text), _) => Some(text),
+            (None, Err(text)) => Some(format!("exemplar of {}: {text}", shown(series))),
+            (None, Ok(labels)) => {
+                let added = self.batch.push_exemplar(series.clone(), Exemplar { labels, t_ms, value });
+                added.err().map(|error| format!("{}: {error}", shown(series)))
+            }
+        };
+        if let Some(text) = refused {
+            self.refusals.add(Reason::Exemplar, 1, || text);
+        }
+    }
+
+    fn bad_time(&self, what: &str, labels: &Labels, t_ms: i64) -> Option<String> {
+        if (EARLIEST_MS..=self.limits.latest.as_millis()).contains(&t_ms) {
+            return None;
+        }
+        let pairs: Vec<_> = labels.iter().collect();
+        if t_ms < EARLIEST_MS {
+            return Some(format!("{what} of {} at {t_ms} ms lies before the year 1678", show(&pairs)));
+        }
+        Some(self.limits.explain_time(what, &pairs, Timestamp::from_millis(t_ms)))
+    }
+
     fn explain_time(&self, labels: &[(&str, &str)], t_ms: i64) -> String {
         if t_ms < EARLIEST_MS {
             return format!("sample of {} at {t_ms} ms lies before the year 1678", show(labels));
@@ -123,8 +203,12 @@ impl Intake {
 
 impl<'a> remote_write::Sink<'a> for Intake {
     fn series(&mut self, series: &mut Series<'a, '_>) -> Result<(), DecodeError> {
-        self.refusals.add(Reason::Histogram, series.n_histograms(), || NO_HISTOGRAMS.to_owned());
-        self.refusals.add(Reason::Exemplar, series.n_exemplars(), || NO_EXEMPLARS.to_owned());
+        if !series.histograms().is_empty() || !series.exemplars().is_empty() {
+            self.add_beside(series)?;
+            if series.samples().is_empty() {
+                return Ok(());
+            }
+        }
         if self.add_walking(series) { Ok(()) } else { self.add_gathering(series) }
     }
 
@@ -136,14 +220,29 @@ impl<'a> remote_write::Sink<'a> for Intake {
 impl MetricSink for Intake {
     fn sample(&mut self, labels: &[(&str, &str)], t_ms: i64, value: f64) {
         let Some((reason, _, text)) = self.add(labels, &[Sample { t_ms, value }]) else { return };
-        match self.within {
-            Within::Point => {
-                self.within = Within::RefusedPoint;
-                self.refusals.add(reason, 1, || text);
-            }
-            Within::RefusedPoint => {}
-            Within::TargetInfo => self.refusals.add(Reason::TargetInfo, 1, || text),
+        self.refuse(reason, text);
+    }
+
+    fn histogram(&mut self, labels: &[(&str, &str)], histogram: NativeHistogram) {
+        let checked = self.limits.check_series(labels).and_then(|()| set_of(labels));
+        let refused = match checked {
+            Ok(labels) => self.add_histogram(&labels, histogram),
+            Err(text) => Some((Reason::Labels, text)),
+        };
+        if let Some((reason, text)) = refused {
+            self.refuse(reason, text);
         }
+    }
+
+    fn exemplar(&mut self, labels: &[(&str, &str)], exemplar: &PointExemplar<'_>) {
+        // Where the series itself is refused, its point says so.
+        if self.within != Within::Point || self.limits.check_series(labels).is_err() {
+            return;
+        }
+        let Ok(series) = set_of(labels) else { return };
+        let own =
+            Labels::from_pairs(exemplar.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        self.add_exemplar(&series, own.map_err(|error| error.to_string()), exemplar.t_ms, exemplar.value);
     }
 
     fn point(&mut self) {
@@ -156,6 +255,54 @@ impl MetricSink for Intake {
 
     fn metadata(&mut self, family: &str, metric_type: MetricType, help: &str, unit: &str) {
         self.add_metadata(family, metric_type, help, unit);
+    }
+}
+
+impl Intake {
+    /// Counts a refused sample of OTLP, once for each point.
+    fn refuse(&mut self, reason: Reason, text: String) {
+        match self.within {
+            Within::Point => {
+                self.within = Within::RefusedPoint;
+                self.refusals.add(reason, 1, || text);
+            }
+            Within::RefusedPoint => {}
+            Within::TargetInfo => self.refusals.add(Reason::TargetInfo, 1, || text),
+        }
+    }
+}
+
+fn set_of(labels: &[(&str, &str)]) -> Result<Labels, String> {
+    Labels::from_pairs(labels.iter().copied()).map_err(|error| format!("{}: {error}", show(labels)))
+}
+
+fn shown(labels: &Labels) -> String {
+    show(&labels.iter().collect::<Vec<_>>())
+}
+
+/// Makes the store's histogram of the wire's.
+fn stored(histogram: NativeHistogram) -> Histogram {
+    let NativeHistogram { reset, schema, zero_threshold, zero_count, count, sum, .. } = histogram;
+    let reset = match reset {
+        ResetHint::Unknown => CounterReset::Unknown,
+        ResetHint::Yes => CounterReset::Yes,
+        ResetHint::No => CounterReset::No,
+        ResetHint::Gauge => CounterReset::Gauge,
+    };
+    let side = |NativeBuckets { spans, counts }| Buckets {
+        spans: spans.into_iter().map(|(offset, length)| Span { offset, length }).collect(),
+        counts,
+    };
+    Histogram {
+        reset,
+        schema,
+        zero_threshold,
+        zero_count,
+        count,
+        sum,
+        positive: side(histogram.positive),
+        negative: side(histogram.negative),
+        custom_bounds: histogram.custom_bounds,
     }
 }
 

@@ -65,6 +65,8 @@ struct Counters {
     requests: [AtomicU64; CODES.len()],
     samples: AtomicU64,
     samples_refused: AtomicU64,
+    histograms: AtomicU64,
+    exemplars: AtomicU64,
     records: AtomicU64,
     records_refused: AtomicU64,
     body_bytes: AtomicU64,
@@ -95,6 +97,11 @@ impl IngestStats {
         self.of(protocol).samples_refused.fetch_add(refused as u64, Ordering::Relaxed);
     }
 
+    pub(crate) fn beside(&self, protocol: Protocol, histograms: usize, exemplars: usize) {
+        self.of(protocol).histograms.fetch_add(histograms as u64, Ordering::Relaxed);
+        self.of(protocol).exemplars.fetch_add(exemplars as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn records(&self, protocol: Protocol, stored: usize, refused: usize) {
         self.of(protocol).records.fetch_add(stored as u64, Ordering::Relaxed);
         self.of(protocol).records_refused.fetch_add(refused as u64, Ordering::Relaxed);
@@ -108,7 +115,7 @@ impl IngestStats {
                 for (reason, count) in outcome.refusals.counts() {
                     counters.refused_items[reason as usize].fetch_add(count as u64, Ordering::Relaxed);
                 }
-                if outcome.n_stored > 0 {
+                if outcome.n_stored + outcome.n_exemplars > 0 {
                     counters.stored_at.store(now.as_nanos(), Ordering::Relaxed);
                 }
             }
@@ -191,6 +198,10 @@ impl IngestStats {
         self.counter(page, "samples_refused", "Samples that were refused, each with its reason.", |c| {
             &c.samples_refused
         });
+        self.counter(page, "histograms", "Samples that were stored and are native histograms.", |c| {
+            &c.histograms
+        });
+        self.counter(page, "exemplars", "Exemplars that were stored.", |c| &c.exemplars);
         self.counter(page, "log_records", "Log records that were stored.", |c| &c.records);
         self.counter(
             page,

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use axum::{Extension, Router};
 use greylight_ingest::{Ingest, IngestConfig};
-use greylight_store::model::{Caller, ManualClock, Matcher, Scopes, TenantId, Timestamp};
+use greylight_store::model::{Caller, Histogram, ManualClock, Matcher, Scopes, TenantId, Timestamp};
 use greylight_store::read::{Budget, Limits, MetricSource as _, Select, SpanMs};
 use greylight_store::{Store, StoreConfig, StoreEnv};
 use greylight_wire::compress::{Encoding, encode};
@@ -103,6 +103,37 @@ impl Fixture {
             .expect("readable");
         seen.sort();
         seen
+    }
+
+    /// Every native histogram of series that have this name, with its time.
+    pub(crate) fn histograms(&self, name: &str) -> Vec<(i64, Histogram)> {
+        let reader = self.store.reader();
+        let budget = Budget::new(Limits::default(), Arc::new(self.clock.clone()));
+        let matchers = [Matcher::equal("__name__", name)];
+        let select = Select { matchers: &matchers, span: SpanMs::ALL };
+        let found = reader.select(&TenantId::default(), &select, &budget).expect("readable");
+        let mut seen = Vec::new();
+        let mut sink = |_, samples: greylight_store::read::Samples<'_>| {
+            let one =
+                |(at, histogram): &(usize, Arc<Histogram>)| (samples.t_ms[*at], Histogram::clone(histogram));
+            seen.extend(samples.histograms.iter().map(one));
+        };
+        found.read(0..found.series().len(), &budget, &mut sink).expect("readable");
+        seen
+    }
+
+    /// Every exemplar: `series own labels @time value`, sorted by series and time.
+    pub(crate) fn exemplars(&self) -> Vec<String> {
+        let budget = Budget::new(Limits::default(), Arc::new(self.clock.clone()));
+        let reader = self.store.reader();
+        let found = reader.exemplars(&TenantId::default(), &[], SpanMs::ALL, &budget).expect("readable");
+        let of = |series: greylight_store::model::Labels, list: Vec<_>| {
+            let word = |e: greylight_store::model::Exemplar| {
+                format!("{series} {} @{} {}", e.labels, e.t_ms, e.value)
+            };
+            list.into_iter().map(word).collect::<Vec<_>>()
+        };
+        found.into_iter().flat_map(|(series, list)| of(series, list)).collect()
     }
 
     /// Our own metrics, as text.

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod remote_write;
+mod native;
 mod otlp;
 mod loki;
 mod grpc;

@@ -1,5 +1,6 @@
 //! OTLP over HTTP.
 
+use greylight_store::model::{Buckets, Histogram, Span};
 use greylight_wire::compress::{Encoding, encode};
 use greylight_wire::logs::{Record, Value};
 use greylight_wire::otlp::{
@@ -70,19 +71,53 @@ async fn what_is_refused_is_a_partial_success() {
 }
 
 #[tokio::test]
-async fn exemplars_are_a_warning_and_exponential_histograms_a_refusal() {
+async fn exponential_histograms_and_exemplars_are_stored() {
+    for format in [JSON, PROTOBUF] {
+        let fixture = Fixture::new().await;
+        let histogram = format!(
+            r#",{{"name":"h","exponentialHistogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":"{NOW_MS}000000",
+            "count":"6","sum":2.5,"scale":9,"zeroCount":"1","positive":{{"offset":-3,"bucketCounts":["1","2","2"]}},
+            "exemplars":[{{"timeUnixNano":"5000000","asDouble":1.5,"traceId":"5b8efff798038103d269b633813fc60c"}}]}}]}}}}"#
+        );
+        let json = metrics(&histogram);
+        let body = if format == JSON { json.into_bytes() } else { as_protobuf(&json) };
+        let answer = fixture.post("/v1/metrics", &[format], body).await;
+        assert_eq!(answer.status, 200);
+        assert!(matches!(answer.body.as_slice(), b"{}" | b""), "{}", answer.text());
+        let want = Histogram {
+            schema: 8,
+            zero_threshold: 1e-128,
+            zero_count: 1.0,
+            count: 6.0,
+            sum: 2.5,
+            positive: Buckets { spans: vec![Span { offset: -1, length: 2 }], counts: vec![1.0, 4.0] },
+            ..Histogram::default()
+        };
+        assert_eq!(fixture.histograms("h"), [(NOW_MS, want)]);
+        assert_eq!(
+            fixture.exemplars(),
+            ["h{job=\"cart\", service_name=\"cart\", track=\"canary\"} \
+              {trace_id=\"5b8efff798038103d269b633813fc60c\"} @5 1.5"]
+        );
+        let page = fixture.page();
+        assert!(page.contains("greylight_ingest_histograms_total{protocol=\"otlp_http\"} 1\n"), "{page}");
+        assert!(page.contains("greylight_ingest_exemplars_total{protocol=\"otlp_http\"} 1\n"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn histograms_that_make_no_sense_are_a_partial_success() {
     let fixture = Fixture::new().await;
-    let exemplar = r#",{"name":"e","gauge":{"dataPoints":[{"timeUnixNano":"5000000","asInt":"1",
-        "exemplars":[{"timeUnixNano":"5","asInt":"1"}]}]}}"#;
-    let answer = fixture.post("/v1/metrics", &[JSON], metrics(exemplar)).await;
-    assert!(answer.text().contains(r#""rejectedDataPoints":"0""#), "{}", answer.text());
-    assert!(answer.text().contains("exemplars are not supported yet"), "{}", answer.text());
-    assert_eq!(fixture.samples("e").len(), 1);
     let histogram = r#",{"name":"h","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[
-        {"timeUnixNano":"5","count":"1"}]}}"#;
+        {"timeUnixNano":"5000000","count":"1","positive":{"bucketCounts":["7"]},"exemplars":[{"asInt":"1"}]},
+        {"timeUnixNano":"6000000","count":"1","scale":-5},{"timeUnixNano":"7000000","count":"1"}]}}"#;
     let answer = fixture.post("/v1/metrics", &[JSON], metrics(histogram)).await;
-    assert!(answer.text().contains(r#""rejectedDataPoints":"1""#), "{}", answer.text());
-    assert!(answer.text().contains("exponential histograms are not supported yet"), "{}", answer.text());
+    assert!(answer.text().contains(r#""rejectedDataPoints":"2""#), "{}", answer.text());
+    assert!(answer.text().contains("7 observations in buckets, of 1"), "{}", answer.text());
+    assert!(answer.text().contains("scale below -4"), "{}", answer.text());
+    assert_eq!(fixture.histograms("h").len(), 1);
+    assert_eq!(fixture.exemplars(), [""; 0]);
+    assert_eq!(fixture.samples("queue_length").len(), 1);
 }
 
 #[tokio::test]

@@ -113,23 +113,6 @@ async fn a_name_that_is_not_utf8_is_refused() {
 }
 
 #[tokio::test]
-async fn histograms_and_exemplars_are_refused_by_name_and_the_rest_is_stored() {
-    let fixture = Fixture::new().await;
-    for (field, text) in
-        [(0x1a, "exemplars are not supported yet"), (0x22, "native histograms are not supported yet")]
-    {
-        // One label `__name__="m"`, one sample at 5 ms, one empty message of the refused kind.
-        let mut series = vec![0x0a, 0x0d, 0x0a, 0x08];
-        series.extend(b"__name__");
-        series.extend([0x12, 0x01, b'm', 0x12, 0x02, 0x10, 0x05, field, 0x00]);
-        let mut body = vec![0x0a, series.len() as u8];
-        body.extend(series);
-        refused(&fixture.write(&body).await, 400, text);
-        assert_eq!(fixture.samples("m"), ["m{} @5 0"]);
-    }
-}
-
-#[tokio::test]
 async fn malformed_bodies_store_nothing() {
     let fixture = Fixture::new().await;
     refused(&post(&fixture, b"not snappy".to_vec()).await, 400, "the body is not valid snappy");

@@ -20,13 +20,15 @@ pub(super) fn remote_write(
     version: Version,
     outcome: Result<Outcome, IngestError>,
 ) -> Response {
-    let n_written = outcome.as_ref().map_or(0, |outcome| outcome.n_stored);
+    let (n_stored, n_histograms, n_exemplars) = outcome
+        .as_ref()
+        .map_or((0, 0, 0), |outcome| (outcome.n_stored, outcome.n_histograms, outcome.n_exemplars));
     let mut response = plain(config, outcome, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let headers = response.headers_mut();
-    headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(n_written));
+    headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(n_stored - n_histograms));
     if version == Version::V2 {
-        headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from(0));
-        headers.insert("x-prometheus-remote-write-exemplars-written", HeaderValue::from(0));
+        headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from(n_histograms));
+        headers.insert("x-prometheus-remote-write-exemplars-written", HeaderValue::from(n_exemplars));
     }
     response
 }

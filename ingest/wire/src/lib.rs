@@ -5,6 +5,7 @@
 //!
 //! - [`compress`] undoes content encodings under a cap that is checked while decoding.
 //! - [`exposition`] reads and writes what `/metrics` pages hold.
+//! - [`histogram`] is what a native histogram looks like, by whatever protocol it comes.
 //! - [`remote_write`] reads Prometheus remote write 1.0 and 2.0 and writes 1.0.
 //! - [`otlp`] turns OpenTelemetry metrics into Prometheus samples and its logs into [`logs`], and writes
 //!   log exports.
@@ -19,6 +20,7 @@ pub mod compress;
 pub mod exposition;
 mod proto;
 mod json;
+pub mod histogram;
 pub mod remote_write;
 pub mod logs;
 pub mod severity;

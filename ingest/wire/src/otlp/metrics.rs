@@ -1,27 +1,37 @@
 //! Metrics as Prometheus samples.
 //!
 //! Gauges and non-monotonic sums become gauges, cumulative monotonic sums counters, histograms with
-//! explicit bounds `_bucket`, `_sum` and `_count`, summaries their quantiles. Delta temporality and
-//! exponential histograms are refused and counted with the reason; exemplars are counted.
+//! explicit bounds `_bucket`, `_sum` and `_count`, exponential ones native histograms, summaries their
+//! quantiles. Delta temporality is refused and counted with the reason. Exemplars go to the series of
+//! their point, of a histogram with bounds to the bucket that they fall into.
 
 use std::borrow::Cow;
 
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, SummaryDataPoint,
-    metric::Data, number_data_point,
+    AggregationTemporality, Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, Metric,
+    NumberDataPoint, ResourceMetrics, SummaryDataPoint, metric::Data, number_data_point,
 };
 
 use super::ExportMetricsServiceRequest;
+use super::exemplar::{self, Loss, PointExemplar};
+use super::exponential;
 use super::names::{label_name, metric_name, unit_name};
 use super::value::{as_text, find};
 use crate::exposition::MetricType;
+use crate::histogram::NativeHistogram;
 use crate::number::stale_nan;
 
 /// Receives samples and metadata.
 pub trait MetricSink {
     /// One sample. Labels include `__name__`, are sorted by name, unique, and have no empty value.
     fn sample(&mut self, labels: &[(&str, &str)], t_ms: i64, value: f64);
+
+    /// One sample that is a native histogram; labels as of a sample.
+    fn histogram(&mut self, labels: &[(&str, &str)], histogram: NativeHistogram);
+
+    /// An exemplar of the series with these labels.
+    fn exemplar(&mut self, _labels: &[(&str, &str)], _exemplar: &PointExemplar<'_>) {}
 
     /// The samples that follow are one data point's, up to the next call of this or of
     /// [`target_info`](Self::target_info).
@@ -64,7 +74,7 @@ impl Default for MetricOptions {
 pub struct Refused {
     /// Data points that were refused.
     pub n_points: usize,
-    /// Exemplars that were left out; their points are stored.
+    /// Exemplars that were left out, or lost their attributes; their points are stored.
     pub n_exemplars: usize,
     /// A reason for each kind of refusal, naming the first metric that it met.
     pub reasons: Vec<String>,
@@ -83,7 +93,6 @@ impl Refused {
     }
 }
 
-const NO_EXPONENTIAL: &str = "exponential histograms are not supported yet; use explicit bucket bounds";
 const NO_DELTA: &str =
     "delta and unspecified temporality are not supported; set the exporter's temporality to cumulative";
 const NO_NAME: &str = "a metric has no name";
@@ -91,7 +100,9 @@ const NO_DATA: &str = "a metric has no data";
 const NO_TIME: &str = "a data point has no time";
 const NO_VALUE: &str = "a data point has no value";
 const BAD_BUCKETS: &str = "a histogram has not exactly one bucket more than bounds";
-const NO_EXEMPLARS: &str = "exemplars are not supported yet; their data points were stored";
+const EMPTY_EXEMPLARS: &str = "exemplars without a value were left out; their data points were stored";
+const CUT_EXEMPLARS: &str =
+    "exemplars with more than 128 characters of labels were stored without their filtered attributes";
 
 /// Flag bit that says "no value here": the series has gone.
 const NO_RECORDED_VALUE: u32 = 1;
@@ -103,11 +114,15 @@ pub fn translate_metrics(
     sink: &mut impl MetricSink,
 ) -> Refused {
     let mut refused = Refused::default();
+    let mut loss = Loss::default();
     for resource in &request.resource_metrics {
-        translate_resource(resource, options, sink, &mut refused);
+        translate_resource(resource, options, sink, (&mut refused, &mut loss));
     }
-    if refused.n_exemplars > 0 {
-        refused.reasons.push(NO_EXEMPLARS.to_owned());
+    for (count, reason) in [(loss.n_empty, EMPTY_EXEMPLARS), (loss.n_cut, CUT_EXEMPLARS)] {
+        if count > 0 {
+            refused.n_exemplars += count;
+            refused.reasons.push(reason.to_owned());
+        }
     }
     refused
 }
@@ -116,7 +131,7 @@ fn translate_resource(
     message: &ResourceMetrics,
     options: &MetricOptions,
     sink: &mut impl MetricSink,
-    refused: &mut Refused,
+    (refused, loss): (&mut Refused, &mut Loss),
 ) {
     let attributes = message.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
     let resource = ResourceLabels::new(attributes, options);
@@ -127,7 +142,7 @@ fn translate_resource(
             base.add_scope(scope.scope.as_ref());
         }
         for metric in &scope.metrics {
-            let mut out = Translation { base: &base, sink, refused, latest_ms: &mut latest_ms };
+            let mut out = Translation { base: &base, sink, refused, loss, latest_ms: &mut latest_ms };
             out.metric(metric);
         }
     }
@@ -278,6 +293,7 @@ struct Translation<'t, 'a, S> {
     base: &'t ResourceLabels<'a>,
     sink: &'t mut S,
     refused: &'t mut Refused,
+    loss: &'t mut Loss,
     latest_ms: &'t mut Option<i64>,
 }
 
@@ -300,7 +316,9 @@ impl<S: MetricSink> Translation<'_, '_, S> {
             Data::Sum(sum) => self.numbers(&sum.data_points, &family, &metric.name),
             Data::Histogram(histogram) => self.histograms(&histogram.data_points, &family, &metric.name),
             Data::Summary(summary) => self.summaries(&summary.data_points, &family, &metric.name),
-            Data::ExponentialHistogram(_) => {}
+            Data::ExponentialHistogram(histogram) => {
+                self.exponentials(&histogram.data_points, &family, &metric.name);
+            }
         }
     }
 
@@ -328,6 +346,26 @@ impl<S: MetricSink> Translation<'_, '_, S> {
         self.base.with_labels(attributes.iter(), name, extra, |labels| sink.sample(labels, t_ms, value));
     }
 
+    fn emit_exemplars(
+        &mut self,
+        attributes: &[KeyValue],
+        name: &str,
+        extra: Option<(&str, &str)>,
+        exemplars: &[PointExemplar<'_>],
+    ) {
+        if exemplars.is_empty() {
+            return;
+        }
+        let sink = &mut *self.sink;
+        self.base.with_labels(attributes.iter(), name, extra, |labels| {
+            exemplars.iter().for_each(|exemplar| sink.exemplar(labels, exemplar));
+        });
+    }
+
+    fn translated<'e>(&mut self, exemplars: &'e [Exemplar], t_ms: i64) -> Vec<PointExemplar<'e>> {
+        exemplar::translate(exemplars, t_ms, self.loss)
+    }
+
     fn numbers(&mut self, points: &[NumberDataPoint], family: &str, metric: &str) {
         for point in points {
             let value = match point.value {
@@ -340,8 +378,31 @@ impl<S: MetricSink> Translation<'_, '_, S> {
                 }
             };
             let Some(t_ms) = self.time(point.time_unix_nano, metric) else { continue };
-            self.refused.n_exemplars += point.exemplars.len();
             self.emit(&point.attributes, family, None, t_ms, value);
+            let exemplars = self.translated(&point.exemplars, t_ms);
+            self.emit_exemplars(&point.attributes, family, None, &exemplars);
+        }
+    }
+
+    fn exponentials(&mut self, points: &[ExponentialHistogramDataPoint], family: &str, metric: &str) {
+        for point in points {
+            let stale = point.flags & NO_RECORDED_VALUE != 0;
+            let native = if stale { None } else { Some(exponential::native(point, 0)) };
+            if let Some(Err(reason)) = native {
+                self.refused.points(1, reason, metric);
+                continue;
+            }
+            let Some(t_ms) = self.time(point.time_unix_nano, metric) else { continue };
+            let Some(Ok(native)) = native else {
+                self.emit(&point.attributes, family, None, t_ms, stale_nan());
+                continue;
+            };
+            let sink = &mut *self.sink;
+            self.base.with_labels(point.attributes.iter(), family, None, |labels| {
+                sink.histogram(labels, NativeHistogram { t_ms, ..native });
+            });
+            let exemplars = self.translated(&point.exemplars, t_ms);
+            self.emit_exemplars(&point.attributes, family, None, &exemplars);
         }
     }
 
@@ -358,7 +419,7 @@ impl<S: MetricSink> Translation<'_, '_, S> {
                 continue;
             }
             let Some(t_ms) = self.time(point.time_unix_nano, metric) else { continue };
-            self.refused.n_exemplars += point.exemplars.len();
+            let mut exemplars = self.translated(&point.exemplars, t_ms);
             let or_stale = |value: f64| if stale { stale_nan() } else { value };
             let mut up_to = 0_u64;
             for (bound, n) in
@@ -369,8 +430,11 @@ impl<S: MetricSink> Translation<'_, '_, S> {
                 // An explicit bound of infinity is the bucket that comes below.
                 if bound.is_finite() {
                     self.emit(&point.attributes, &bucket, Some(("le", &le)), t_ms, or_stale(up_to as f64));
+                    let fall_into: Vec<_> = exemplars.extract_if(.., |e| e.value <= *bound).collect();
+                    self.emit_exemplars(&point.attributes, &bucket, Some(("le", &le)), &fall_into);
                 }
             }
+            self.emit_exemplars(&point.attributes, &bucket, Some(("le", "+Inf")), &exemplars);
             let total = or_stale(point.count as f64);
             self.emit(&point.attributes, &bucket, Some(("le", "+Inf")), t_ms, total);
             if let Some(value) = point.sum.or(stale.then_some(0.0)) {
@@ -412,7 +476,7 @@ fn classify(data: &Data) -> (MetricType, usize, Option<&'static str>) {
         }
         Data::Summary(summary) => (MetricType::Summary, summary.data_points.len(), None),
         Data::ExponentialHistogram(histogram) => {
-            (MetricType::Histogram, histogram.data_points.len(), Some(NO_EXPONENTIAL))
+            (MetricType::Histogram, histogram.data_points.len(), delta(histogram.aggregation_temporality))
         }
     }
 }

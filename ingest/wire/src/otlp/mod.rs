@@ -1,4 +1,4 @@
-//! OpenTelemetry's protocol: metrics as Prometheus samples, logs as [records](crate::logs), and an encoder
+//! OpenTelemetry's protocol: metrics as Prometheus samples, native histograms and exemplars, logs as [records](crate::logs), and an encoder
 //! for log exports.
 //!
 //! The messages are those of `opentelemetry-proto`; [`decode`] reads them from either encoding.
@@ -6,9 +6,12 @@
 mod names;
 mod json;
 mod value;
+mod exemplar;
+mod exponential;
 mod metrics;
 mod logs;
 
+pub use exemplar::PointExemplar;
 pub use logs::{LogOptions, ResourceRecords, encode_logs, split_logs, translate_logs};
 pub use metrics::{MetricOptions, MetricSink, Refused, translate_metrics};
 pub use names::{label_name, metric_name};

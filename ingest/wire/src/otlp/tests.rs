@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::exposition::MetricType;
+use crate::histogram::{NativeBuckets, NativeHistogram};
 use crate::logs::{Record, Value};
 use crate::number::STALE_NAN_BITS;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -12,15 +13,33 @@ struct Seen {
     samples: Vec<String>,
     metadata: Vec<String>,
     bits: Vec<u64>,
+    histograms: Vec<(String, NativeHistogram)>,
+    exemplars: Vec<String>,
+}
+
+fn text_of(labels: &[(&str, &str)]) -> String {
+    assert!(labels.is_sorted_by(|a, b| a.0 < b.0), "{labels:?}");
+    assert!(labels.iter().all(|(_, value)| !value.is_empty()), "{labels:?}");
+    labels.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(",")
 }
 
 impl MetricSink for Seen {
     fn sample(&mut self, labels: &[(&str, &str)], t_ms: i64, value: f64) {
-        assert!(labels.is_sorted_by(|a, b| a.0 < b.0), "{labels:?}");
-        assert!(labels.iter().all(|(_, value)| !value.is_empty()), "{labels:?}");
-        let text: Vec<_> = labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.samples.push(format!("{} @{t_ms} {value}", text.join(",")));
+        self.samples.push(format!("{} @{t_ms} {value}", text_of(labels)));
         self.bits.push(value.to_bits());
+    }
+    fn histogram(&mut self, labels: &[(&str, &str)], histogram: NativeHistogram) {
+        self.histograms.push((text_of(labels), histogram));
+    }
+    fn exemplar(&mut self, labels: &[(&str, &str)], exemplar: &PointExemplar<'_>) {
+        let own: Vec<_> = exemplar.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        self.exemplars.push(format!(
+            "{} | {} @{} {}",
+            text_of(labels),
+            own.join(","),
+            exemplar.t_ms,
+            exemplar.value
+        ));
     }
     fn metadata(&mut self, family: &str, metric_type: MetricType, help: &str, unit: &str) {
         self.metadata.push(format!("{family} {} {help:?} {unit}", metric_type.word()));
@@ -109,7 +128,9 @@ fn attributes_named_like_labels_become_labels() {
 fn a_histogram_becomes_cumulative_buckets() {
     let metric = r#"{"name":"latency","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[{
         "timeUnixNano":"5000000","count":"6","sum":2.5,"bucketCounts":["1","2","3"],"explicitBounds":[0.5,1],
-        "exemplars":[{"timeUnixNano":"1","asDouble":1.0}]}]}}"#;
+        "exemplars":[{"timeUnixNano":"4000000","asDouble":0.75,"traceId":"5b8efff798038103d269b633813fc60c",
+        "spanId":"eee19b7ec3c1b174"},{"asInt":"3","filteredAttributes":[{"key":"user.id","value":{"intValue":"7"}}]},
+        {"asDouble":0.5}]}]}}"#;
     let (seen, refused) = translate("", metric, &plain());
     assert_eq!(
         seen.samples,
@@ -121,8 +142,57 @@ fn a_histogram_becomes_cumulative_buckets() {
             "__name__=latency_seconds_count @5 6",
         ]
     );
-    assert_eq!((refused.n_points, refused.n_exemplars), (0, 1));
-    assert!(refused.reasons[0].starts_with("exemplars are not supported"), "{refused:?}");
+    assert_eq!(
+        seen.exemplars,
+        [
+            "__name__=latency_seconds_bucket,le=0.5 |  @5 0.5",
+            "__name__=latency_seconds_bucket,le=1 | trace_id=5b8efff798038103d269b633813fc60c,span_id=eee19b7ec3c1b174 @4 0.75",
+            "__name__=latency_seconds_bucket,le=+Inf | user_id=7 @5 3",
+        ]
+    );
+    assert_eq!(refused, Refused::default());
+}
+
+#[test]
+fn an_exponential_histogram_becomes_a_native_one() {
+    let metric = r#"{"name":"latency","unit":"s","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{
+        "timeUnixNano":"5000000","count":"9","sum":2.5,"scale":3,"zeroCount":"2","positive":{"offset":-1,
+        "bucketCounts":["1","0","3"]},"negative":{"offset":4,"bucketCounts":["3"]},
+        "attributes":[{"key":"code","value":{"intValue":"200"}}],"exemplars":[{"asDouble":1.5}]},
+        {"timeUnixNano":"6000000","flags":1}]}}"#;
+    let (seen, refused) = translate("", metric, &plain());
+    let native = NativeHistogram {
+        t_ms: 5,
+        schema: 3,
+        zero_threshold: 1e-128,
+        zero_count: 2.0,
+        count: 9.0,
+        sum: 2.5,
+        positive: NativeBuckets { spans: vec![(0, 3)], counts: vec![1.0, 0.0, 3.0] },
+        negative: NativeBuckets { spans: vec![(5, 1)], counts: vec![3.0] },
+        ..NativeHistogram::default()
+    };
+    let labels = "__name__=latency_seconds,code=200";
+    assert_eq!(seen.histograms, [(labels.to_owned(), native)]);
+    assert_eq!(seen.exemplars, [format!("{labels} |  @5 1.5")]);
+    assert_eq!((seen.samples.len(), seen.bits), (1, vec![STALE_NAN_BITS]));
+    assert_eq!(seen.metadata, ["latency_seconds histogram \"\" seconds"]);
+    assert_eq!(refused, Refused::default());
+}
+
+#[test]
+fn what_exemplars_lose_is_told_and_their_points_are_kept() {
+    let long = "x".repeat(120);
+    let metric = format!(
+        r#"{{"name":"g","gauge":{{"dataPoints":[{{"timeUnixNano":"5000000","asInt":"1","exemplars":[
+        {{"asInt":"2","spanId":"eee19b7ec3c1b174","filteredAttributes":[{{"key":"a","value":{{"stringValue":"{long}"}}}}]}},
+        {{"timeUnixNano":"5"}}]}}]}}}}"#
+    );
+    let (seen, refused) = translate("", &metric, &plain());
+    assert_eq!(seen.exemplars, ["__name__=g | span_id=eee19b7ec3c1b174 @5 2"]);
+    assert_eq!((seen.samples.len(), refused.n_points, refused.n_exemplars), (1, 0, 2));
+    assert!(refused.reasons[0].contains("without a value"), "{refused:?}");
+    assert!(refused.reasons[1].contains("128 characters"), "{refused:?}");
 }
 
 #[test]
@@ -152,10 +222,15 @@ fn what_is_not_kept_is_refused_with_its_reason() {
     );
     check(&format!(r#"{{"name":"d","sum":{{"aggregationTemporality":1,{point}}}}}"#), "delta");
     check(&format!(r#"{{"name":"...","gauge":{{{point}}}}}"#), "no name");
-    check(
-        r#"{"name":"e","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"5","count":"1"}]}}"#,
-        "exponential",
-    );
+    let exponential = |temporality: u8, scale: i32, offset: i32| {
+        format!(
+            r#"{{"name":"e","exponentialHistogram":{{"aggregationTemporality":{temporality},"dataPoints":[{{"timeUnixNano":"5",
+            "count":"1","scale":{scale},"positive":{{"offset":{offset},"bucketCounts":["1"]}}}}]}}}}"#
+        )
+    };
+    check(&exponential(1, 0, 0), "delta");
+    check(&exponential(2, -5, 0), "scale below -4");
+    check(&exponential(2, 0, i32::MAX), "outside of what its scale can hold");
     check(r#"{"name":"g","gauge":{"dataPoints":[{"asInt":"1"}]}}"#, "no time");
     check(r#"{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"5"}]}}"#, "no value");
     check(

@@ -1,7 +1,9 @@
 //! Walks a body and shows each series to a sink.
 
 use super::Sample;
+use super::native::{self, Exemplar};
 use crate::exposition::MetricType;
+use crate::histogram::NativeHistogram;
 use crate::proto::{DecodeError, Reader, Value};
 
 /// Receives what a body holds, in its order.
@@ -38,8 +40,21 @@ pub struct Series<'a, 's> {
     source: Source<'a, 's>,
     labels: &'s mut Vec<Label<'a>>,
     samples: &'s [Sample],
-    n_histograms: usize,
-    n_exemplars: usize,
+    beside: &'s Beside<'a>,
+}
+
+/// What a series has beside floats; few have any.
+#[derive(Debug, Default)]
+struct Beside<'a> {
+    histograms: Vec<NativeHistogram>,
+    exemplars: Vec<Exemplar<'a>>,
+}
+
+impl Beside<'_> {
+    fn clear(&mut self) {
+        self.histograms.clear();
+        self.exemplars.clear();
+    }
 }
 
 /// Where the labels of a series are.
@@ -170,14 +185,14 @@ impl<'a> Series<'a, '_> {
         self.samples
     }
 
-    /// Says how many native histograms the series has.
-    pub fn n_histograms(&self) -> usize {
-        self.n_histograms
+    /// Returns the native histograms in the body's order, unchecked.
+    pub fn histograms(&self) -> &[NativeHistogram] {
+        &self.beside.histograms
     }
 
-    /// Says how many exemplars the series has.
-    pub fn n_exemplars(&self) -> usize {
-        self.n_exemplars
+    /// Returns the exemplars in the body's order. A sender may name a series for these alone.
+    pub fn exemplars(&self) -> &[Exemplar<'a>] {
+        &self.beside.exemplars
     }
 }
 
@@ -190,11 +205,12 @@ pub fn decode_v1<'a>(body: &'a [u8], sink: &mut impl Sink<'a>) -> Result<(), Dec
     let mut labels = Vec::new();
     let mut samples = Vec::new();
     let mut ranges = Vec::new();
+    let mut beside = Beside::default();
     while let Some((field, value)) = reader.field()? {
         match field {
             1 => {
                 let message = value.into_bytes(field)?;
-                series_v1(message, sink, &mut labels, &mut samples, &mut ranges)?;
+                series_v1(message, sink, (&mut labels, &mut samples, &mut beside), &mut ranges)?;
             }
             3 => sink.metadata(metadata_v1(value.into_bytes(field)?)?),
             _ => {}
@@ -223,11 +239,12 @@ pub fn decode_v2<'a>(body: &'a [u8], sink: &mut impl Sink<'a>) -> Result<(), Dec
     let mut labels = Vec::new();
     let mut samples = Vec::new();
     let mut references = Vec::new();
+    let mut beside = Beside::default();
     let mut reader = Reader::new(body);
     while let Some((field, value)) = reader.field()? {
         if field == 5 {
             let message = value.into_bytes(field)?;
-            series_v2(message, &symbols, sink, &mut labels, &mut samples, &mut references)?;
+            series_v2(message, &symbols, sink, (&mut labels, &mut samples, &mut beside), &mut references)?;
         }
     }
     Ok(())
@@ -239,16 +256,18 @@ const TAG_LABEL: u8 = 1 << 3 | 2;
 /// Tag of field 2 with a length: the value in a label.
 const TAG_LABEL_VALUE: u8 = 2 << 3 | 2;
 
+/// The arrays that one series after the other fills.
+type Arrays<'a, 's> = (&'s mut Vec<Label<'a>>, &'s mut Vec<Sample>, &'s mut Beside<'a>);
+
 fn series_v1<'a>(
     message: &'a [u8],
     sink: &mut impl Sink<'a>,
-    labels: &mut Vec<Label<'a>>,
-    samples: &mut Vec<Sample>,
+    (labels, samples, beside): Arrays<'a, '_>,
     ranges: &mut Vec<&'a [u8]>,
 ) -> Result<(), DecodeError> {
     samples.clear();
     ranges.clear();
-    let (mut n_histograms, mut n_exemplars) = (0, 0);
+    beside.clear();
     let mut reader = Reader::new(message);
     loop {
         let start = reader.at();
@@ -262,27 +281,26 @@ fn series_v1<'a>(
         match reader.field()? {
             None => break,
             Some((2, value)) => samples.push(sample(value.into_bytes(2)?)?),
-            Some((3, value)) => n_exemplars += value.into_bytes(3).map(|_| 1)?,
-            Some((4, value)) => n_histograms += value.into_bytes(4).map(|_| 1)?,
+            Some((3, value)) => beside.exemplars.push(native::exemplar_v1(value.into_bytes(3)?)?),
+            Some((4, value)) => beside.histograms.push(native::histogram(value.into_bytes(4)?)?),
             // A label again, its tag written in more bytes than needed.
             Some((1, value)) => ranges.push(value.into_bytes(1).map(|_| &message[start..reader.at()])?),
             Some(_) => {}
         }
     }
-    sink.series(&mut Series { source: Source::Messages(ranges), labels, samples, n_histograms, n_exemplars })
+    sink.series(&mut Series { source: Source::Messages(ranges), labels, samples, beside })
 }
 
 fn series_v2<'a>(
     message: &'a [u8],
     symbols: &[&'a str],
     sink: &mut impl Sink<'a>,
-    labels: &mut Vec<Label<'a>>,
-    samples: &mut Vec<Sample>,
+    (labels, samples, beside): Arrays<'a, '_>,
     references: &mut Vec<u32>,
 ) -> Result<(), DecodeError> {
     samples.clear();
     references.clear();
-    let (mut n_histograms, mut n_exemplars) = (0, 0);
+    beside.clear();
     let mut metadata = None;
     let mut reader = Reader::new(message);
     while let Some((field, value)) = reader.field()? {
@@ -295,8 +313,11 @@ fn series_v2<'a>(
                 }
             }
             (2, value) => samples.push(sample(value.into_bytes(field)?)?),
-            (3, value) => n_histograms += value.into_bytes(field).map(|_| 1)?,
-            (4, value) => n_exemplars += value.into_bytes(field).map(|_| 1)?,
+            (3, value) => beside.histograms.push(native::histogram(value.into_bytes(field)?)?),
+            (4, value) => {
+                let symbol = |reference| Ok(symbols[check_reference(reference, symbols)? as usize]);
+                beside.exemplars.push(native::exemplar_v2(value.into_bytes(field)?, symbol)?);
+            }
             (5, value) => metadata = Some(metadata_v2(value.into_bytes(field)?, symbols)?),
             _ => {}
         }
@@ -311,7 +332,7 @@ fn series_v2<'a>(
         sink.metadata(Metadata { family: family_of(name, metric_type), metric_type, help, unit });
     }
     let source = Source::References(references, symbols);
-    sink.series(&mut Series { source, labels, samples, n_histograms, n_exemplars })
+    sink.series(&mut Series { source, labels, samples, beside })
 }
 
 /// Strips what a series of this type adds to its family's name.

@@ -2,7 +2,8 @@
 //!
 //! [`decode_v1`] and [`decode_v2`] walk an already decompressed body once and hand each series to a
 //! [`Sink`], borrowed from the body. Nothing is allocated for a sample or a label: the two growing arrays
-//! (labels of one series, samples of one series) live for the whole body.
+//! (labels of one series, samples of one series) live for the whole body. Native histograms and exemplars,
+//! which few series have, are decoded into values of their own.
 //!
 //! A body that is malformed anywhere fails as a whole, so a sink commits only after `Ok`. What is wrong
 //! with one series alone ([`LabelError`]) is the sink's to report while it keeps the others.
@@ -12,12 +13,14 @@
 //! one that misread the body as 1.0.
 
 mod decode;
+mod native;
 mod encode;
 mod split;
 
 pub use crate::proto::DecodeError;
 pub use decode::{Label, LabelError, LabelWalk, Metadata, Series, Sink, decode_v1, decode_v2};
 pub use encode::Encoder;
+pub use native::Exemplar;
 pub use split::{Half, split};
 
 /// One sample of a series.

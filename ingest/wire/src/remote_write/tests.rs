@@ -3,6 +3,7 @@
 use super::*;
 use crate::compress::{Caps, Encoding, decode};
 use crate::exposition::MetricType;
+use crate::histogram::{NativeBuckets, NativeHistogram, ResetHint};
 use crate::number::{STALE_NAN_BITS, stale_nan};
 use crate::proto::{put_bytes, put_varint};
 use proptest::prelude::*;
@@ -15,14 +16,15 @@ struct Seen {
     series: Vec<SeenSeries>,
     bad: Vec<LabelError>,
     metadata: Vec<String>,
-    n_histograms: usize,
-    n_exemplars: usize,
+    histograms: Vec<NativeHistogram>,
+    exemplars: Vec<String>,
 }
 
 impl<'a> Sink<'a> for Seen {
     fn series(&mut self, series: &mut Series<'a, '_>) -> Result<(), DecodeError> {
-        self.n_histograms += series.n_histograms();
-        self.n_exemplars += series.n_exemplars();
+        self.histograms.extend_from_slice(series.histograms());
+        self.exemplars
+            .extend(series.exemplars().iter().map(|e| format!("{:?} @{} {}", e.labels, e.t_ms, e.value)));
         let samples = series.samples().iter().map(|s| (s.t_ms, s.value.to_bits())).collect();
         if let Some(mut walk) = series.walk() {
             let walked: Vec<_> = walk.by_ref().filter(|(_, value)| !value.is_empty()).collect();
@@ -142,7 +144,7 @@ fn labels_between_samples_still_count() {
     put_bytes(&mut series, 4, b"");
     let seen = seen_v1(&request(1, &[series]));
     assert_eq!(seen.series, [(pairs(&[("__name__", "m"), ("a", "1")]), vec![(7, 0)])]);
-    assert_eq!((seen.n_exemplars, seen.n_histograms), (1, 2));
+    assert_eq!((seen.exemplars.len(), seen.histograms.len()), (1, 2));
 }
 
 #[test]
@@ -262,4 +264,204 @@ proptest! {
         let _ = decode_v1(&one, &mut Seen::default());
         let _ = decode_v2(&two, &mut Seen::default());
     }
+}
+
+/// The messages as their `.proto` files have them, by another encoder than ours.
+mod message {
+    use prost::{Message, Oneof};
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Histogram {
+        #[prost(oneof = "Count", tags = "1, 2")]
+        pub(super) count: Option<Count>,
+        #[prost(double, tag = "3")]
+        pub(super) sum: f64,
+        #[prost(sint32, tag = "4")]
+        pub(super) schema: i32,
+        #[prost(double, tag = "5")]
+        pub(super) zero_threshold: f64,
+        #[prost(oneof = "ZeroCount", tags = "6, 7")]
+        pub(super) zero_count: Option<ZeroCount>,
+        #[prost(message, repeated, tag = "8")]
+        pub(super) negative_spans: Vec<Span>,
+        #[prost(sint64, repeated, tag = "9")]
+        pub(super) negative_deltas: Vec<i64>,
+        #[prost(double, repeated, tag = "10")]
+        pub(super) negative_counts: Vec<f64>,
+        #[prost(message, repeated, tag = "11")]
+        pub(super) positive_spans: Vec<Span>,
+        #[prost(sint64, repeated, packed = "false", tag = "12")]
+        pub(super) positive_deltas: Vec<i64>,
+        #[prost(double, repeated, packed = "false", tag = "13")]
+        pub(super) positive_counts: Vec<f64>,
+        #[prost(int32, tag = "14")]
+        pub(super) reset_hint: i32,
+        #[prost(int64, tag = "15")]
+        pub(super) timestamp: i64,
+        #[prost(double, repeated, tag = "16")]
+        pub(super) custom_values: Vec<f64>,
+    }
+
+    #[derive(Clone, PartialEq, Oneof)]
+    pub(super) enum Count {
+        #[prost(uint64, tag = "1")]
+        Int(u64),
+        #[prost(double, tag = "2")]
+        Float(f64),
+    }
+
+    #[derive(Clone, PartialEq, Oneof)]
+    pub(super) enum ZeroCount {
+        #[prost(uint64, tag = "6")]
+        Int(u64),
+        #[prost(double, tag = "7")]
+        Float(f64),
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Span {
+        #[prost(sint32, tag = "1")]
+        pub(super) offset: i32,
+        #[prost(uint32, tag = "2")]
+        pub(super) length: u32,
+    }
+}
+
+/// Puts a histogram into a request of either version.
+fn with_histogram(version: Version, histogram: &message::Histogram) -> Vec<u8> {
+    let bytes = prost::Message::encode_to_vec(histogram);
+    match version {
+        Version::V1 => {
+            let mut series = labelled(&[(b"__name__", b"m")]);
+            put_bytes(&mut series, 4, &bytes);
+            request(1, &[series])
+        }
+        Version::V2 => {
+            let mut body = Vec::new();
+            ["", "__name__", "m"].iter().for_each(|symbol| put_bytes(&mut body, 4, symbol.as_bytes()));
+            let mut series = Vec::new();
+            put_bytes(&mut series, 1, &[1, 2]);
+            put_bytes(&mut series, 3, &bytes);
+            put_bytes(&mut body, 5, &series);
+            body
+        }
+    }
+}
+
+fn seen(version: Version, body: &[u8]) -> Result<Seen, DecodeError> {
+    let mut seen = Seen::default();
+    match version {
+        Version::V1 => decode_v1(body, &mut seen)?,
+        Version::V2 => decode_v2(body, &mut seen)?,
+    }
+    Ok(seen)
+}
+
+proptest! {
+    #[test]
+    fn any_histogram_reads_back_in_both_versions(
+        (is_float, schema, reset, t_ms, sum) in (any::<bool>(), any::<i32>(), 0..4, any::<i64>(), -1e9..1e9),
+        (count, zero_count, zero_threshold) in (any::<u32>(), any::<u32>(), 0.0..1.0),
+        spans in proptest::collection::vec((any::<i32>(), any::<u32>()), 0..4),
+        counts in [proptest::collection::vec(0_i64..1 << 40, 0..9), proptest::collection::vec(0_i64..1 << 40, 0..9)],
+        custom_values in proptest::collection::vec(-1e3..1e3, 0..4),
+        at in any::<u16>(), byte in any::<u8>(),
+    ) {
+        let deltas = |counts: &[i64]| -> Vec<i64> {
+            let mut last = 0;
+            if is_float { vec![] } else { counts.iter().map(|n| n - std::mem::replace(&mut last, *n)).collect() }
+        };
+        let floats = |counts: &[i64]| -> Vec<f64> { counts.iter().map(|n| *n as f64 / 4.0).collect() };
+        let only_float = |counts: &[i64]| if is_float { floats(counts) } else { vec![] };
+        let message_spans: Vec<_> = spans.iter().map(|&(offset, length)| message::Span { offset, length }).collect();
+        let message = message::Histogram {
+            count: Some(if is_float { message::Count::Float(count.into()) } else { message::Count::Int(count.into()) }),
+            sum,
+            schema,
+            zero_threshold,
+            zero_count: Some(match is_float {
+                true => message::ZeroCount::Float(zero_count.into()),
+                false => message::ZeroCount::Int(zero_count.into()),
+            }),
+            negative_spans: message_spans.iter().rev().cloned().collect(),
+            negative_deltas: deltas(&counts[0]),
+            negative_counts: only_float(&counts[0]),
+            positive_spans: message_spans,
+            positive_deltas: deltas(&counts[1]),
+            positive_counts: only_float(&counts[1]),
+            reset_hint: reset,
+            timestamp: t_ms,
+            custom_values: custom_values.clone(),
+        };
+        let counts_of = |counts: &[i64]| match is_float {
+            true => floats(counts),
+            false => counts.iter().map(|n| *n as f64).collect(),
+        };
+        let want = NativeHistogram {
+            t_ms,
+            reset: [ResetHint::Unknown, ResetHint::Yes, ResetHint::No, ResetHint::Gauge][reset as usize],
+            schema,
+            zero_threshold,
+            zero_count: zero_count.into(),
+            count: count.into(),
+            sum,
+            positive: NativeBuckets { spans: spans.clone(), counts: counts_of(&counts[1]) },
+            negative: NativeBuckets { spans: spans.into_iter().rev().collect(), counts: counts_of(&counts[0]) },
+            custom_bounds: custom_values,
+        };
+        for version in [Version::V1, Version::V2] {
+            let mut body = with_histogram(version, &message);
+            let read = seen(version, &body).expect("valid").histograms;
+            prop_assert_eq!(read.as_slice(), std::slice::from_ref(&want));
+            let at = usize::from(at) % body.len();
+            prop_assert!(seen(version, &body[..at]).map_or(true, |seen| seen.histograms.is_empty()));
+            body[at] = byte;
+            let _ = seen(version, &body);
+        }
+    }
+}
+
+#[test]
+fn a_stale_histogram_keeps_its_bits() {
+    let stale = message::Histogram { sum: stale_nan(), ..message::Histogram::default() };
+    let seen = seen_v1(&with_histogram(Version::V1, &stale));
+    assert_eq!(seen.histograms[0].sum.to_bits(), STALE_NAN_BITS);
+}
+
+#[test]
+fn exemplars_are_read_and_bad_labels_are_theirs_alone() {
+    let exemplar = |labels: &[(&[u8], &[u8])], t_ms: u8| {
+        let mut message = labelled(labels);
+        message.push(2 << 3 | 1);
+        message.extend_from_slice(&0.5_f64.to_le_bytes());
+        message.extend_from_slice(&[3 << 3, t_ms]);
+        message
+    };
+    let mut series = labelled(&[(b"__name__", b"m")]);
+    put_bytes(&mut series, 3, &exemplar(&[(b"trace_id", b"abc"), (b"a", b"1")], 7));
+    put_bytes(&mut series, 3, &exemplar(&[(b"a", b"\xff"), (b"b", b"1")], 8));
+    let seen = seen_v1(&request(1, &[series]));
+    assert_eq!(
+        seen.exemplars,
+        ["Ok([(\"trace_id\", \"abc\"), (\"a\", \"1\")]) @7 0.5", "Err(NotUtf8(\"\u{fffd}\")) @8 0.5"]
+    );
+}
+
+#[test]
+fn exemplars_of_version_two_refer_to_symbols() {
+    let with = |references: &[u8]| {
+        let mut body = Vec::new();
+        ["", "__name__", "m", "trace_id", "abc"].iter().for_each(|s| put_bytes(&mut body, 4, s.as_bytes()));
+        let mut exemplar = Vec::new();
+        put_bytes(&mut exemplar, 1, references);
+        exemplar.extend_from_slice(&[3 << 3, 9]);
+        let mut series = Vec::new();
+        put_bytes(&mut series, 1, &[1, 2]);
+        put_bytes(&mut series, 4, &exemplar);
+        put_bytes(&mut body, 5, &series);
+        seen(Version::V2, &body).map(|seen| seen.exemplars)
+    };
+    assert_eq!(with(&[3, 4]), Ok(vec!["Ok([(\"trace_id\", \"abc\")]) @9 0".to_owned()]));
+    assert_eq!(with(&[3, 4, 3]), Err(DecodeError::OddReferences { count: 3 }));
+    assert_eq!(with(&[3, 9]), Err(DecodeError::SymbolRange { reference: 9, n_symbols: 5 }));
 }
