@@ -7,5 +7,6 @@ mod script;
 mod conformance;
 mod server;
 mod prometheus_api;
+mod exemplars;
 mod sql;
 mod logs_api;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greylight_store::append::MetricMetadata;
 use greylight_store::logs::{Counts, Numbers, Patterns};
-use greylight_store::model::{AttributeValue, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp};
+use greylight_store::model::{
+    AttributeValue, Exemplar, Labels, LogRecord, Matcher, TenantId, TimeRange, Timestamp,
+};
 use greylight_store::pattern::{PatternId, TemplateId};
 use greylight_store::read::{
     Budget, CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogOrder, LogPage, LogSelect, LogSource,
@@ -19,6 +21,7 @@ use greylight_store::read::{
 pub(crate) struct Memory {
     pub(crate) series: BTreeMap<Labels, (Vec<i64>, Vec<f64>)>,
     pub(crate) metadata: Vec<MetricMetadata>,
+    pub(crate) exemplars: BTreeMap<Labels, Vec<Exemplar>>,
     pub(crate) damage: Damage,
 }
 
@@ -155,6 +158,24 @@ impl MetricSource for Memory {
         let values: std::collections::BTreeSet<String> =
             found.iter().filter_map(|l| l.get(name).map(str::to_owned)).collect();
         Ok(values.into_iter().collect())
+    }
+
+    fn exemplars(
+        &self,
+        _: &TenantId,
+        sets: &[Vec<Matcher>],
+        span: SpanMs,
+        _: &Budget,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, ReadError> {
+        let hit = |labels: &Labels| sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)));
+        let inside = |list: &[Exemplar]| {
+            list.iter().filter(|e| span.start <= e.t_ms && e.t_ms <= span.end).cloned().collect::<Vec<_>>()
+        };
+        let found = self.exemplars.iter().filter(|(labels, _)| hit(labels));
+        Ok(found
+            .map(|(labels, list)| (labels.clone(), inside(list)))
+            .filter(|(_, l)| !l.is_empty())
+            .collect())
     }
 
     fn metadata(&self, _: &TenantId, name: Option<&str>) -> Result<Vec<MetricMetadata>, ReadError> {

@@ -6,8 +6,8 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use greylight_store::model::{Caller, Timestamp};
-use greylight_store::read::Budget;
+use greylight_store::model::{Caller, Exemplar, Labels, Matcher, Timestamp};
+use greylight_store::read::{Budget, SpanMs};
 use serde_json::{Value as Json, json};
 
 use super::error::{PromError, check_scope};
@@ -172,17 +172,55 @@ pub(super) async fn range(
     Ok(body(done))
 }
 
-/// Exemplars are not kept yet, so there are none; the expression must still be one.
+/// Exemplars of the series that any selector of the expression names; offsets and ranges make no difference.
 pub(super) async fn exemplars(
     State(queries): State<Queries>,
     Extension(caller): Extension<Caller>,
     params: Params,
 ) -> Result<Response> {
     check_scope(&caller)?;
-    params.time_ms("start")?;
-    params.time_ms("end")?;
-    parse(&queries, &params)?;
-    Ok(data(&json!([])))
+    let start = params.time_ms("start")?.unwrap_or(i64::MIN);
+    let end = params.time_ms("end")?.unwrap_or(i64::MAX);
+    if end < start {
+        return Err(BadParam::new("end", "end timestamp must not be before start timestamp").into());
+    }
+    let query = parse(&queries, &params)?;
+    let asked = asked(&caller, &params, &query)?;
+    let done = queries
+        .run(asked, move |queries, tenant, budget| {
+            let sets: Vec<Vec<Matcher>> =
+                query.expr().selectors().into_iter().map(|selector| selector.matchers.clone()).collect();
+            // No set would mean every series.
+            let found = match sets.is_empty() {
+                true => Vec::new(),
+                false => queries.env().metrics.exemplars(tenant, &sets, SpanMs { start, end }, budget)?,
+            };
+            Ok::<_, PromError>(exemplar_list(&found))
+        })
+        .await??;
+    Ok(body(done))
+}
+
+fn exemplar_list(found: &[(Labels, Vec<Exemplar>)]) -> Vec<u8> {
+    let mut out = writer::success();
+    out.push(b'[');
+    for (i, (series, exemplars)) in found.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"{\"seriesLabels\":" } else { b",{\"seriesLabels\":" });
+        writer::labels(&mut out, series);
+        out.extend_from_slice(b",\"exemplars\":[");
+        for (i, exemplar) in exemplars.iter().enumerate() {
+            out.extend_from_slice(if i == 0 { b"{\"labels\":" } else { b",{\"labels\":" });
+            writer::labels(&mut out, &exemplar.labels);
+            out.extend_from_slice(b",\"value\":");
+            writer::value(&mut out, exemplar.value);
+            out.extend_from_slice(b",\"timestamp\":");
+            writer::time(&mut out, exemplar.t_ms);
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 pub(super) async fn format(
