@@ -4,9 +4,9 @@ use greylight_store::append::{MetricBatch, MetricKind, MetricMetadata};
 use greylight_store::model::{
     Buckets, CounterReset, Exemplar, Histogram, Labels, METRIC_NAME, Span, Timestamp,
 };
-use greylight_store::read::is_stale;
 use greylight_wire::exposition::MetricType;
 use greylight_wire::histogram::{NativeBuckets, NativeHistogram, ResetHint};
+use greylight_wire::number::STALE_NAN_BITS;
 use greylight_wire::otlp::{MetricSink, PointExemplar};
 use greylight_wire::remote_write::{self, DecodeError, LabelError, Sample, Series};
 
@@ -146,7 +146,7 @@ impl Intake {
         if let Some(text) = self.bad_time("histogram", labels, t_ms) {
             return Some((Reason::Time, text));
         }
-        let stale = is_stale(histogram.sum);
+        let stale = histogram.sum.to_bits() == STALE_NAN_BITS;
         let added = self.batch.start_labels(labels).push_histogram(t_ms, stored(histogram));
         if let Err(error) = added {
             return Some((Reason::Histogram, format!("{} at {t_ms} ms: {error}", shown(labels))));
