@@ -94,9 +94,6 @@ pub(crate) struct Committed {
     pub(crate) sync_time: Duration,
 }
 
-/// What a writer works with.
-pub(crate) type Tools = (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps);
-
 impl Writer {
     /// Goes on after what was recovered, in a new file.
     pub(crate) fn new(
