@@ -11,6 +11,7 @@
 pub mod model;
 pub mod pattern;
 pub mod disk;
+pub mod step;
 pub mod config;
 pub mod segment;
 pub mod append;

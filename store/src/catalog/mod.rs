@@ -32,6 +32,9 @@ pub(crate) async fn open(at: &CatalogAt) -> Result<std::sync::Arc<dyn Catalog>, 
     }
 }
 
+/// Told that a transaction is whole and not committed.
+pub(crate) type Recording<'a> = dyn Fn() + Send + Sync + 'a;
+
 /// What is stored, as one set of tables in whichever database.
 #[async_trait::async_trait]
 pub(crate) trait Catalog: Send + Sync + fmt::Debug {
@@ -39,10 +42,17 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
     async fn load(&self) -> Result<Loaded, CatalogError>;
 
     /// Adds sealed segments and moves the log position, if it still is where the sealer thinks.
-    async fn seal(&self, seal: &Seal) -> Result<(), CatalogError>;
+    /// `recording` is called when only the commit is left.
+    async fn seal(&self, seal: &Seal, recording: &Recording<'_>) -> Result<(), CatalogError>;
 
     /// Puts segments in the place of others, all of which must still be there; or drops them.
-    async fn replace(&self, removed: &[SegmentId], added: &[SegmentMeta]) -> Result<(), CatalogError>;
+    /// `recording` is called when only the commit is left.
+    async fn replace(
+        &self,
+        removed: &[SegmentId],
+        added: &[SegmentMeta],
+        recording: &Recording<'_>,
+    ) -> Result<(), CatalogError>;
 
     /// Takes a damaged segment out of answers and remembers why.
     async fn quarantine(&self, id: SegmentId, why: &str) -> Result<(), CatalogError>;

@@ -8,7 +8,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
-use super::{Catalog, CatalogError, Loaded, Seal, schema};
+use super::{Catalog, CatalogError, Loaded, Recording, Seal, schema};
 use crate::append::{MetricKind, MetricMetadata};
 use crate::model::{TenantId, Timestamp};
 use crate::read::SpanMs;
@@ -90,7 +90,7 @@ impl Catalog for SqliteCatalog {
         Ok(loaded)
     }
 
-    async fn seal(&self, seal: &Seal) -> Result<(), CatalogError> {
+    async fn seal(&self, seal: &Seal, recording: &Recording<'_>) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("recording sealed segments");
         let mut tx = self.write.begin().await.map_err(failed())?;
         let moved = sqlx::query("UPDATE positions SET value = $1 WHERE name = 'wal' AND value = $2")
@@ -122,10 +122,16 @@ impl Catalog for SqliteCatalog {
             .await
             .map_err(failed())?;
         }
+        recording();
         tx.commit().await.map_err(failed())
     }
 
-    async fn replace(&self, removed: &[SegmentId], added: &[SegmentMeta]) -> Result<(), CatalogError> {
+    async fn replace(
+        &self,
+        removed: &[SegmentId],
+        added: &[SegmentMeta],
+        recording: &Recording<'_>,
+    ) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("recording merged segments");
         let mut tx = self.write.begin().await.map_err(failed())?;
         for id in removed {
@@ -141,6 +147,7 @@ impl Catalog for SqliteCatalog {
         for meta in added {
             insert_segment(&mut tx, meta).await.map_err(failed())?;
         }
+        recording();
         tx.commit().await.map_err(failed())
     }
 

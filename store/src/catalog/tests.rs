@@ -47,10 +47,10 @@ fn seal(from: u64, to: u64, segments: Vec<SegmentMeta>) -> Seal {
 #[tokio::test]
 async fn a_seal_happens_once_and_is_there_after_opening_again() {
     let (folder, catalog) = catalog().await;
-    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
-    let again = catalog.seal(&seal(0, 5, vec![segment(3)])).await;
+    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)]), &|| {}).await.unwrap();
+    let again = catalog.seal(&seal(0, 5, vec![segment(3)]), &|| {}).await;
     assert!(matches!(again, Err(CatalogError::Raced(_))), "{again:?}");
-    catalog.seal(&seal(5, 9, vec![segment(3)])).await.unwrap();
+    catalog.seal(&seal(5, 9, vec![segment(3)]), &|| {}).await.unwrap();
     catalog.close().await;
     let catalog = open(&CatalogAt::Sqlite(folder.path().join("catalog.sqlite"))).await.unwrap();
     let loaded = catalog.load().await.unwrap();
@@ -64,15 +64,15 @@ async fn a_seal_happens_once_and_is_there_after_opening_again() {
 #[tokio::test]
 async fn of_two_merges_of_one_segment_one_wins_and_ids_are_not_used_again() {
     let (_folder, catalog) = catalog().await;
-    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)])).await.unwrap();
-    catalog.replace(&[SegmentId(1), SegmentId(2)], &[segment(3)]).await.unwrap();
-    let late = catalog.replace(&[SegmentId(2)], &[segment(4)]).await;
+    catalog.seal(&seal(0, 5, vec![segment(1), segment(2)]), &|| {}).await.unwrap();
+    catalog.replace(&[SegmentId(1), SegmentId(2)], &[segment(3)], &|| {}).await.unwrap();
+    let late = catalog.replace(&[SegmentId(2)], &[segment(4)], &|| {}).await;
     assert!(matches!(late, Err(CatalogError::Raced(_))), "{late:?}");
     catalog.quarantine(SegmentId(3), "bit flip").await.unwrap();
     let loaded = catalog.load().await.unwrap();
     assert_eq!(loaded.segments, []);
     assert_eq!(loaded.quarantined, [(segment(3), "bit flip".to_string())]);
-    catalog.replace(&[SegmentId(3)], &[]).await.unwrap();
+    catalog.replace(&[SegmentId(3)], &[], &|| {}).await.unwrap();
     assert_eq!(catalog.load().await.unwrap().last_id, 3);
 }
 

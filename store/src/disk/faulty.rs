@@ -1,11 +1,12 @@
 //! A disk that fails when it is told to.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile, DiskRead};
 
@@ -28,6 +29,12 @@ pub enum Operation {
     Read,
 }
 
+impl Operation {
+    fn covers(self, operation: Self) -> bool {
+        self == operation || self == Self::Change && operation != Self::Read
+    }
+}
+
 /// A fault that is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -48,6 +55,7 @@ pub struct Fault {
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
     plan: Arc<Mutex<Plan>>,
+    let_go: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -55,12 +63,17 @@ struct Plan {
     faults: Vec<Fault>,
     dead: Option<io::ErrorKind>,
     n_changes: u64,
+    /// What hangs until it is let go.
+    held: Option<Operation>,
+    n_waiting: usize,
+    /// Files that cannot be read.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 impl FaultyDisk {
     /// Wraps a disk; nothing fails yet.
     pub fn new(inner: Arc<dyn Disk>) -> Self {
-        Self { inner, plan: Arc::default() }
+        Self { inner, plan: Arc::default(), let_go: Arc::default() }
     }
 
     /// Plans a fault.
@@ -68,9 +81,26 @@ impl FaultyDisk {
         self.plan.lock().faults.push(fault);
     }
 
-    /// Forgets all faults.
+    /// Forgets all faults, and lets go what hangs.
     pub fn heal(&self) {
-        *self.plan.lock() = Plan::default();
+        let n_waiting = self.plan.lock().n_waiting;
+        *self.plan.lock() = Plan { n_waiting, ..Plan::default() };
+        self.let_go.notify_all();
+    }
+
+    /// Has operations of a kind hang, as on a disk that does not answer, until [`heal`](Self::heal).
+    pub fn hold(&self, operation: Operation) {
+        self.plan.lock().held = Some(operation);
+    }
+
+    /// Has every read of a file fail, open or not, as on a sector that went bad, until [`heal`](Self::heal).
+    pub fn make_unreadable(&self, path: &Path) {
+        self.plan.lock().unreadable.insert(path.to_owned());
+    }
+
+    /// Returns how many operations hang.
+    pub fn n_waiting(&self) -> usize {
+        self.plan.lock().n_waiting
     }
 
     /// Returns how many operations changed something since the last [`heal`](Self::heal), so that
@@ -80,7 +110,13 @@ impl FaultyDisk {
     }
 
     fn check(&self, operation: Operation) -> Result<(), (io::Error, usize)> {
-        self.plan.lock().check(operation)
+        let mut plan = self.plan.lock();
+        if plan.held.is_some_and(|held| held.covers(operation)) {
+            plan.n_waiting += 1;
+            self.let_go.wait_while(&mut plan, |plan| plan.held.is_some_and(|held| held.covers(operation)));
+            plan.n_waiting -= 1;
+        }
+        plan.check(operation)
     }
 }
 
@@ -94,9 +130,7 @@ impl Plan {
         }
         let mut hit = None;
         for (i, fault) in self.faults.iter_mut().enumerate() {
-            let counts = fault.operation == operation
-                || (fault.operation == Operation::Change && operation != Operation::Read);
-            if !counts {
+            if !fault.operation.covers(operation) {
                 continue;
             }
             if fault.after == 0 {
@@ -127,7 +161,7 @@ impl Disk for FaultyDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskRead>> {
         self.check(Operation::Read).map_err(|(e, _)| e)?;
-        Ok(Arc::new(FaultyRead { inner: self.inner.open(path)?, disk: self.clone() }))
+        Ok(Arc::new(FaultyRead { inner: self.inner.open(path)?, path: path.to_owned(), disk: self.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -195,6 +229,7 @@ impl DiskFile for FaultyFile {
 #[derive(Debug)]
 struct FaultyRead {
     inner: Arc<dyn DiskRead>,
+    path: PathBuf,
     disk: FaultyDisk,
 }
 
@@ -205,6 +240,9 @@ impl DiskRead for FaultyRead {
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         self.disk.check(Operation::Read).map_err(|(e, _)| e)?;
+        if self.disk.plan.lock().unreadable.contains(&self.path) {
+            return Err(io::Error::other("the disk gives an error for this file"));
+        }
         self.inner.read_at(offset, len)
     }
 }

@@ -111,3 +111,51 @@ fn faults_come_when_they_were_planned() {
     disk.heal();
     assert_eq!(disk.read(Path::new("f")).unwrap(), "abcdef");
 }
+
+#[test]
+fn a_power_loss_leaves_any_part_of_what_was_not_synced_and_all_of_what_was() {
+    let chance = crate::model::SeededRandom::new(5);
+    let mut draw = |n: u64| crate::model::Random::next_u64(&chance) % n.max(1);
+    let (mut ends, mut renamed) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    for _ in 0..200 {
+        let memory = MemDisk::default();
+        let disk = memory.until_power_loss();
+        disk.create_dir_all(Path::new("d")).unwrap();
+        let mut file = disk.create(Path::new("d/f")).unwrap();
+        file.write_all(&[1; 700]).unwrap();
+        file.sync_data().unwrap();
+        disk.sync_dir(Path::new("d")).unwrap();
+        file.write_all(&[2; 2000]).unwrap();
+        disk.rename(Path::new("d/f"), Path::new("d/g")).unwrap();
+        memory.lose_power(&mut draw);
+        assert!(file.sync_data().is_err() && disk.list(Path::new("d")).is_ok());
+        assert!(disk.create(Path::new("d/h")).is_err(), "a dead process changes nothing");
+        let names = memory.files();
+        assert_eq!(names.len(), 1, "a rename is whole or was not: {names:?}");
+        renamed.insert(names[0].clone());
+        let left = memory.read(&names[0]).unwrap();
+        assert_eq!(left[..700], [1; 700]);
+        assert!(left[700..].iter().all(|b| *b == 2 || *b == 0));
+        ends.insert((left.len() == 700, left.len() == 2700, left.contains(&0)));
+    }
+    assert_eq!(renamed.len(), 2);
+    assert!(ends.len() >= 4, "nothing, all, a part and holes: {ends:?}");
+}
+
+#[test]
+fn what_hangs_goes_on_when_it_is_let_go_and_a_bad_file_is_bad_until_then() {
+    let disk = FaultyDisk::new(Arc::new(MemDisk::default()));
+    disk.write_atomic(Path::new("f"), b"abc").unwrap();
+    let open = disk.open(Path::new("f")).unwrap();
+    disk.make_unreadable(Path::new("f"));
+    assert!(open.read_at(0, 1).is_err() && disk.read(Path::new("f")).is_err());
+    disk.hold(Operation::Folder);
+    let other = disk.clone();
+    let hanging = std::thread::spawn(move || other.remove(Path::new("f")));
+    while disk.n_waiting() == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(open.len(), 3, "other operations go on");
+    disk.heal();
+    hanging.join().unwrap().unwrap();
+}

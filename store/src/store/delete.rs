@@ -12,6 +12,7 @@ use super::{Inner, Store, StoreError};
 use crate::metrics::{self, Deletion, Left};
 use crate::model::TenantId;
 use crate::segment::{SegmentId, SegmentMeta};
+use crate::step::{Step, Work};
 
 /// What a deletion did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +60,8 @@ impl Store {
                 .into_iter()
                 .map(|meta| Ok((meta.clone(), inner.open_segment(&meta)?)))
                 .collect();
-            inner.swap(&rewritten.removed, added?).await?;
+            inner.env.steps.pass(Step::Written(Work::Delete));
+            inner.swap(Work::Delete, &rewritten.removed, added?).await?;
         }
         Ok(Deleted { n_samples: rewritten.n_samples, n_segments })
     }

@@ -17,6 +17,7 @@ use crate::append::{AppendError, Appended, Batch, Gate, Pending, Work};
 use crate::logs;
 use crate::metrics::wal_codec::{self, WalSeriesDict};
 use crate::model::{Clock, TenantId};
+use crate::step::{self, Steps};
 use crate::wal::{CommitError, Kind, Writer};
 
 /// A group is closed at this size, so that its first sender does not wait for ever and memory
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     /// Rung when the heads have grown to the size at which they are sealed.
     pub(super) seal_wanted: Arc<Notify>,
     pub(super) seal_at_bytes: u64,
+    pub(super) steps: Steps,
 }
 
 /// Starts the threads; they end after [`Work::Stop`], or when nobody can send any more.
@@ -125,6 +127,7 @@ impl Log {
         };
         match self.writer.commit() {
             Ok(committed) => {
+                self.shared.steps.pass(step::Step::LogSynced);
                 let counters = &self.shared.counters;
                 counters.n_frames.fetch_add(group.len() as u64, Ordering::Relaxed);
                 counters.wal_bytes.fetch_add(committed.bytes, Ordering::Relaxed);
@@ -191,6 +194,7 @@ impl Heads {
                 Step::Apply(group) => {
                     for pending in group {
                         let appended = self.shared.apply(&pending.tenant, &pending.batch);
+                        self.shared.steps.pass(step::Step::HeadApplied);
                         // A sender that went away does not wait for its answer.
                         let _ = pending.reply.send(Ok(appended));
                     }

@@ -12,6 +12,7 @@ use super::{Inner, StoreError};
 use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
+use crate::step::{Step, Work};
 
 /// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
 /// damaged file, seldom passes within seconds.
@@ -61,7 +62,8 @@ impl Inner {
             }
         };
         let opened = self.open_segment(&meta)?;
-        self.swap(&merge.inputs, vec![(meta, opened)]).await?;
+        self.env.steps.pass(Step::Written(Work::Merge));
+        self.swap(Work::Merge, &merge.inputs, vec![(meta, opened)]).await?;
         self.counters.n_merges.fetch_add(1, Ordering::Relaxed);
         self.counters.jobs.done(Job::Merge, self.env.clock.now());
         Ok(())
@@ -91,11 +93,14 @@ impl Inner {
     /// Puts segments in the place of others: in the catalog, then for readers, then on the disk.
     pub(super) async fn swap(
         &self,
+        work: Work,
         removed: &[SegmentId],
         added: Vec<(SegmentMeta, super::AnySegment)>,
     ) -> Result<(), StoreError> {
         let (metas, opened): (Vec<_>, Vec<_>) = added.into_iter().unzip();
-        self.catalog.replace(removed, &metas).await?;
+        let steps = &self.env.steps;
+        self.catalog.replace(removed, &metas, &|| steps.pass(Step::Recording(work))).await?;
+        steps.pass(Step::Recorded(work));
         let gone = self.current.change(|snapshot| {
             let gone = snapshot.remove(removed);
             for segment in opened {
@@ -103,21 +108,25 @@ impl Inner {
             }
             gone
         });
-        self.remove_files(&gone)
+        steps.pass(Step::Shown(work));
+        self.remove_files(&gone);
+        steps.pass(Step::Removed(work));
+        Ok(())
     }
 
     /// Removes the files of segments that are in no snapshot any more. Readers of older snapshots
-    /// hold them open; what cannot be removed now is removed at the next start.
-    fn remove_files(&self, metas: &[SegmentMeta]) -> Result<(), StoreError> {
+    /// hold them open; what cannot be removed now is removed at the next start, so it is no reason to
+    /// say that what the catalog has did not happen.
+    fn remove_files(&self, metas: &[SegmentMeta]) {
         for file in metas.iter().flat_map(|meta| &meta.files) {
             match self.env.disk.remove(&file.path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Disk { doing: "removing files of merged segments", source });
+                    let doing = "removing files of segments that are not needed any more";
+                    self.note_failure(Job::Merge, &StoreError::Disk { doing, source });
                 }
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// Checks segments in full and takes those that are damaged out of answers. Whoever holds
@@ -186,7 +195,7 @@ impl Inner {
             return Ok(());
         }
         tracing::info!(n_segments = ids.len(), "dropping segments at the end of their retention");
-        self.swap(&ids, Vec::new()).await?;
+        self.swap(Work::Retire, &ids, Vec::new()).await?;
         self.counters.jobs.done(Job::Retire, self.env.clock.now());
         Ok(())
     }

@@ -36,6 +36,7 @@ use crate::model::{Clock, OsRandom, Random, SystemClock, TenantId};
 use crate::read::{ReadError, Reader};
 use crate::records::Records;
 use crate::segment::{SegmentIds, SegmentMeta};
+use crate::step::{Step, Steps};
 use crate::wal::{ClosedFiles, Writer};
 use journal::Shared;
 use merge::Merging;
@@ -67,6 +68,8 @@ pub struct StoreEnv {
     pub disk: Arc<dyn Disk>,
     /// Where the catalog is.
     pub catalog: CatalogAt,
+    /// Who is told of named points that are passed; nobody but in tests.
+    pub steps: Steps,
 }
 
 impl StoreEnv {
@@ -81,6 +84,7 @@ impl StoreEnv {
             random: Arc::new(OsRandom),
             disk: Arc::new(disk),
             catalog: CatalogAt::Sqlite(path.join(CATALOG_FILE)),
+            steps: Steps::default(),
         })
     }
 }
@@ -148,6 +152,7 @@ impl Store {
         config.validate()?;
         let catalog = crate::catalog::open(&env.catalog).await?;
         let loaded = catalog.load().await?;
+        env.steps.pass(Step::CatalogRead);
         let (inner, work, writer) =
             tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded))
                 .await
@@ -264,12 +269,16 @@ impl Inner {
             clock: Arc::clone(&env.clock),
             seal_wanted: Arc::default(),
             seal_at_bytes: config.head_bytes_max.0,
+            steps: env.steps.clone(),
         };
         let replayed = recovery::replay(&env, &shared, loaded.wal_position)?;
         counters.sequence.store(replayed.log.next_sequence - 1, Ordering::Relaxed);
+        env.steps.pass(Step::LogReplayed);
         recovery::remove_orphans(env.disk.as_ref(), loaded).map_err(OpenError::Log)?;
+        env.steps.pass(Step::OrphansRemoved);
         let closed_files = ClosedFiles::new(replayed.log.files.clone());
-        let tools = (Arc::clone(&env.disk), Arc::clone(&env.clock), Arc::clone(&env.random));
+        let tools =
+            (Arc::clone(&env.disk), Arc::clone(&env.clock), Arc::clone(&env.random), env.steps.clone());
         let writer =
             Writer::new(tools, config.wal_file_bytes.0, replayed.log.next_sequence, closed_files.clone());
         let (appender, work) = Appender::new(Arc::clone(&gate), Arc::clone(&env.clock));

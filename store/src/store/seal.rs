@@ -12,6 +12,7 @@ use crate::logs;
 use crate::metrics::{self, Target};
 use crate::model::TenantId;
 use crate::segment::SegmentMeta;
+use crate::step::{Step, Work};
 
 impl Inner {
     /// Seals what the heads hold; `false` when they hold nothing new.
@@ -31,6 +32,7 @@ impl Inner {
         if frozen.position == self.counters.sealed_sequence.load(Ordering::Acquire) {
             return Ok(did);
         }
+        self.env.steps.pass(Step::HeadsFrozen);
         let (result, frozen) = self.seal_frozen(frozen).await;
         *waiting = result.is_err().then_some(frozen);
         result.map(|()| true)
@@ -68,12 +70,14 @@ impl Inner {
             let target = self.target(&part.tenant, frozen.position);
             if let Some(metrics) = &part.metrics {
                 segments.extend(metrics::segment::write(&target, metrics)?);
+                self.env.steps.pass(Step::Written(Work::Seal));
             }
             if let Some(logs) = &part.logs {
                 // Records that a sender repeated after they were sealed are left out here.
                 let view = self.current.snapshot.load().tenants.get(&part.tenant).cloned();
                 let live = view.map_or(Vec::new(), |view| view.logs.segments.clone());
                 segments.extend(logs::segment::write(&target, logs, &live).map_err(StoreError::Logs)?);
+                self.env.steps.pass(Step::Written(Work::Seal));
             }
         }
         Ok(segments)
@@ -97,7 +101,9 @@ impl Inner {
             .collect();
         let before = self.counters.sealed_sequence.load(Ordering::Acquire);
         let seal = Seal { position_before: before, position_after: frozen.position, segments, metadata };
-        self.catalog.seal(&seal).await?;
+        let steps = &self.env.steps;
+        self.catalog.seal(&seal, &|| steps.pass(Step::Recording(Work::Seal))).await?;
+        steps.pass(Step::Recorded(Work::Seal));
         self.current.change(|snapshot| {
             for FrozenTenant { tenant, metrics, logs, .. } in &frozen.tenants {
                 let view = snapshot.tenant(tenant);
@@ -112,17 +118,21 @@ impl Inner {
                 snapshot.add(segment);
             }
         });
+        steps.pass(Step::Shown(Work::Seal));
         self.counters.sealed_sequence.store(frozen.position, Ordering::Release);
         self.counters.n_seals.fetch_add(1, Ordering::Relaxed);
         self.counters.jobs.done(Job::Seal, self.env.clock.now());
         self.shared.weigh();
         self.merge_wanted.notify_one();
         tracing::info!(position = frozen.position, n_segments = seal.segments.len(), "sealed the heads");
-        // The catalog covers these files, so one that stays for now is removed at the next start.
+        // The catalog covers these files: one that stays for now is removed with the next sealing or at the next
+        // start, and what was sealed is sealed.
         let removed = self.closed_files.remove_covered(self.env.disk.as_ref(), frozen.position);
-        removed.map_err(|source| StoreError::Disk {
-            doing: "removing sealed files of the write-ahead log",
-            source,
-        })
+        steps.pass(Step::Removed(Work::Seal));
+        if let Err(source) = removed {
+            let doing = "removing sealed files of the write-ahead log";
+            self.note_failure(Job::Seal, &StoreError::Disk { doing, source });
+        }
+        Ok(())
     }
 }

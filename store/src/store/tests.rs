@@ -46,6 +46,7 @@ impl Rig {
             random: Arc::new(SeededRandom::new(7)),
             disk: Arc::new(self.faulty.clone()),
             catalog: CatalogAt::Sqlite(self.catalog.path().join("catalog.sqlite")),
+            steps: Steps::default(),
         }
     }
 

@@ -10,12 +10,13 @@ use super::recover::Recovered;
 use super::*;
 use crate::disk::{Disk, Fault, FaultyDisk, MemDisk, Operation};
 use crate::model::{ManualClock, SeededRandom, Timestamp};
+use crate::step::Steps;
 
 type Entry = (String, Vec<u8>);
 
 fn writer(disk: &Arc<dyn Disk>, next: u64, file_bytes: u64) -> Writer {
     let clock = Arc::new(ManualClock::at(Timestamp::default()));
-    let env = (Arc::clone(disk), clock as _, Arc::new(SeededRandom::new(next)) as _);
+    let env = (Arc::clone(disk), clock as _, Arc::new(SeededRandom::new(next)) as _, Steps::default());
     Writer::new(env, file_bytes, next, ClosedFiles::default())
 }
 
@@ -262,7 +263,7 @@ proptest! {
         let disk: Arc<dyn Disk> = Arc::new(memory.clone());
         disk.create_dir_all(Path::new(FOLDER)).unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::default()));
-        let env = (Arc::clone(&disk), clock as _, Arc::new(SeededRandom::new(77)) as _);
+        let env = (Arc::clone(&disk), clock as _, Arc::new(SeededRandom::new(77)) as _, Steps::default());
         let mut log = Writer::new(env, 1 << 20, 1, ClosedFiles::default());
         write(&mut log, &[("t".into(), bait)]).unwrap();
         memory.damage(&memory.files()[0], |bytes| bytes[format::FRAMES_AT + at % 28] ^= 4);

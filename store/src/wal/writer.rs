@@ -12,6 +12,7 @@ use super::format::{FRAMES_AT, Header, Kind, encode_frame};
 use super::recover::file_name;
 use crate::disk::{Disk, DiskFile};
 use crate::model::{Clock, Random};
+use crate::step::{Step, Steps};
 
 /// Writes frames in groups: [`begin`](Self::begin), [`frame`](Self::frame) for each,
 /// [`commit`](Self::commit).
@@ -20,6 +21,7 @@ pub(crate) struct Writer {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    steps: Steps,
     file_bytes_max: u64,
     next_sequence: u64,
     /// Sequence after the last durable frame.
@@ -92,7 +94,7 @@ pub(crate) struct Committed {
 impl Writer {
     /// Goes on after what was recovered, in a new file.
     pub(crate) fn new(
-        (disk, clock, random): (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>),
+        (disk, clock, random, steps): (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps),
         file_bytes_max: u64,
         next_sequence: u64,
         closed: ClosedFiles,
@@ -101,6 +103,7 @@ impl Writer {
             disk,
             clock,
             random,
+            steps,
             file_bytes_max,
             next_sequence,
             durable_next: next_sequence,
@@ -151,6 +154,7 @@ impl Writer {
         }
         let file = self.disk.create(&path)?;
         self.disk.sync_dir(Path::new(FOLDER))?;
+        self.steps.pass(Step::LogFileMade);
         let (a, b) = (self.random.next_u64().to_le_bytes(), self.random.next_u64().to_le_bytes());
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&a);
@@ -181,6 +185,7 @@ impl Writer {
         if let Err(error) = written {
             return Err(self.take_back(error));
         }
+        self.steps.pass(Step::LogWritten);
         let started = self.clock.elapsed();
         open.file.sync_data().map_err(CommitError::Broken)?;
         let sync_time = self.clock.elapsed().saturating_sub(started);
