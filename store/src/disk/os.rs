@@ -28,7 +28,13 @@ impl OsDisk {
     /// Kind `ResourceBusy` with a sentence for people when another process has it; else what the
     /// system says.
     pub fn open(root: &Path) -> io::Result<Self> {
+        let missing: Vec<&Path> = root.ancestors().take_while(|folder| !folder.exists()).collect();
         std::fs::create_dir_all(root)?;
+        // A folder whose name is not durable takes everything in it with it when the power fails.
+        for folder in missing {
+            let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+            File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
         let path = root.join(LOCK);
         let mut lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
