@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::format::{ColumnSum, column_place, column_sum};
 use crate::disk::{Disk, DiskFile, DiskRead};
 use crate::segment::SegmentFile;
 
@@ -31,6 +33,38 @@ impl ChunkReader for Chunks {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         self.0.read_at(start, length).map_err(|e| ParquetError::External(Box::new(e)))
+    }
+}
+
+/// A piece of a file in memory, under the offsets of the whole.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) start: u64,
+    pub(super) bytes: Bytes,
+    pub(super) file_len: u64,
+}
+
+impl Length for Piece {
+    fn len(&self) -> u64 {
+        self.file_len
+    }
+}
+
+impl ChunkReader for Piece {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let rest = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let rest = rest.filter(|at| *at <= self.bytes.len()).map(|at| self.bytes.slice(at..));
+        rest.map(Buf::reader).ok_or_else(|| ParquetError::EOF("a page lies outside of its column".into()))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut rest = self.get_read(start)?.into_inner();
+        if rest.len() < length {
+            return Err(ParquetError::EOF("a page ends outside of its column".into()));
+        }
+        Ok(rest.split_to(length))
     }
 }
 
@@ -63,6 +97,8 @@ pub(super) struct Sink {
     file: Box<dyn DiskFile>,
     hasher: blake3::Hasher,
     n_bytes: u64,
+    /// What was written since checksums were taken last: a row group at most.
+    recent: Vec<u8>,
 }
 
 impl Sink {
@@ -75,7 +111,28 @@ impl Sink {
             _ => {}
         }
         let file = disk.create(&temp)?;
-        Ok(Self { disk: Arc::clone(disk), path, temp, file, hasher: blake3::Hasher::new(), n_bytes: 0 })
+        Ok(Self {
+            disk: Arc::clone(disk),
+            path,
+            temp,
+            file,
+            hasher: blake3::Hasher::new(),
+            n_bytes: 0,
+            recent: Vec::new(),
+        })
+    }
+
+    /// Returns the checksums of the columns of the row group that was just written.
+    pub(super) fn sums_of(&mut self, group: &RowGroupMetaData) -> Option<Vec<ColumnSum>> {
+        let recent = std::mem::take(&mut self.recent);
+        let recent_at = self.n_bytes - recent.len() as u64;
+        let sum = |chunk: &ColumnChunkMetaData| {
+            let (start, len) = column_place(chunk)?;
+            let from = usize::try_from(start.checked_sub(recent_at)?).ok()?;
+            let bytes = recent.get(from..from.checked_add(usize::try_from(len).ok()?)?)?;
+            Some((start, len, column_sum(bytes, chunk)))
+        };
+        group.columns().iter().map(sum).collect()
     }
 
     /// Makes the file durable under its name.
@@ -94,6 +151,7 @@ impl Write for Sink {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.n_bytes += bytes.len() as u64;
+        self.recent.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

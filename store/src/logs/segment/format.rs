@@ -22,6 +22,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parquet::basic::Compression;
+use parquet::file::metadata::ColumnChunkMetaData;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Codec, Form, TimeForm};
@@ -30,6 +32,8 @@ use crate::model::Labels;
 
 /// Key in the Parquet footer.
 pub(super) const KEY: &str = "greylight.logs";
+/// Key of the checksums in the Parquet footer.
+pub(super) const SUMS_KEY: &str = "greylight.sums";
 const VERSION: u32 = 1;
 /// Rows of one row group at most.
 const ROWS_MAX: usize = 1 << 24;
@@ -109,6 +113,53 @@ impl Group {
 pub(super) struct Layout {
     pub(super) tables: Tables,
     pub(super) groups: Vec<Group>,
+}
+
+/// Checksums of what a reader relies on: Parquet's own pages have none, and a bit that flipped in one would be a
+/// wrong answer. The value of key `greylight.sums`: the CRC32C of what follows in eight hexadecimal digits, then JSON.
+/// Files of older releases have none; they are only held against their checksum as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sums {
+    /// CRC32C of the layout's value.
+    pub(super) layout: u32,
+    /// By row group and column.
+    pub(super) columns: Vec<Vec<ColumnSum>>,
+}
+
+/// Where a column of a row group lies, how many bytes it has, and the CRC32C of these, of how they are compressed and
+/// of how many values they are.
+pub(super) type ColumnSum = (u64, u64, u32);
+
+impl Sums {
+    pub(super) fn write(&self) -> std::io::Result<String> {
+        let json = serde_json::to_string(self)?;
+        Ok(format!("{:08x}{json}", crc32c::crc32c(json.as_bytes())))
+    }
+
+    pub(super) fn read(value: &str) -> Result<Self, String> {
+        let (sum, json) = value.split_at_checked(8).ok_or("its checksums are cut short")?;
+        if u32::from_str_radix(sum, 16) != Ok(crc32c::crc32c(json.as_bytes())) {
+            return Err("its checksums are damaged themselves".into());
+        }
+        serde_json::from_str(json).map_err(|e| format!("its checksums are no JSON: {e}"))
+    }
+}
+
+/// Returns the checksum of a column of a row group; `chunk` is what the footer says of it.
+pub(super) fn column_sum(bytes: &[u8], chunk: &ColumnChunkMetaData) -> u32 {
+    let compression: u8 = match chunk.compression() {
+        Compression::UNCOMPRESSED => 0,
+        Compression::ZSTD(_) => 1,
+        _ => 2,
+    };
+    let sum = crc32c::crc32c_append(crc32c::crc32c(bytes), &[compression]);
+    crc32c::crc32c_append(sum, &chunk.num_values().to_le_bytes())
+}
+
+/// Returns where a column of a row group lies, as the footer has it: offset and length.
+pub(super) fn column_place(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
+    let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+    Some((u64::try_from(start).ok()?, u64::try_from(chunk.compressed_size()).ok()?))
 }
 
 /// Writes a layout as the footer's value.

@@ -10,8 +10,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::codec::{Columns, decode};
 use super::encode::{FIXED, Width};
-use super::file::Chunks;
-use super::format::Group;
+use super::file::Piece;
+use super::format::{self, Group};
 use super::{Opened, Segment};
 use crate::logs::rows::{Block, Tables};
 use crate::model::{SpanId, TraceId};
@@ -66,9 +66,8 @@ impl GroupBlock {
     fn read(&self, at: usize) -> Result<ArrayRef, ReadError> {
         let n_rows = self.shapes.len();
         let failed = |e: &dyn std::fmt::Display| self.corrupt(&e.to_string());
-        let chunks = Chunks(Arc::clone(&self.opened.file));
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.opened.metadata.clone());
+        let piece = self.piece(at)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(piece, self.opened.metadata.clone());
         let mask = ProjectionMask::leaves(builder.parquet_schema(), [at]);
         let mut reader = builder
             .with_row_groups(vec![self.number])
@@ -79,6 +78,24 @@ impl GroupBlock {
         let batch = reader.next().transpose().map_err(|e| failed(&e))?;
         let column = batch.map(|b| Arc::clone(b.column(0))).filter(|c| c.len() == n_rows);
         column.ok_or_else(|| self.corrupt("a column has another number of rows than its layout says"))
+    }
+
+    /// Reads a column's bytes and holds them against their checksum.
+    fn piece(&self, at: usize) -> Result<Piece, ReadError> {
+        let file = &self.opened.file;
+        let chunk = self.opened.metadata.metadata().row_group(self.number).column(at);
+        let place = format::column_place(chunk)
+            .filter(|(start, len)| start.checked_add(*len).is_some_and(|end| end <= file.len()));
+        let (start, len) = place.ok_or_else(|| self.corrupt("a column lies outside of it"))?;
+        let n = usize::try_from(len).map_err(|_| self.corrupt("a column is too large"))?;
+        let bytes = file.read_at(start, n).map_err(|source| self.segment.unread(source))?;
+        if let Some(sums) = &self.opened.sums {
+            let sum = (start, len, format::column_sum(&bytes, chunk));
+            if sums.columns[self.number].get(at) != Some(&sum) {
+                return Err(self.corrupt("the checksum of a column differs"));
+            }
+        }
+        Ok(Piece { start, bytes, file_len: file.len() })
     }
 
     fn corrupt(&self, detail: &str) -> ReadError {

@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 
 use self::encode::{FIXED, Width, schema};
 use self::file::Chunks;
-use self::format::Group;
+use self::format::{Group, Sums};
 pub(crate) use self::group::GroupBlock;
 pub use self::merge::merge;
 pub use self::write::write;
@@ -58,6 +59,8 @@ struct Opened {
     tables: Arc<Tables>,
     groups: Vec<Group>,
     width: Width,
+    /// None in files of older releases.
+    sums: Option<Sums>,
 }
 
 impl Opened {
@@ -78,7 +81,12 @@ pub fn open(disk: &Arc<dyn Disk>, meta: SegmentMeta) -> Result<Arc<Segment>, Rea
         detail: "the catalog names no file of it".into(),
     })?;
     let path = first.path.display().to_string();
-    let file = disk.open(&first.path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+    let file = disk.open(&first.path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => {
+            ReadError::Corrupt { path: path.clone(), detail: "the file is missing".into() }
+        }
+        _ => ReadError::Io { path: path.clone(), source },
+    })?;
     if file.len() != first.bytes {
         let detail = format!("it has {} bytes, the catalog says {}", file.len(), first.bytes);
         return Err(ReadError::Corrupt { path, detail });
@@ -188,20 +196,26 @@ impl Segment {
         let chunks = Chunks(Arc::clone(&self.file));
         // The embedded Arrow schema is not needed, and one fault less to think of without it.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata =
-            ArrowReaderMetadata::load(&chunks, options).map_err(|e| self.corrupt(&e.to_string()))?;
+        let metadata = ArrowReaderMetadata::load(&chunks, options).map_err(|e| self.failed(&e))?;
         let footer = metadata.metadata().file_metadata();
         let value = footer.key_value_metadata().and_then(|list| list.iter().find(|kv| kv.key == format::KEY));
         let value =
             value.and_then(|kv| kv.value.as_ref()).ok_or_else(|| self.corrupt("its footer has no layout"))?;
+        let sums =
+            footer.key_value_metadata().and_then(|list| list.iter().find(|kv| kv.key == format::SUMS_KEY));
+        let sums = sums.map(|kv| Sums::read(kv.value.as_deref().unwrap_or_default())).transpose();
+        let sums = sums.map_err(|e| self.corrupt(&e))?;
+        if sums.as_ref().is_some_and(|sums| sums.layout != crc32c::crc32c(value.as_bytes())) {
+            return Err(self.corrupt("the checksum of its layout differs"));
+        }
         let layout = format::read(value).map_err(|e| self.corrupt(&e))?;
         let width = width_of(metadata.schema());
-        if metadata
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.data_type())
-            .ne(schema(width).fields().iter().map(|f| f.data_type()))
+        if metadata.schema().fields().iter().map(|f| (f.name(), f.data_type(), f.is_nullable())).ne(schema(
+            width,
+        )
+        .fields()
+        .iter()
+        .map(|f| (f.name(), f.data_type(), f.is_nullable())))
         {
             return Err(self.corrupt("its columns are not those of a log segment"));
         }
@@ -211,11 +225,11 @@ impl Segment {
                 .iter()
                 .zip(&layout.groups)
                 .all(|(a, b)| usize::try_from(a.num_rows()) == Ok(b.n_rows()));
-        if !is_whole {
+        if !is_whole || sums.as_ref().is_some_and(|sums| sums.columns.len() != groups.len()) {
             return Err(self.corrupt("its layout and its row groups differ"));
         }
         let tables = Arc::new(layout.tables);
-        Ok(Opened { file: Arc::clone(&self.file), metadata, tables, groups: layout.groups, width })
+        Ok(Opened { file: Arc::clone(&self.file), metadata, tables, groups: layout.groups, width, sums })
     }
 
     /// The index; `None` when it is missing, damaged or another file's.
@@ -242,6 +256,26 @@ impl Segment {
 
     fn path(&self) -> PathBuf {
         self.meta.files.first().map(|f| f.path.clone()).unwrap_or_default()
+    }
+
+    /// What the disk says where it does not give the file.
+    fn unread(&self, source: std::io::Error) -> ReadError {
+        match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.corrupt("it is shorter than it was"),
+            _ => ReadError::Io { path: self.path().display().to_string(), source },
+        }
+    }
+
+    /// What the Parquet library says of it: mostly that it is damaged.
+    fn failed(&self, error: &ParquetError) -> ReadError {
+        let ParquetError::External(cause) = error else { return self.corrupt(&error.to_string()) };
+        match cause.downcast_ref::<std::io::Error>() {
+            Some(e) => self.unread(e.raw_os_error().map_or_else(
+                || std::io::Error::new(e.kind(), e.to_string()),
+                std::io::Error::from_raw_os_error,
+            )),
+            None => self.corrupt(&error.to_string()),
+        }
     }
 
     fn corrupt(&self, detail: &str) -> ReadError {

@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::encode::{Columns, GROUP_ROWS, RowRef, TableBuilder, Width, encode_group, schema};
 use super::file::Sink;
-use super::format::{self, Group, Layout};
+use super::format::{self, Group, Layout, Sums};
 use super::{Segment, WINDOW_MS};
 use crate::logs::head::FrozenHead;
 use crate::logs::index::IndexBuilder;
@@ -22,7 +22,7 @@ use crate::logs::rows::{Block, Tables};
 use crate::metrics::segment::window_of;
 use crate::metrics::{SegmentError, Target};
 use crate::model::Timestamp;
-use crate::read::SpanMs;
+use crate::read::{ReadError, SpanMs};
 use crate::segment::{SegmentFile, SegmentMeta, Table, folder};
 
 /// Writes a frozen head as segments of level 0, one for each window that it has records in, and
@@ -42,8 +42,13 @@ pub fn write(
         let (first, last) = block.span();
         let mut held = Vec::new();
         for segment in live.iter().filter(|s| s.span().0 <= last && first <= s.span().1) {
-            // A damaged segment holds nothing that could be compared; what it held is sent again.
-            held.extend(segment.rows_held(block).unwrap_or_default());
+            match segment.rows_held(block) {
+                Ok(rows) => held.extend(rows),
+                // A damaged segment holds nothing that could be compared; what it held is sent again.
+                Err(ReadError::Corrupt { .. }) => {}
+                // One that may be readable later would then hold records that are here as well.
+                Err(error) => return Err(error.into()),
+            }
         }
         held.sort_unstable();
         for (row, &t) in block.times()?.iter().enumerate() {
@@ -110,16 +115,26 @@ pub(super) fn write_file(
     let mut writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties(input.width)))
         .map_err(encoding(&path))?;
     let mut layout = Layout { tables: Default::default(), groups: Vec::new() };
+    let mut sums = Sums::default();
     while let Some((columns, group)) = next(&mut index)? {
         let batch =
             columns.batch(&schema, input.width).map_err(|e| encoding(&path)(ParquetError::from(e)))?;
         writer.write(&batch).map_err(encoding(&path))?;
         writer.flush().map_err(encoding(&path))?;
+        writer.sync().map_err(io(&path))?;
+        if let Some(group) = writer.flushed_row_groups().last().cloned() {
+            let found = writer.inner_mut().sums_of(&group);
+            let lost = || io(&path)(std::io::Error::other("a row group is not where the footer says"));
+            sums.columns.push(found.ok_or_else(lost)?);
+        }
         layout.groups.push(group);
     }
     layout.tables = finish();
     let value = format::write(&layout).map_err(io(&path))?;
+    sums.layout = crc32c::crc32c(value.as_bytes());
+    let sums = sums.write().map_err(io(&path))?;
     writer.append_key_value_metadata(KeyValue::new(format::KEY.to_owned(), value));
+    writer.append_key_value_metadata(KeyValue::new(format::SUMS_KEY.to_owned(), sums));
     let sink = writer.into_inner().map_err(encoding(&path))?;
     let rows = sink.finish().map_err(io(&path))?;
     let index_path = path.with_extension("index");
