@@ -7,6 +7,7 @@ mod documents;
 mod outbox;
 mod schema;
 mod sqlite;
+mod sum;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -6,9 +6,10 @@
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::CatalogError;
+use super::sum::Sum;
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -88,7 +89,13 @@ INSERT INTO outbox_tries (item, number, at, is_taken, note)
 ALTER TABLE outbox DROP COLUMN note;
 ALTER TABLE outbox DROP COLUMN tried_at;
 ",
+    "
+INSERT INTO positions (name, value) VALUES ('sum', 0);
+",
 ];
+
+/// The version that has a checksum over segments and the log's position.
+const WITH_SUM: i64 = 3;
 
 /// The version that this release writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -120,6 +127,11 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Cat
             .execute(&mut *connection)
             .await
             .map_err(failed())?;
+    }
+    if found < WITH_SUM {
+        let loaded = super::sqlite::read_all(connection).await?;
+        let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
+        Sum::of(metas, loaded.wal_position).write(connection).await?;
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed())?;
     Ok(())

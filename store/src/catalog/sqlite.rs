@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::{ColumnIndex, Row, Sqlite, SqliteConnection, SqlitePool};
 
+use super::sum::Sum;
 use super::{Catalog, CatalogError, Loaded, Recording, Seal, schema};
 use crate::append::{MetricKind, MetricMetadata};
 use crate::model::{TenantId, Timestamp};
@@ -53,40 +54,11 @@ impl SqliteCatalog {
 impl Catalog for SqliteCatalog {
     async fn load(&self) -> Result<Loaded, CatalogError> {
         let failed = || CatalogError::doing("reading the list of segments");
-        let mut loaded = Loaded::default();
-        let rows =
-            sqlx::query("SELECT segment, path, bytes, blake3 FROM segment_files ORDER BY segment, position")
-                .fetch_all(&self.read)
-                .await
-                .map_err(failed())?;
-        let mut files = std::collections::HashMap::<i64, Vec<SegmentFile>>::new();
-        for row in rows {
-            files.entry(row.get(0)).or_default().push(file_of(&row)?);
-        }
-        let rows = sqlx::query("SELECT * FROM segments ORDER BY sequence, id").fetch_all(&self.read).await;
-        for row in rows.map_err(failed())? {
-            let meta = segment_of(&row, files.remove(&row.get("id")).unwrap_or_default())?;
-            match row.get::<Option<String>, _>("damage") {
-                None => loaded.segments.push(meta),
-                Some(why) => loaded.quarantined.push((meta, why)),
-            }
-        }
-        let rows = sqlx::query("SELECT name, value FROM positions").fetch_all(&self.read).await;
-        for row in rows.map_err(failed())? {
-            match row.get::<&str, _>(0) {
-                "wal" => loaded.wal_position = unsigned(row.get(1))?,
-                "segment" => loaded.last_id = unsigned(row.get(1))?,
-                _ => {}
-            }
-        }
-        let rows = sqlx::query("SELECT tenant, name, kind, help, unit FROM metric_metadata")
-            .fetch_all(&self.read)
-            .await;
-        for row in rows.map_err(failed())? {
-            let kind = kind_of(row.get(2))?;
-            let metadata = MetricMetadata { name: row.get(1), kind, help: row.get(3), unit: row.get(4) };
-            loaded.metadata.push((tenant_of(row.get(0))?, metadata));
-        }
+        // One transaction, so that the rows and their checksum are of one moment.
+        let mut tx = self.read.begin().await.map_err(failed())?;
+        let loaded = read_all(&mut tx).await?;
+        let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
+        Sum::read(&mut tx).await?.compare(Sum::of(metas, loaded.wal_position))?;
         Ok(loaded)
     }
 
@@ -105,9 +77,13 @@ impl Catalog for SqliteCatalog {
                 seal.position_before
             )));
         }
+        let mut sum = Sum::read(&mut tx).await?;
+        sum.move_position(seal.position_before, seal.position_after);
         for meta in &seal.segments {
             insert_segment(&mut tx, meta).await.map_err(failed())?;
+            sum.add(meta);
         }
+        sum.write(&mut tx).await?;
         for (tenant, metadata) in &seal.metadata {
             sqlx::query(
                 "INSERT INTO metric_metadata (tenant, name, kind, help, unit) VALUES ($1, $2, $3, $4, $5) \
@@ -134,7 +110,11 @@ impl Catalog for SqliteCatalog {
     ) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("recording merged segments");
         let mut tx = self.write.begin().await.map_err(failed())?;
+        let mut sum = Sum::read(&mut tx).await?;
         for id in removed {
+            if let Some(meta) = read_segment(&mut tx, *id).await? {
+                sum.take(&meta);
+            }
             let gone = sqlx::query("DELETE FROM segments WHERE id = $1")
                 .bind(signed(id.0))
                 .execute(&mut *tx)
@@ -146,7 +126,9 @@ impl Catalog for SqliteCatalog {
         }
         for meta in added {
             insert_segment(&mut tx, meta).await.map_err(failed())?;
+            sum.add(meta);
         }
+        sum.write(&mut tx).await?;
         recording();
         tx.commit().await.map_err(failed())
     }
@@ -241,6 +223,71 @@ impl Catalog for SqliteCatalog {
     }
 }
 
+/// Reads what a store needs to start.
+pub(super) async fn read_all(connection: &mut SqliteConnection) -> Result<Loaded, CatalogError> {
+    let failed = || CatalogError::doing("reading the list of segments");
+    let mut loaded = Loaded::default();
+    let rows =
+        sqlx::query("SELECT segment, path, bytes, blake3 FROM segment_files ORDER BY segment, position")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed())?;
+    let mut files = std::collections::HashMap::<i64, Vec<SegmentFile>>::new();
+    for row in rows {
+        files.entry(value(&row, 0)?).or_default().push(file_of(&row)?);
+    }
+    let rows = sqlx::query("SELECT * FROM segments ORDER BY sequence, id").fetch_all(&mut *connection).await;
+    for row in rows.map_err(failed())? {
+        let meta = segment_of(&row, files.remove(&value(&row, "id")?).unwrap_or_default())?;
+        match value::<Option<String>>(&row, "damage")? {
+            None => loaded.segments.push(meta),
+            Some(why) => loaded.quarantined.push((meta, why)),
+        }
+    }
+    let rows = sqlx::query("SELECT name, value FROM positions").fetch_all(&mut *connection).await;
+    for row in rows.map_err(failed())? {
+        match value::<&str>(&row, 0)? {
+            "wal" => loaded.wal_position = unsigned(value(&row, 1)?)?,
+            "segment" => loaded.last_id = unsigned(value(&row, 1)?)?,
+            _ => {}
+        }
+    }
+    let rows = sqlx::query("SELECT tenant, name, kind, help, unit FROM metric_metadata")
+        .fetch_all(&mut *connection)
+        .await;
+    for row in rows.map_err(failed())? {
+        let kind = kind_of(value(&row, 2)?)?;
+        let metadata =
+            MetricMetadata { name: value(&row, 1)?, kind, help: value(&row, 3)?, unit: value(&row, 4)? };
+        loaded.metadata.push((tenant_of(value(&row, 0)?)?, metadata));
+    }
+    Ok(loaded)
+}
+
+/// Reads one segment; `None` where there is no such.
+async fn read_segment(
+    connection: &mut SqliteConnection,
+    id: SegmentId,
+) -> Result<Option<SegmentMeta>, CatalogError> {
+    let failed = || CatalogError::doing("reading a segment that is replaced");
+    let mut files = Vec::new();
+    let rows = sqlx::query(
+        "SELECT segment, path, bytes, blake3 FROM segment_files WHERE segment = $1 ORDER BY position",
+    )
+    .bind(signed(id.0))
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failed())?;
+    for row in rows {
+        files.push(file_of(&row)?);
+    }
+    let row = sqlx::query("SELECT * FROM segments WHERE id = $1")
+        .bind(signed(id.0))
+        .fetch_optional(connection)
+        .await;
+    row.map_err(failed())?.map(|row| segment_of(&row, files)).transpose()
+}
+
 async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO segments (id, tenant, kind, level, window_start_ms, window_end_ms, start_ms, end_ms, n_rows, \
@@ -279,29 +326,37 @@ async fn insert_segment(connection: &mut SqliteConnection, meta: &SegmentMeta) -
     Ok(())
 }
 
+/// Returns a column's value; one that a damaged page has made another type is damage.
+fn value<'r, T>(row: &'r SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<T, CatalogError>
+where
+    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+{
+    row.try_get(column).map_err(|e| CatalogError::Damaged(e.to_string()))
+}
+
 fn file_of(row: &SqliteRow) -> Result<SegmentFile, CatalogError> {
-    let path = PathBuf::from(row.get::<String, _>(1));
-    let sum: Vec<u8> = row.get(3);
+    let path = PathBuf::from(value::<String>(row, 1)?);
+    let sum: Vec<u8> = value(row, 3)?;
     let blake3 = <[u8; 32]>::try_from(sum.as_slice()).map_err(|_| {
         CatalogError::Damaged(format!("the checksum of {} has {} bytes", path.display(), sum.len()))
     })?;
-    Ok(SegmentFile { path, bytes: unsigned(row.get(2))?, blake3 })
+    Ok(SegmentFile { path, bytes: unsigned(value(row, 2)?)?, blake3 })
 }
 
 fn segment_of(row: &SqliteRow, files: Vec<SegmentFile>) -> Result<SegmentMeta, CatalogError> {
-    let word: &str = row.get("kind");
-    let level: i64 = row.get("level");
+    let word: &str = value(row, "kind")?;
+    let level: i64 = value(row, "level")?;
     Ok(SegmentMeta {
-        id: SegmentId(unsigned(row.get("id"))?),
-        tenant: tenant_of(row.get("tenant"))?,
+        id: SegmentId(unsigned(value(row, "id")?)?),
+        tenant: tenant_of(value(row, "tenant")?)?,
         table: Table::parse(word)
             .ok_or_else(|| CatalogError::Damaged(format!("no table is called {word:?}")))?,
         level: u8::try_from(level).map_err(|_| CatalogError::Damaged(format!("no level is {level}")))?,
-        window: SpanMs { start: row.get("window_start_ms"), end: row.get("window_end_ms") },
-        span: SpanMs { start: row.get("start_ms"), end: row.get("end_ms") },
-        n_rows: unsigned(row.get("n_rows"))?,
-        n_series: unsigned(row.get("n_series"))?,
-        sequence: unsigned(row.get("sequence"))?,
+        window: SpanMs { start: value(row, "window_start_ms")?, end: value(row, "window_end_ms")? },
+        span: SpanMs { start: value(row, "start_ms")?, end: value(row, "end_ms")? },
+        n_rows: unsigned(value(row, "n_rows")?)?,
+        n_series: unsigned(value(row, "n_series")?)?,
+        sequence: unsigned(value(row, "sequence")?)?,
         files,
     })
 }

@@ -203,3 +203,31 @@ async fn the_outbox_keeps_order_by_key_and_lets_queues_take_turns() {
     assert_eq!(twice.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(records.delivered("nine", "").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn what_does_not_add_up_is_refused() {
+    for change in [
+        "UPDATE segments SET end_ms = 11 WHERE id = 1",
+        "UPDATE segments SET tenant = 'other' WHERE id = 2",
+        "DELETE FROM segments WHERE id = 1",
+        "UPDATE segment_files SET bytes = 8 WHERE segment = 1",
+        "UPDATE positions SET value = 4 WHERE name = 'wal'",
+        "UPDATE segments SET n_rows = 'x' WHERE id = 1",
+        "DELETE FROM positions WHERE name = 'sum'",
+    ] {
+        let (folder, catalog) = catalog().await;
+        catalog.seal(&seal(0, 5, vec![segment(1), segment(2), segment(3)]), &|| {}).await.unwrap();
+        catalog.replace(&[SegmentId(3)], &[segment(4)], &|| {}).await.unwrap();
+        catalog.quarantine(SegmentId(2), "bit flip").await.unwrap();
+        catalog.load().await.unwrap();
+        catalog.close().await;
+        let path = folder.path().join("catalog.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::raw_sql(change).execute(&pool).await.unwrap();
+        pool.close().await;
+        let catalog = open(&CatalogAt::Sqlite(path)).await.unwrap();
+        let error = catalog.load().await.unwrap_err();
+        assert!(matches!(error, CatalogError::Damaged(_)), "{change}: {error}");
+    }
+}
