@@ -10,7 +10,7 @@ use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, id_of};
 use crate::append::LogBatch;
 use crate::model::{LogRecord, Timestamp};
 use crate::pattern::Splitter;
-use crate::read::SpanMs;
+use crate::read::{ReadError, SpanMs};
 use crate::segment::SegmentId;
 
 /// Rows and bytes at which a chunk is closed.
@@ -130,15 +130,15 @@ impl Head {
         &self,
         segment: SegmentId,
         chunk: usize,
-        find: impl FnOnce() -> Vec<u32>,
-    ) -> Vec<u32> {
+        find: impl FnOnce() -> Result<Vec<u32>, ReadError>,
+    ) -> Result<Vec<u32>, ReadError> {
         let key = (segment, chunk);
         if let Some(rows) = self.held.lock().get(&key) {
-            return rows.to_vec();
+            return Ok(rows.to_vec());
         }
-        let rows = find();
+        let rows = find()?;
         self.held.lock().insert(key, rows.as_slice().into());
-        rows
+        Ok(rows)
     }
 
     /// What it holds now, as blocks that never change.

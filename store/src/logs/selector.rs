@@ -62,19 +62,9 @@ impl<'a> Selector<'a> {
         &self.compiled[at]
     }
 
-    /// Finds the selected rows of a source. A file that cannot be read now makes the answer partial; a damaged
-    /// one is an error, by which whoever holds the snapshot takes it out and asks again.
+    /// Finds the selected rows of a source. A file that is damaged or cannot be read is an error, by which whoever
+    /// holds the snapshot takes it out and asks again.
     pub(super) fn rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
-        match self.try_rows(source) {
-            Err(ReadError::Io { path, source }) => {
-                self.missing.push(format!("{path} cannot be read: {source}"));
-                Ok(None)
-            }
-            other => other,
-        }
-    }
-
-    fn try_rows(&mut self, source: &Source) -> Result<Option<Selected>, ReadError> {
         let budget = self.budget;
         let (block, rows): (Rc<dyn Block>, Vec<u32>) = match source {
             Source::Memory { block, hidden } => {

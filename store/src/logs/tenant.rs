@@ -327,12 +327,7 @@ impl TenantLogs {
             if !overlaps(segment.span(), range) {
                 continue;
             }
-            match segment.tables() {
-                Ok(tables) => add(tables)?,
-                Err(error @ ReadError::Corrupt { .. }) => return Err(error),
-                // It may be readable again the next time.
-                Err(error) => tracing::error!(%error, "a log segment cannot be read"),
-            }
+            add(segment.tables()?)?;
         }
         budget.charge_series(out.len())?;
         Ok(out.into_iter().collect())
@@ -381,7 +376,7 @@ impl TenantLogs {
         for head in self.heads() {
             for (chunk, block) in head.blocks().into_iter().enumerate() {
                 if overlaps(block.span(), range) {
-                    let hidden = self.hidden(head, chunk, &block);
+                    let hidden = self.hidden(head, chunk, &block)?;
                     out.push(Source::Memory { block, hidden });
                 }
             }
@@ -391,21 +386,18 @@ impl TenantLogs {
     }
 
     /// Rows of a head's chunk that a segment holds already, sorted. Known once, as neither changes.
-    fn hidden(&self, head: &Head, chunk: usize, block: &MemoryBlock) -> Vec<u32> {
+    fn hidden(&self, head: &Head, chunk: usize, block: &MemoryBlock) -> Result<Vec<u32>, ReadError> {
         let mut out = Vec::new();
         for segment in &self.segments {
             let (first, last) = segment.span();
             let (block_first, block_last) = block.span();
             if first <= block_last && block_first <= last {
-                out.extend(head.held_rows(segment.meta().id, chunk, || {
-                    // A segment that cannot be read hides nothing; the answer says it is partial.
-                    segment.rows_held(block).unwrap_or_default()
-                }));
+                out.extend(head.held_rows(segment.meta().id, chunk, || segment.rows_held(block))?);
             }
         }
         out.sort_unstable();
         out.dedup();
-        out
+        Ok(out)
     }
 
     fn missing_in(&self, range: TimeRange) -> Missing {
@@ -423,10 +415,11 @@ impl TenantLogs {
             self.segments.iter().filter(|s| !state.learned.contains(&s.meta().id)).collect();
         new.sort_by_key(|s| (s.meta().sequence, s.meta().id));
         for segment in new {
+            // One that cannot be read now is learned when it can.
             if let Ok(tables) = segment.tables() {
                 learn_tables(&mut state.model, tables);
+                state.learned.insert(segment.meta().id);
             }
-            state.learned.insert(segment.meta().id);
         }
         for head in self.heads() {
             if let Some(block) = head.blocks().last() {

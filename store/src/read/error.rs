@@ -50,6 +50,20 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Returns the file that is damaged, or that the disk does not give; `None` where the error says nothing of a
+    /// file, or only that the process is short of something.
+    pub(crate) fn bad_file(&self) -> Option<&str> {
+        match self {
+            Self::Corrupt { path, .. } => Some(path),
+            // Errors without a number come from disks of tests.
+            Self::Io { path, source } => {
+                let is_disk = source.raw_os_error().is_none_or(|n| n == rustix::io::Errno::IO.raw_os_error());
+                is_disk.then_some(path)
+            }
+            _ => None,
+        }
+    }
+
     /// Says what the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {

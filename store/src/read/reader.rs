@@ -33,7 +33,7 @@ impl Reader {
     /// Takes the segment of a view that an error is about out of answers, so that the next view lacks it; `false`
     /// when the error is about none.
     fn is_lost(&self, view: &TenantView, error: &ReadError) -> bool {
-        let ReadError::Corrupt { path, .. } = error else { return false };
+        let Some(path) = error.bad_file() else { return false };
         // Another reader may have taken it out a moment ago.
         self.current.lose(path, error) || view.has_file(path)
     }
@@ -55,7 +55,10 @@ impl Reader {
     }
 
     fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
-        self.current.snapshot.load().tenants.get(tenant).cloned()
+        let snapshot = self.current.snapshot.load();
+        // A tenant that is not known may be one whose rows are all lost.
+        let nothing = || (!snapshot.lost.is_empty()).then(|| Arc::new(TenantView::new(&snapshot.lost)));
+        snapshot.tenants.get(tenant).cloned().or_else(nothing)
     }
 }
 
@@ -224,7 +227,9 @@ impl Selection for Watched {
         sink: &mut dyn FnMut(usize, Samples<'_>),
     ) -> Result<(), ReadError> {
         let result = self.inner.read(series, budget, sink);
-        if let Err(error @ ReadError::Corrupt { path, .. }) = &result {
+        if let Err(error) = &result
+            && let Some(path) = error.bad_file()
+        {
             self.current.lose(path, error);
         }
         result

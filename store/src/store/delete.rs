@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::{Inner, Store, StoreError};
 use crate::metrics::{self, Deletion, Left};
 use crate::model::TenantId;
-use crate::segment::{SegmentId, SegmentMeta};
+use crate::read::SpanMs;
+use crate::segment::{SegmentId, SegmentMeta, Table};
 use crate::step::{Step, Work};
 
 /// What a deletion did.
@@ -43,6 +44,7 @@ impl Store {
         inner.seal().await?;
         let merging = inner.merging.lock().await;
         let ids: Vec<SegmentId> = inner.segments_of(tenant, &deletion).iter().map(|s| s.meta().id).collect();
+        let asked = (tenant.clone(), deletion.span);
         let (work, tenant) = (Arc::clone(inner), tenant.clone());
         let written = tokio::task::spawn_blocking(move || work.write_without(&tenant, &deletion)).await;
         let rewritten = match written.map_err(|_| StoreError::Died("deleting"))? {
@@ -53,6 +55,11 @@ impl Store {
                 return Err(error);
             }
         };
+        if inner.may_have_more(&asked.0, &asked.1) {
+            let files = rewritten.added.iter().flat_map(|meta| &meta.files);
+            files.for_each(|file| drop(inner.env.disk.remove(&file.path)));
+            return Err(StoreError::Unread("deleting"));
+        }
         let n_segments = rewritten.removed.len() as u64;
         if n_segments > 0 {
             let added: Result<Vec<_>, StoreError> = rewritten
@@ -68,6 +75,16 @@ impl Store {
 }
 
 impl Inner {
+    /// Tells whether a segment that may come back could bring samples of a span with it.
+    fn may_have_more(&self, tenant: &TenantId, span: &SpanMs) -> bool {
+        self.current.aside().iter().map(|aside| &aside.meta).any(|meta| {
+            meta.tenant == *tenant
+                && meta.table == Table::Metrics
+                && meta.span.start <= span.end
+                && span.start <= meta.span.end
+        })
+    }
+
     fn segments_of(&self, tenant: &TenantId, deletion: &Deletion) -> Vec<Arc<metrics::Segment>> {
         let snapshot = self.current.snapshot.load();
         let mut segments =

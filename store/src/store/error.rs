@@ -85,6 +85,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// A segment that is needed cannot be read, and it is not known yet whether it is damaged.
+    #[error("{0} waits for a segment that cannot be read for now; the server's log names it")]
+    Unread(&'static str),
     /// A piece of work died.
     #[error("{0} ended without a result; the server's log says why")]
     Died(&'static str),
@@ -98,6 +101,7 @@ impl StoreError {
             Self::Metrics(e) | Self::Logs(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Reopen(e) => e.kind(),
+            Self::Unread(_) => ErrorKind::Unavailable,
             Self::Disk { .. } | Self::Died(_) => ErrorKind::Internal,
         }
     }

@@ -1,28 +1,53 @@
 //! From many segments to few, and from old ones to none.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::jobs::Job;
-use super::plan::{Eagerness, Merge, next_merge};
+use super::plan::{DAY_MS, Eagerness, Merge, next_merge};
 use super::retention::expired;
 use super::{Inner, StoreError};
+use crate::disk::Disk;
+use crate::metrics::segment::window_of;
 use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
 use crate::step::{Step, Work};
+use crate::wal;
 
 /// A merge that failed is not tried again for so long: what ails it, such as a full disk or a
 /// damaged file, seldom passes within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+fn day_of(meta: &SegmentMeta) -> (TenantId, Table, i64) {
+    (meta.tenant.clone(), meta.table, window_of(meta.window.start, DAY_MS).start)
+}
 
 /// What merging remembers from one step to the next.
 #[derive(Debug, Default)]
 pub(super) struct Merging {
     /// Windows whose merge failed, and when they may be tried again.
     failed: HashMap<(TenantId, Table, i64), Duration>,
+}
+
+/// Writes a file, reads it and removes it.
+fn try_out(disk: &dyn Disk) -> std::io::Result<()> {
+    let path = Path::new(wal::FOLDER).join("trial");
+    // What a trial left that was cut off.
+    drop(disk.remove(&path));
+    let mut file = disk.create(&path)?;
+    file.write_all(b"trial")?;
+    file.sync_data()?;
+    let found = disk.read(&path)?;
+    disk.remove(&path)?;
+    if found == b"trial".as_slice() {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("the disk gives other bytes"))
+    }
 }
 
 impl Inner {
@@ -32,7 +57,9 @@ impl Inner {
         let now = self.env.clock.elapsed();
         merging.failed.retain(|_, until| eagerness == Eagerness::Background && *until > now);
         let metas = self.current.snapshot.load().metas();
-        let usable = metas.iter().filter(|meta| {
+        // A segment that may come back must find its neighbours in the order of writes as they were.
+        let aside: Vec<_> = self.current.aside().into_iter().map(|aside| day_of(&aside.meta)).collect();
+        let usable = metas.iter().filter(|meta| !aside.contains(&day_of(meta))).filter(|meta| {
             !merging.failed.keys().any(|(tenant, table, start)| {
                 *tenant == meta.tenant && *table == meta.table && *start == meta.window.start
             })
@@ -72,10 +99,13 @@ impl Inner {
     fn write_merged(&self, merge: &Merge) -> Result<SegmentMeta, StoreError> {
         let snapshot = self.current.snapshot.load_full();
         let view = snapshot.tenants.get(&merge.tenant).ok_or(StoreError::Died("merging"))?;
+        // A reader may just have found that one cannot be read; it must not go without its rows.
+        let is_whole = |n| if n == merge.inputs.len() { Ok(()) } else { Err(StoreError::Unread("merging")) };
         match merge.table {
             Table::Metrics => {
                 let mut inputs: Vec<_> = view.metrics.segments.clone();
                 inputs.retain(|segment| merge.inputs.contains(&segment.meta().id));
+                is_whole(inputs.len())?;
                 let sequence = inputs.iter().map(|s| s.meta().sequence).max().unwrap_or(0);
                 let target = self.target(&merge.tenant, sequence);
                 Ok(crate::metrics::merge(&target, &inputs, merge.window, merge.level)?)
@@ -83,6 +113,7 @@ impl Inner {
             Table::Logs => {
                 let mut inputs: Vec<_> = view.logs.segments.clone();
                 inputs.retain(|segment| merge.inputs.contains(&segment.meta().id));
+                is_whole(inputs.len())?;
                 let sequence = inputs.iter().map(|s| s.meta().sequence).max().unwrap_or(0);
                 let target = self.target(&merge.tenant, sequence);
                 crate::logs::merge(&target, &inputs, merge.window, merge.level).map_err(StoreError::Logs)
@@ -141,7 +172,9 @@ impl Inner {
         let mut metas = self.current.snapshot.load().metas();
         metas.retain(|meta| ids.contains(&meta.id));
         for meta in metas {
-            if let Err(error @ ReadError::Corrupt { .. }) = self.verify_segment(&meta).await? {
+            if let Err(error) = self.verify_segment(&meta).await?
+                && self.is_lasting(&error).await?
+            {
                 let why = meta.loss(&error);
                 tracing::error!(segment = %meta.id, why, "a segment is damaged and out of answers");
                 self.catalog.quarantine(meta.id, &why).await?;
@@ -161,22 +194,53 @@ impl Inner {
         self.counters.jobs.failed(Job::Check, self.env.clock.now(), why);
     }
 
-    /// Has the catalog remember what readers found damaged, so that it is known after a restart.
-    /// A segment whose checksums hold is only out of answers until then: the fault may be ours.
+    /// Reads again what readers could not read. What is damaged, or still does not come off the disk, is remembered
+    /// by the catalog and stays out of answers; what can be read after all comes back. A segment whose checksums hold
+    /// and that makes no sense is only out of answers until a restart: the fault may be ours.
     pub(super) async fn note_suspects(&self) -> Result<(), StoreError> {
-        for (meta, found) in self.current.take_suspects() {
-            match self.verify_segment(&meta).await? {
-                Err(error @ ReadError::Corrupt { .. }) => {
-                    let why = meta.loss(&error);
-                    self.catalog.quarantine(meta.id, &why).await?;
+        let undecided = || self.current.aside().into_iter().filter(|aside| !aside.is_puzzle);
+        if undecided().next().is_none() {
+            return Ok(());
+        }
+        // What is read here is not merged away meanwhile.
+        let _merging = self.merging.lock().await;
+        for aside in undecided() {
+            let id = aside.meta.id;
+            match self.verify_segment(&aside.meta).await? {
+                Err(error) if self.is_lasting(&error).await? => {
+                    let why = aside.meta.loss(&error);
+                    self.catalog.quarantine(id, &why).await?;
+                    self.current.give_up(id);
                     self.note_damage(why);
                 }
-                _ => {
-                    tracing::error!(segment = %meta.id, error = %found, "a segment has right checksums and cannot be read")
+                Err(error) => tracing::warn!(segment = %id, %error, "a segment cannot be read for now"),
+                Ok(()) if aside.is_unread => {
+                    let segment = self.open_segment(&aside.meta)?;
+                    self.current.put_back(&aside, segment);
+                    tracing::warn!(segment = %id, why = aside.why, "a segment can be read again");
+                }
+                Ok(()) => {
+                    tracing::error!(segment = %id, why = aside.why, "a segment has right checksums and cannot be read");
+                    self.current.puzzle(id);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tells whether an error will be the same tomorrow: a damaged file, or one that the disk does not give although
+    /// it takes and gives others. A disk that does nothing at all may be there again after a restart, with everything
+    /// on it.
+    async fn is_lasting(&self, error: &ReadError) -> Result<bool, StoreError> {
+        match error {
+            ReadError::Corrupt { .. } => Ok(true),
+            error if error.bad_file().is_some() => {
+                let disk = Arc::clone(&self.env.disk);
+                let works = tokio::task::spawn_blocking(move || try_out(disk.as_ref()).is_ok()).await;
+                works.map_err(|_| StoreError::Died("trying out the disk"))
+            }
+            _ => Ok(false),
+        }
     }
 
     async fn verify_segment(&self, meta: &SegmentMeta) -> Result<Result<(), ReadError>, StoreError> {

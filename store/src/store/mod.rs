@@ -3,6 +3,7 @@
 mod snapshot;
 mod journal;
 mod recovery;
+mod loss;
 mod seal;
 mod plan;
 mod merge;

@@ -7,7 +7,7 @@ use crate::model::TenantId;
 use crate::read::SpanMs;
 use crate::segment::{SegmentId, SegmentMeta, Table};
 
-const DAY_MS: i64 = 24 * 3_600_000;
+pub(super) const DAY_MS: i64 = 24 * 3_600_000;
 
 /// Segments of one level in one window that are merged as soon as there are so many. With one
 /// sealing every half hour a window has four, so this is for heads that fill up faster; each row

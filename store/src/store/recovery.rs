@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::Shared;
-use super::{AnySegment, Current, OpenError, StoreEnv};
+use super::{AnySegment, Current, OpenError, StoreEnv, loss};
 use crate::append::{Batch, MetricBatch};
 use crate::catalog::Loaded;
 use crate::disk::Disk;
@@ -31,7 +31,7 @@ pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<Ind
         for meta in &loaded.segments {
             match open_segment(&env.disk, cache, meta) {
                 Ok(segment) => snapshot.add(segment),
-                Err(error) => snapshot.miss(meta, meta.loss(&error)),
+                Err(error) => current.set_aside(snapshot, meta, &error),
             }
         }
         for (meta, why) in &loaded.quarantined {
@@ -76,9 +76,11 @@ pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Re
         RecoverError::Io(source) => OpenError::Log(source),
         RecoverError::Newer { path, found, known } => OpenError::Newer { path, found, known },
     })?;
-    for damage in &log.damage {
+    for damage in log.damage() {
         tracing::error!(damage, "the write-ahead log is damaged");
     }
+    let lost = loss::remember(env, &log).map_err(OpenError::Log)?;
+    shared.current.change(|snapshot| snapshot.lose_rows(lost));
     shared.weigh();
     Ok(Replayed { log, n_frames, time: env.clock.elapsed().saturating_sub(started) })
 }

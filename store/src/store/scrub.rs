@@ -89,10 +89,19 @@ async fn check(
         Ok(true) => return Some(Ok(true)),
         Ok(false) => {}
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {}
-        // The disk may answer next time: what cannot be read now is not known to be damaged.
-        Err(source) => return Some(Err(StoreError::Disk { doing: "reading stored files again", source })),
+        Err(source) => {
+            // The disk may answer when it is asked once more: only what it fails to give twice is taken out.
+            let failed = StoreError::Disk { doing: "reading stored files again", source };
+            return Some(
+                again(inner, meta).await?.and_then(|is_well| if is_well { Err(failed) } else { Ok(false) }),
+            );
+        }
     }
-    // Read again in one go, under the lock: only what is damaged for certain is taken out.
+    again(inner, meta).await
+}
+
+/// Reads a segment again in one go, under the lock, and takes it out of answers if it is damaged for certain.
+async fn again(inner: &Weak<Inner>, meta: &SegmentMeta) -> Option<Result<bool, StoreError>> {
     let inner = inner.upgrade()?;
     let merging = inner.merging.lock().await;
     Some(inner.quarantine_damaged(&[meta.id], &merging).await.map(|n_damaged| n_damaged == 0))

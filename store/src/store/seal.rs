@@ -20,6 +20,8 @@ impl Inner {
     /// Heads that a failed attempt left frozen are sealed first: their position comes first.
     pub(super) async fn seal(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut waiting = self.sealing.lock().await;
+        // Log records are held against segments, so it must be known which of these there are.
+        self.note_suspects().await?;
         self.make_room_for_segments().await;
         let mut did = false;
         if let Some(frozen) = waiting.take() {
@@ -76,7 +78,14 @@ impl Inner {
                 // Records that a sender repeated after they were sealed are left out here.
                 let view = self.current.snapshot.load().tenants.get(&part.tenant).cloned();
                 let live = view.map_or(Vec::new(), |view| view.logs.segments.clone());
-                segments.extend(logs::segment::write(&target, logs, &live).map_err(StoreError::Logs)?);
+                let written = logs::segment::write(&target, logs, &live);
+                if let Err(metrics::SegmentError::Input(error)) = &written
+                    && let Some(path) = error.bad_file()
+                {
+                    // The next attempt is made without it, or with it when it can be read again.
+                    self.current.lose(path, error);
+                }
+                segments.extend(written.map_err(StoreError::Logs)?);
                 self.env.steps.pass(Step::Written(Work::Seal));
             }
         }
@@ -134,5 +143,38 @@ impl Inner {
             self.note_failure(Job::Seal, &StoreError::Disk { doing, source });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use crate::disk::{Fault, Operation};
+    use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_sealed_is_not_sealed_again_because_a_file_could_not_be_removed() {
+        let rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        for after in 0..8 {
+            put(&store, &mut model, &[sample("a", NOW_MS + after as i64, 1.0)]).await;
+            let error = io::ErrorKind::Other;
+            rig.faulty.inject(Fault {
+                operation: Operation::Folder,
+                after,
+                error,
+                short: 0,
+                for_ever: false,
+            });
+            let _ = store.inner.seal().await;
+            rig.faulty.heal();
+            store.inner.seal().await.unwrap();
+            assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+            let rows: u64 = store.status().tables.iter().map(|table| table.n_rows).sum();
+            assert_eq!(rows, model.len() as u64, "sealed twice after failure {after}");
+        }
+        store.shutdown().await.unwrap();
     }
 }

@@ -108,8 +108,7 @@ impl Status {
             table.first = Some(table.first.map_or(first, |t| t.min(first)));
             table.last = Some(table.last.map_or(last, |t| t.max(last)));
         }
-        let mut missing: Vec<String> = inner.replayed.log.damage.clone();
-        missing.extend(snapshot.missing());
+        let missing = snapshot.missing();
         Self {
             read_only: gate.read_only.load(Ordering::Relaxed),
             refusing: gate.check().err().map(|why| why.to_string()),
@@ -128,7 +127,7 @@ impl Status {
                 n_replayed: inner.replayed.n_frames,
                 replay_time: inner.replayed.time,
                 torn_bytes: inner.replayed.log.torn_bytes,
-                damage: inner.replayed.log.damage.clone(),
+                damage: inner.replayed.log.damage(),
             },
             tables: tables.into_values().collect(),
             n_seals: get(&counters.n_seals),

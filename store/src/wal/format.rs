@@ -83,6 +83,7 @@ pub(super) fn encode_frame(
     out: &mut Vec<u8>,
     salt: &[u8; 16],
     (sequence, kind, tenant): (u64, Kind, &str),
+    begins_group: bool,
     encode: impl FnOnce(&mut Vec<u8>),
 ) -> usize {
     let start = out.len();
@@ -91,7 +92,7 @@ pub(super) fn encode_frame(
     out.extend_from_slice(&sequence.to_le_bytes());
     out.push(kind as u8);
     out.push(u8::try_from(tenant.len()).expect("a tenant's name has at most 64 bytes"));
-    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&[u8::from(begins_group), 0]);
     out.extend_from_slice(tenant.as_bytes());
     let payload_at = out.len();
     encode(out);
@@ -112,6 +113,8 @@ pub(super) struct FrameHead {
     pub(super) kind: Kind,
     pub(super) tenant_len: usize,
     pub(super) payload_len: usize,
+    /// The first of those that one sync made durable; files of older releases do not say.
+    pub(super) begins_group: bool,
     sum: u32,
     payload_sum: u32,
 }
@@ -141,6 +144,7 @@ impl FrameHead {
             kind,
             tenant_len,
             payload_len: u32_at(head, 12)? as usize,
+            begins_group: head[26] == 1,
             sum,
             payload_sum: u32_at(head, 8)?,
         })

@@ -21,7 +21,8 @@
 //! | 16..24 | sequence: one more than that of the frame before |
 //! | 24 | kind: 1 samples, 2 log records |
 //! | 25 | length of the tenant's name |
-//! | 26..28 | zero |
+//! | 26 | 1 for the first of the frames that one sync made durable, else 0 |
+//! | 27 | zero |
 //! | 28.. | tenant's name, payload |
 //!
 //! Numbers are little-endian. The salt keeps a frame that someone sent as the text of a log record

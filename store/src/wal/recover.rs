@@ -1,14 +1,15 @@
 //! Bringing back what the log holds, when the store is opened.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::format::{FRAMES_AT, Frame, Header, HeaderError, VERSION};
-use super::scan::{Scan, scan};
+use super::scan::{Scan, has_hole, n_groups_guessed, scan, torn_at};
 use super::writer::ClosedFile;
 use super::{FOLDER, QUARANTINE};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskRead};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -19,8 +20,19 @@ pub(crate) struct Recovered {
     pub(crate) files: Vec<ClosedFile>,
     /// Bytes cut off torn ends.
     pub(crate) torn_bytes: u64,
-    /// What was damaged, a sentence each.
-    pub(crate) damage: Vec<String>,
+    /// What was damaged, by file, a sentence each.
+    pub(crate) losses: BTreeMap<PathBuf, Vec<String>>,
+}
+
+impl Recovered {
+    /// Says what was damaged, a sentence each.
+    pub(crate) fn damage(&self) -> Vec<String> {
+        self.losses.values().flatten().cloned().collect()
+    }
+
+    fn lose(&mut self, path: &Path, said: impl IntoIterator<Item = String>) {
+        self.losses.entry(path.to_owned()).or_default().extend(said);
+    }
 }
 
 /// Why the log cannot be read.
@@ -67,12 +79,13 @@ pub(crate) fn recover(
             continue;
         }
         if *first > recovered.next_sequence {
-            recovered.damage.push(format!(
+            let said = format!(
                 "frames {} to {} are missing before {}",
                 recovered.next_sequence,
                 first - 1,
                 path.display()
-            ));
+            );
+            recovered.lose(path, [said]);
         }
         read_file(disk, path, next_first, &mut recovered, visit)?;
     }
@@ -98,11 +111,18 @@ fn read_file(
     recovered: &mut Recovered,
     visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
 ) -> Result<(), RecoverError> {
-    let file = disk.open(path)?;
+    let mut file = disk.open(path)?;
     let start = file.read_at(0, FRAMES_AT.min(usize::try_from(file.len()).unwrap_or(FRAMES_AT)))?;
     let Ok(header) = Header::decode(&start) else {
-        return Ok(without_header(disk, path, file.len(), next_first, recovered)?);
+        return Ok(without_header(disk, path, file.as_ref(), next_first, recovered)?);
     };
+    if next_first.is_none()
+        && let Some(end) = torn_at(file.as_ref(), &header)?
+    {
+        recovered.torn_bytes += file.len() - end;
+        disk.truncate(path, end)?;
+        file = disk.open(path)?;
+    }
     let mut unusable: Option<(Range<u64>, String)> = None;
     let mut note = |sequence: u64, result: Result<(), String>| {
         if let Err(why) = result {
@@ -112,7 +132,7 @@ fn read_file(
     };
     note(0, visit(Visit::File));
     let scan = scan(file.as_ref(), &header, |frame| note(frame.sequence, visit(Visit::Frame(frame))))?;
-    let mut damage: Vec<String> = scan.bad.iter().map(|(bytes, lost)| describe(path, bytes, lost)).collect();
+    let mut damage: Vec<String> = scan.bad.iter().map(|bad| describe(path, &bad.bytes, &bad.lost)).collect();
     if let Some((frames, why)) = unusable {
         let text = format!(
             "{}: of frames {} to {} some cannot be used: {why}",
@@ -124,7 +144,11 @@ fn read_file(
     }
     let last = scan.last_sequence.max(recovered.next_sequence.saturating_sub(1));
     match next_first {
-        None => cut_tail(disk, path, &scan, recovered)?,
+        None if scan.tail_bytes > 0 => {
+            // How many frames these were is not known: there was at least one.
+            damage.push(describe(path, &(scan.end..scan.end + scan.tail_bytes), &(last + 1..last + 2)));
+        }
+        None => {}
         Some(next) if scan.tail_bytes > 0 || last + 1 < next => {
             damage.push(describe(path, &(scan.end..scan.end + scan.tail_bytes), &(last + 1..next)));
         }
@@ -132,7 +156,10 @@ fn read_file(
     }
     if !damage.is_empty() {
         quarantine(disk, path)?;
-        recovered.damage.append(&mut damage);
+        recovered.lose(path, damage);
+    }
+    if next_first.is_none() {
+        cut_tail(disk, path, &scan)?;
     }
     recovered.next_sequence = last + 1;
     if scan.end > FRAMES_AT as u64 || next_first.is_some() {
@@ -149,26 +176,29 @@ fn read_file(
 fn without_header(
     disk: &dyn Disk,
     path: &Path,
-    len: u64,
+    file: &dyn DiskRead,
     next_first: Option<u64>,
     recovered: &mut Recovered,
 ) -> io::Result<()> {
-    // A file gets its header together with its first frames, so one without frames was never acknowledged.
-    if next_first.is_none() && len <= FRAMES_AT as u64 {
+    let len = file.len();
+    // A file gets its header together with its first frames, so one without frames was never acknowledged. Nor was
+    // one whose begin is a hole that a power loss left, if there is no group after the first.
+    let is_torn = len <= FRAMES_AT as u64
+        || has_hole(file, 0..len.min(FRAMES_AT as u64))? && n_groups_guessed(file)? < 2;
+    if next_first.is_none() && is_torn {
         recovered.torn_bytes += len;
         return disk.remove(path);
     }
     quarantine(disk, path)?;
-    recovered.damage.push(format!("{}: its header is damaged, {len} bytes cannot be read", path.display()));
+    recovered.lose(path, [format!("{}: its header is damaged, {len} bytes cannot be read", path.display())]);
     let last_sequence = next_first.map_or(recovered.next_sequence, |next| next.saturating_sub(1));
     recovered.files.push(ClosedFile { path: path.into(), last_sequence });
     recovered.next_sequence = last_sequence + 1;
     Ok(())
 }
 
-fn cut_tail(disk: &dyn Disk, path: &Path, scan: &Scan, recovered: &mut Recovered) -> io::Result<()> {
+fn cut_tail(disk: &dyn Disk, path: &Path, scan: &Scan) -> io::Result<()> {
     if scan.tail_bytes > 0 {
-        recovered.torn_bytes += scan.tail_bytes;
         disk.truncate(path, scan.end)?;
     }
     Ok(())

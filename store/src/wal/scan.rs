@@ -15,10 +15,20 @@ pub(super) struct Scan {
     pub(super) last_sequence: u64,
     /// Where the last good frame ends.
     pub(super) end: u64,
-    /// Damaged places with good frames after them, and the sequences that are missing there.
-    pub(super) bad: Vec<(Range<u64>, Range<u64>)>,
+    /// Damaged places with good frames after them.
+    pub(super) bad: Vec<Bad>,
     /// Bytes after `end`: a torn tail, or damage where more files follow.
     pub(super) tail_bytes: u64,
+}
+
+/// A damaged place with good frames after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) bytes: Range<u64>,
+    /// Sequences that are missing.
+    pub(super) lost: Range<u64>,
+    /// A group begins after it, so it was durable once.
+    pub(super) was_synced: bool,
 }
 
 /// Visits every good frame of a file in order.
@@ -34,14 +44,18 @@ pub(super) fn scan(
     let mut at = start;
     while at < file.len() {
         let next = scan.last_sequence.wrapping_add(1);
-        if let Some(len) = window.frame_at(at, header, next, &mut |frame| {
+        if let Some(head) = window.frame_at(at, header, next, &mut |frame| {
             scan.last_sequence = frame.sequence;
             visit(frame);
         })? {
             if at > scan.end || scan.last_sequence > next {
-                scan.bad.push((scan.end..at, next..scan.last_sequence));
+                let lost = next..scan.last_sequence;
+                scan.bad.push(Bad { bytes: scan.end..at, lost, was_synced: false });
             }
-            at += len;
+            if head.begins_group {
+                scan.bad.iter_mut().for_each(|bad| bad.was_synced = true);
+            }
+            at += head.frame_len() as u64;
             scan.end = at;
             continue;
         }
@@ -52,6 +66,83 @@ pub(super) fn scan(
     }
     scan.tail_bytes = file.len() - scan.end;
     Ok(scan)
+}
+
+/// Returns where the last file of the log stops being what was synced, if it does: where a write was cut short, or
+/// where a power loss left holes in the last group. What it says of a bit that flipped is no.
+pub(super) fn torn_at(file: &dyn DiskRead, header: &Header) -> io::Result<Option<u64>> {
+    let scan = scan(file, header, |_| {})?;
+    for bad in scan.bad.iter().filter(|bad| !bad.was_synced) {
+        if has_hole(file, bad.bytes.clone())? {
+            return Ok(Some(bad.bytes.start));
+        }
+    }
+    if scan.tail_bytes == 0 {
+        return Ok(None);
+    }
+    let tail = scan.end..file.len();
+    let torn = is_cut_short(file, header, tail.clone())? || has_hole(file, tail)?;
+    Ok(torn.then_some(scan.end))
+}
+
+/// Tells whether bytes are the begin of a frame that goes on behind their end.
+fn is_cut_short(file: &dyn DiskRead, header: &Header, bytes: Range<u64>) -> io::Result<bool> {
+    let left = bytes.end - bytes.start;
+    let n = usize::try_from(left).map_or(FrameHead::BYTES_MAX, |left| left.min(FrameHead::BYTES_MAX));
+    let start = file.read_at(bytes.start, n)?;
+    if let Some(head) = FrameHead::decode(&start, &header.salt) {
+        return Ok(head.frame_len() as u64 > left);
+    }
+    let (Some(&tenant_bytes), Some(payload_bytes)) = (start.get(25), start.get(12..16)) else {
+        return Ok(true);
+    };
+    if n < FRAME_HEADER_BYTES {
+        return Ok(true);
+    }
+    let payload_bytes = payload_bytes.iter().rev().fold(0, |sum, b| sum << 8 | u64::from(*b));
+    // A frame whose bytes are all there is none that was cut, whatever the length of its tenant's name says now.
+    let named = left.checked_sub(FRAME_HEADER_BYTES as u64 + payload_bytes);
+    let is_all_there = named.is_some_and(|n| (1..=64).contains(&n));
+    Ok(n < FRAME_HEADER_BYTES + usize::from(tenant_bytes) && !is_all_there)
+}
+
+/// Bytes that a disk writes whole or not at all.
+const SECTOR: u64 = 512;
+
+/// Tells whether a sector's part of a range holds nothing but zeros: it was never written.
+pub(super) fn has_hole(file: &dyn DiskRead, range: Range<u64>) -> io::Result<bool> {
+    // The last bytes of a payload may be zeros by themselves.
+    const AT_END_MIN: u64 = 4;
+    let mut at = range.start;
+    while at < range.end {
+        let until = range.end.min((at + (1 << 20)).next_multiple_of(SECTOR));
+        let piece = file.read_at(at, usize::try_from(until - at).map_err(io::Error::other)?)?;
+        let mut from = 0;
+        while from < piece.len() {
+            let here = at + from as u64;
+            let to = piece.len().min(from + (SECTOR - here % SECTOR) as usize);
+            let is_whole = to < piece.len() || (at + to as u64).is_multiple_of(SECTOR);
+            let counts = is_whole || (to - from) as u64 >= AT_END_MIN;
+            if counts && piece[from..to].iter().all(|b| *b == 0) {
+                return Ok(true);
+            }
+            from = to;
+        }
+        at = until;
+    }
+    Ok(false)
+}
+
+/// Counts places that look like the begin of a group, in a file whose header is gone; more than one says that the
+/// first was durable.
+pub(super) fn n_groups_guessed(file: &dyn DiskRead) -> io::Result<usize> {
+    let mut window = Window { file, bytes: Bytes::new(), start: 0 };
+    let (mut at, mut n) = (FRAMES_AT as u64, 0);
+    while let Some(found) = window.find_magic(at)? {
+        n += usize::from(window.get(found, FRAME_HEADER_BYTES)?.get(26) == Some(&1));
+        at = found + 1;
+    }
+    Ok(n)
 }
 
 /// A piece of the file in memory, moved along as it is read.
@@ -77,14 +168,14 @@ impl Window<'_> {
         Ok(&self.bytes[from..from + len])
     }
 
-    /// Visits the frame at `at` if it is good and its sequence not below `next`; returns its length.
+    /// Visits the frame at `at` if it is good and its sequence not below `next`; returns its header.
     fn frame_at(
         &mut self,
         at: u64,
         header: &Header,
         next: u64,
         visit: &mut dyn FnMut(Frame<'_>),
-    ) -> io::Result<Option<u64>> {
+    ) -> io::Result<Option<FrameHead>> {
         let Some(head) = FrameHead::decode(self.get(at, FrameHead::BYTES_MAX)?, &header.salt) else {
             return Ok(None);
         };
@@ -94,7 +185,7 @@ impl Window<'_> {
         }
         let Some(frame) = head.frame(self.get(at, head.frame_len())?) else { return Ok(None) };
         visit(frame);
-        Ok(Some(head.frame_len() as u64))
+        Ok(Some(head))
     }
 
     /// Finds the next place from `at` where a frame could begin.

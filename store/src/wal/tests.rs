@@ -77,7 +77,7 @@ fn what_was_committed_survives_a_crash_and_the_rest_does_not_count() {
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2, 3]);
     assert_eq!((recovered.next_sequence, recovered.torn_bytes), (4, 0));
-    assert_eq!(recovered.damage, [""; 0]);
+    assert_eq!(recovered.damage(), [""; 0]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn every_torn_end_starts_and_gives_a_prefix() {
         let sequences = sequences(&seen);
         let n = sequences.len() as u64;
         assert_eq!(sequences, (1..=n).collect::<Vec<_>>());
-        assert_eq!(recovered.damage, [""; 0], "a torn end is no damage, at {len}");
+        assert_eq!(recovered.damage(), [""; 0], "a torn end is no damage, at {len}");
         assert_eq!(recovered.next_sequence, n + 1);
         let kept = memory.read(&files[0]).map_or(0, |b| b.len());
         assert_eq!(kept + recovered.torn_bytes as usize, len);
@@ -113,8 +113,8 @@ fn a_damaged_middle_is_skipped_kept_and_reported() {
     });
     let (seen, recovered) = read(&memory, 0);
     assert_eq!(sequences(&seen), [1, 3, 4, 5]);
-    assert_eq!(recovered.damage.len(), 1);
-    assert!(recovered.damage[0].contains("frame 2 is missing"), "{:?}", recovered.damage);
+    assert_eq!(recovered.damage().len(), 1);
+    assert!(recovered.damage()[0].contains("frame 2 is missing"), "{:?}", recovered.damage());
     assert!(memory.files().contains(&Path::new("quarantine/0000000000000001.wal").to_path_buf()));
 }
 
@@ -128,8 +128,8 @@ fn one_header_copy_is_enough_and_without_both_the_other_files_go_on() {
     let (seen, recovered) = read(&memory, 0);
     let second: u64 = sequences(&seen)[0];
     assert!(second > 1 && seen.last().unwrap().0 == 6);
-    assert_eq!(recovered.damage.len(), 1, "{:?}", recovered.damage);
-    assert!(recovered.damage[0].contains("header"), "{:?}", recovered.damage);
+    assert_eq!(recovered.damage().len(), 1, "{:?}", recovered.damage());
+    assert!(recovered.damage()[0].contains("header"), "{:?}", recovered.damage());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_file_that_vanished_is_reported() {
     memory.remove(&files[1]).unwrap();
     let (seen, recovered) = read(&memory, 0);
     assert!(seen.len() < 6);
-    assert!(recovered.damage.iter().any(|d| d.contains("missing")), "{:?}", recovered.damage);
+    assert!(recovered.damage().iter().any(|d| d.contains("missing")), "{:?}", recovered.damage());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_full_disk_refuses_the_group_and_takes_the_next_when_there_is_room() {
     memory.crash(0);
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2]);
-    assert_eq!(recovered.damage, [""; 0]);
+    assert_eq!(recovered.damage(), [""; 0]);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_write_that_was_cut_short_by_a_full_disk_leaves_no_trace() {
     write(&mut log, &[entry(2)]).unwrap();
     let (seen, recovered) = read(disk.as_ref(), 0);
     assert_eq!(sequences(&seen), [1, 2]);
-    assert_eq!((recovered.torn_bytes, recovered.damage.len()), (0, 0));
+    assert_eq!((recovered.torn_bytes, recovered.damage().len()), (0, 0));
 }
 
 #[test]
@@ -217,6 +217,47 @@ fn a_failed_sync_or_write_breaks_the_log() {
         write(&mut log, &[entry(1)]).unwrap();
         faulty.inject(Fault { operation, after: 0, error: io::ErrorKind::Other, short: 0, for_ever: false });
         assert!(matches!(write(&mut log, &[entry(2)]), Err(CommitError::Broken(_))));
+    }
+}
+
+#[test]
+fn a_flip_in_the_last_frame_is_damage_and_no_torn_end() {
+    let (whole, files) = filled(2, 1 << 20);
+    let len = whole.read(&files[0]).unwrap().len();
+    let last = len - entry(2).1.len() - 29;
+    for bit in last * 8..len * 8 {
+        let (memory, files) = filled(2, 1 << 20);
+        memory.damage(&files[0], |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        let (seen, recovered) = read(&memory, 0);
+        assert_eq!(sequences(&seen), [1]);
+        assert_eq!((recovered.torn_bytes, recovered.damage().len()), (0, 1), "bit {bit}");
+        assert!(memory.files().iter().any(|f| f.starts_with(QUARANTINE)), "the damaged file is kept");
+        // What was said once is not said again: the file is whole now.
+        assert_eq!(read(&memory, 0).1.damage(), [""; 0]);
+    }
+}
+
+#[test]
+fn holes_are_torn_in_the_last_group_and_damage_before_it() {
+    for (groups, torn) in [(1, true), (2, false)] {
+        let memory = MemDisk::default();
+        let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+        disk.create_dir_all(Path::new(FOLDER)).unwrap();
+        let mut log = writer(&disk, 1, 1 << 20);
+        write(&mut log, &[entry(1)]).unwrap();
+        let wide = |n: usize| (0..n).map(|_| ("t".to_owned(), vec![7; 900])).collect::<Vec<Entry>>();
+        for _ in 0..groups {
+            write(&mut log, &wide(4)).unwrap();
+        }
+        memory.damage(&memory.files()[0], |bytes| bytes[1024..1536].fill(0));
+        let (seen, recovered) = read(&memory, 0);
+        if torn {
+            assert_eq!(seen.len(), 1, "nothing of a torn group counts behind the hole");
+            assert!(recovered.torn_bytes > 0 && recovered.damage().is_empty(), "{:?}", recovered.damage());
+        } else {
+            assert!(seen.len() >= 6 && recovered.torn_bytes == 0);
+            assert_eq!(recovered.damage().len(), 1, "{:?}", recovered.damage());
+        }
     }
 }
 
@@ -249,7 +290,7 @@ proptest! {
         prop_assert!(found.iter().all(|s| (1..=n).contains(s)));
         // What is missing is said, or was the end of the last file.
         let whole = found.len() as u64 == n;
-        prop_assert!(whole || !recovered.damage.is_empty() || recovered.torn_bytes > 0);
+        prop_assert!(whole || !recovered.damage().is_empty() || recovered.torn_bytes > 0);
         // The next frame's number was never given to a frame that is still there.
         prop_assert!(found.iter().all(|s| *s < recovered.next_sequence));
     }

@@ -14,6 +14,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::model::{Clock, Random};
 use crate::step::{Step, Steps};
 
+/// What the log is written with.
+pub(crate) type Tools = (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps);
+
 /// Writes frames in groups: [`begin`](Self::begin), [`frame`](Self::frame) for each,
 /// [`commit`](Self::commit).
 #[derive(Debug)]
@@ -94,7 +97,7 @@ pub(crate) struct Committed {
 impl Writer {
     /// Goes on after what was recovered, in a new file.
     pub(crate) fn new(
-        (disk, clock, random, steps): (Arc<dyn Disk>, Arc<dyn Clock>, Arc<dyn Random>, Steps),
+        (disk, clock, random, steps): Tools,
         file_bytes_max: u64,
         next_sequence: u64,
         closed: ClosedFiles,
@@ -169,7 +172,8 @@ impl Writer {
     pub(crate) fn frame(&mut self, kind: Kind, tenant: &str, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let file = self.file.as_ref().expect("a group was begun");
         let sequence = self.next_sequence;
-        encode_frame(&mut self.buffer, &file.salt, (sequence, kind, tenant), encode);
+        let begins_group = sequence == self.durable_next;
+        encode_frame(&mut self.buffer, &file.salt, (sequence, kind, tenant), begins_group, encode);
         self.next_sequence += 1;
         sequence
     }
