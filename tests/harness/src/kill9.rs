@@ -136,14 +136,14 @@ fn moment() -> Instant {
 }
 
 /// A server under test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     url: String,
-    ready_in: Duration,
+    pub(crate) ready_in: Duration,
 }
 
 impl Server {
-    fn start(bin: &Path, data: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(bin: &Path, data: &Path) -> anyhow::Result<Self> {
         let started = moment();
         let mut child = Command::new(bin)
             .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "off", "--data"])
@@ -160,7 +160,7 @@ impl Server {
         Ok(Self { child, url: format!("http://{http}"), ready_in: started.elapsed() })
     }
 
-    fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
