@@ -65,9 +65,10 @@ pub(crate) async fn once(kind: Kind, after: u64, tally: &mut Tally) -> Outcome<b
     let store = rig.open().await?;
     rig.faulty.inject(kind.fault(after));
     let (mut kept, mut sent) = (Facts::default(), Facts::default());
+    let n_refused = tally.n_refused;
     let n_failed = work(&store, &mut kept, &mut sent, tally).await?;
     let status = store.status();
-    let came = n_failed > 0 || status.n_failures > 0;
+    let came = n_failed > 0 || tally.n_refused > n_refused || status.n_failures > 0;
     tally.n_faults += u64::from(came);
     tally.n_delayed += status.n_failures;
     check(&rig, &store, &kept, &sent)?;
@@ -123,7 +124,7 @@ async fn work(store: &Store, kept: &mut Facts, sent: &mut Facts, tally: &mut Tal
             n_failed += u64::from(store.flush().await.is_err());
         }
     }
-    Ok(n_failed + tally.n_refused)
+    Ok(n_failed)
 }
 
 /// A refusal says what to do about it.

@@ -78,7 +78,7 @@ fn logs(batch: u64) -> anyhow::Result<LogBatch> {
             n * 7 % 1013,
             n % 251,
             n % 241,
-            u128::from(n) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835
+            u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
         ),
         labels: labels.clone(),
         attributes: Vec::new(),
