@@ -40,7 +40,7 @@ const WRITER: [(Backend, &str); 2] = [
     (
         Backend::Postgres,
         "SET default_transaction_isolation = 'serializable'; SET synchronous_commit = on; \
-         SELECT set_config('greylight.is_alone', pg_try_advisory_lock(4680)::text, false)",
+         SET lock_timeout = '3s'; SELECT pg_advisory_lock(4680); SET lock_timeout = 0",
     ),
 ];
 
@@ -123,20 +123,22 @@ impl Database {
 async fn prepare_writer(backend: Backend, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     for (of, text) in WRITER {
         if of == backend {
-            sqlx::raw_sql(text).execute(&mut *connection).await?;
+            let done = sqlx::raw_sql(text).execute(&mut *connection).await;
+            done.map(drop).map_err(in_use)?;
         }
     }
-    if backend == Backend::Sqlite {
-        return Ok(());
+    Ok(())
+}
+
+/// Says what it means that the lock was not to be had. It is waited for a little, since the connection of a server
+/// that has just ended may hold it for a moment.
+fn in_use(error: sqlx::Error) -> sqlx::Error {
+    match error.as_database_error().and_then(|e| e.code()).as_deref() {
+        Some("55P03") => sqlx::Error::Configuration(
+            "another server uses this catalog; each needs a database of its own".into(),
+        ),
+        _ => error,
     }
-    let alone: String =
-        sqlx::query("SELECT current_setting('greylight.is_alone')").fetch_one(connection).await?.get(0);
-    if alone == "true" {
-        return Ok(());
-    }
-    Err(sqlx::Error::Configuration(
-        "another server uses this catalog; each needs a database of its own".into(),
-    ))
 }
 
 #[async_trait::async_trait]

@@ -223,16 +223,16 @@ impl Trial {
     /// Takes as true what was found, if it is one of the states that there may be.
     fn settle(&mut self, found: &Found, either: &[Facts]) -> Outcome<()> {
         must(found.missing.is_empty(), || format!("answers lack {:?}", found.missing))?;
-        let mut why = None;
+        let mut differences = Vec::new();
         for state in either {
-            why = state.difference(&found.facts, self.dropped_before());
-            if why.is_none() {
+            let Some(difference) = state.difference(&found.facts, self.dropped_before()) else {
                 // What was dropped stays away.
                 self.facts = found.facts.clone();
                 return Ok(());
-            }
+            };
+            differences.push(difference);
         }
-        Err(why.unwrap_or_default().into())
+        Err(differences.join("; or: ").into())
     }
 }
 
