@@ -16,6 +16,7 @@ mod limits;
 mod samples;
 mod records;
 mod admission;
+mod buffers;
 mod receive;
 mod stats;
 mod agents;

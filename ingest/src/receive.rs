@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use greylight_store::append::Appender;
 use greylight_store::model::{Caller, Clock, Scope, TenantId};
-use greylight_wire::compress::{Caps, Encoding, decode};
+use greylight_wire::compress::{Caps, Encoding};
 use greylight_wire::loki::{decode_json, decode_protobuf};
 use greylight_wire::otlp::{
     self, ExportLogsServiceRequest, ExportMetricsServiceRequest, MetricOptions, translate_logs,
@@ -15,6 +15,7 @@ use greylight_wire::remote_write::{Version, decode_v1, decode_v2};
 
 use crate::admission::Admission;
 use crate::agents::{AgentStatus, Agents, Brought, Sender};
+use crate::buffers::{Buffers, Decoded};
 use crate::config::{ConfigError, IngestConfig};
 use crate::error::IngestError;
 use crate::limits::Limits;
@@ -41,6 +42,7 @@ struct Inner {
     admission: Admission,
     stats: IngestStats,
     agents: Agents,
+    buffers: Arc<Buffers>,
 }
 
 impl Ingest {
@@ -51,8 +53,8 @@ impl Ingest {
     pub fn new(config: IngestConfig, appender: Appender, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         config.validate()?;
         let admission = Admission::new(&config, Arc::clone(&clock));
-        let (stats, agents) = (IngestStats::default(), Agents::default());
-        Ok(Self { inner: Arc::new(Inner { config, appender, clock, admission, stats, agents }) })
+        let (stats, agents, buffers) = (IngestStats::default(), Agents::default(), Arc::default());
+        Ok(Self { inner: Arc::new(Inner { config, appender, clock, admission, stats, agents, buffers }) })
     }
 
     /// Returns what was counted so far, to be shown on `/metrics`.
@@ -118,11 +120,11 @@ impl Ingest {
             Version::V1 => Protocol::RemoteWrite1,
             Version::V2 => Protocol::RemoteWrite2,
         };
-        let stats = self.clone();
+        let own = self.clone();
         let intake = self
             .decode(body.len(), move || {
-                let body = stats.decompress(protocol, Encoding::Snappy, body, caps)?;
-                let mut intake = Intake::new(limits);
+                let body = own.decompress(protocol, Encoding::Snappy, body, caps)?;
+                let mut intake = own.intake(limits);
                 match version {
                     Version::V1 => decode_v1(&body, &mut intake)?,
                     Version::V2 => decode_v2(&body, &mut intake)?,
@@ -143,12 +145,12 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let (caps, limits) = (self.inner.config.caps(), self.limits());
         let options = self.inner.config.metric_options();
-        let stats = self.clone();
+        let own = self.clone();
         let intake = self
             .decode(body.len(), move || {
-                let body = stats.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
+                let body = own.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
                 let request = otlp::decode(format, &body)?;
-                Ok(metric_intake(&request, &options, limits))
+                Ok(metric_intake(&request, &options, own.intake(limits)))
             })
             .await?;
         self.store_metrics(Protocol::OtlpHttp, tenant, intake).await
@@ -161,8 +163,8 @@ impl Ingest {
         request: ExportMetricsServiceRequest,
     ) -> Result<Outcome, IngestError> {
         let options = self.inner.config.metric_options();
-        let limits = self.limits();
-        let intake = self.decode(usize::MAX, move || Ok(metric_intake(&request, &options, limits))).await?;
+        let intake = self.intake(self.limits());
+        let intake = self.decode(usize::MAX, move || Ok(metric_intake(&request, &options, intake))).await?;
         self.store_metrics(Protocol::OtlpGrpc, tenant, intake).await
     }
 
@@ -176,10 +178,10 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let (caps, limits) = (self.inner.config.caps(), self.limits());
         let options = self.inner.config.log_options();
-        let stats = self.clone();
+        let own = self.clone();
         let (batch, refusals) = self
             .decode(body.len(), move || {
-                let body = stats.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
+                let body = own.decompress(Protocol::OtlpHttp, encoding, body, caps)?;
                 let request = otlp::decode(format, &body)?;
                 Ok(records::intake(translate_logs(request, &options), &limits))
             })
@@ -211,14 +213,15 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let (caps, limits) = (self.inner.config.caps(), self.limits());
         let options = self.inner.config.loki_options();
-        let stats = self.clone();
+        let own = self.clone();
         let (batch, refusals) = self
             .decode(body.len(), move || {
-                let body = stats.decompress(Protocol::Loki, encoding, body, caps)?;
+                let body = own.decompress(Protocol::Loki, encoding, body, caps)?;
                 let streams = match format {
                     otlp::Encoding::Json => decode_json(&body, options)?,
                     otlp::Encoding::Protobuf => {
-                        decode_protobuf(&decode(Encoding::Snappy, &body, caps)?, options)?
+                        let body = own.inner.buffers.decode(Encoding::Snappy, &body, caps)?;
+                        decode_protobuf(&body, options)?
                     }
                 };
                 Ok(records::intake(streams, &limits))
@@ -231,6 +234,10 @@ impl Ingest {
         Limits::new(&self.inner.config, self.inner.clock.now())
     }
 
+    fn intake(&self, limits: Limits) -> Intake {
+        Intake::new(self.inner.appender.empty_batch(), limits)
+    }
+
     /// Undoes an encoding and counts the bytes on both sides of it.
     fn decompress(
         &self,
@@ -238,10 +245,13 @@ impl Ingest {
         encoding: Encoding,
         body: Bytes,
         caps: Caps,
-    ) -> Result<Bytes, IngestError> {
+    ) -> Result<Decoded, IngestError> {
         let sent_bytes = body.len();
-        let decoded =
-            if encoding == Encoding::Identity { body } else { decode(encoding, &body, caps)?.into() };
+        let decoded = if encoding == Encoding::Identity {
+            Decoded::from(body)
+        } else {
+            self.inner.buffers.decode(encoding, &body, caps)?
+        };
         self.inner.stats.body(protocol, sent_bytes, decoded.len());
         Ok(decoded)
     }
@@ -289,8 +299,11 @@ impl Ingest {
     }
 }
 
-fn metric_intake(request: &ExportMetricsServiceRequest, options: &MetricOptions, limits: Limits) -> Intake {
-    let mut intake = Intake::new(limits);
+fn metric_intake(
+    request: &ExportMetricsServiceRequest,
+    options: &MetricOptions,
+    mut intake: Intake,
+) -> Intake {
     let refused = translate_metrics(request, options, &mut intake);
     if !refused.reasons.is_empty() {
         // The translator has counted points and exemplars and put its reasons into words.

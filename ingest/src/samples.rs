@@ -35,14 +35,9 @@ enum Within {
 }
 
 impl Intake {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            batch: MetricBatch::default(),
-            refusals: Refusals::default(),
-            n_stale_histograms: 0,
-            limits,
-            within: Within::Point,
-        }
+    /// Starts to fill `batch`, which is empty.
+    pub(crate) fn new(batch: MetricBatch, limits: Limits) -> Self {
+        Self { batch, refusals: Refusals::default(), n_stale_histograms: 0, limits, within: Within::Point }
     }
 
     /// Adds a series whose labels are as nearly every sender writes them, looking at each once. Says whether
@@ -338,7 +333,7 @@ mod tests {
 
     fn intake() -> Intake {
         let config = IngestConfig { labels_max: 4, ..IngestConfig::default() };
-        Intake::new(Limits::new(&config, Timestamp::from_millis(0)))
+        Intake::new(MetricBatch::default(), Limits::new(&config, Timestamp::from_millis(0)))
     }
 
     fn held(intake: &Intake) -> Vec<(Vec<u8>, Vec<i64>, Vec<u64>)> {

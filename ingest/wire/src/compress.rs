@@ -122,7 +122,7 @@ impl CompressError {
     }
 }
 
-/// Decodes `body` into `out`, which is cleared first and keeps its allocation for the next body.
+/// Decodes `body` into `out` in the place of what it held; its allocation is kept for the next body.
 ///
 /// # Errors
 /// [`CompressError`]; `out` then holds nothing of use.
@@ -132,12 +132,12 @@ pub fn decode_into(
     caps: Caps,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressError> {
-    out.clear();
     match encoding {
         Encoding::Identity => {
             if body.len() > caps.decoded_bytes_max {
                 return Err(CompressError::TooLarge { limit: caps.decoded_bytes_max });
             }
+            out.clear();
             out.extend_from_slice(body);
             Ok(())
         }
@@ -202,6 +202,7 @@ fn snappy_block(body: &[u8], caps: Caps, out: &mut Vec<u8>) -> Result<(), Compre
     if declared > limit {
         return Err(caps.exceeded(cap));
     }
+    // What an earlier body left is written over, so only what is longer needs zeros.
     out.resize(declared, 0);
     let written = snap::raw::Decoder::new().decompress(body, out).map_err(malformed)?;
     out.truncate(written);
@@ -221,6 +222,7 @@ fn drain(
     caps: Caps,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressError> {
+    out.clear();
     let (limit, cap) = caps.limit(body_bytes);
     let read_max = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader

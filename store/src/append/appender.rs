@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::spares::Spares;
 use super::{AppendError, Appended, LogBatch, MetricBatch};
 use crate::model::{Clock, TenantId};
 
@@ -49,6 +50,8 @@ pub(crate) struct Gate {
     pub(crate) head_bytes_max: u64,
     /// Rung when frozen heads were sealed, or the store closes.
     pub(crate) eased: Notify,
+    /// Stored batches come back here, to be filled again.
+    pub(crate) spares: Spares,
 }
 
 impl Gate {
@@ -104,6 +107,11 @@ impl Appender {
         let (queue, work) = mpsc::channel(WAITING_MAX);
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX / PERMIT_BYTES));
         (Self { gate, clock, queue, room }, work)
+    }
+
+    /// Returns an empty batch, one that was stored before where there is one: its columns have their memory already.
+    pub fn empty_batch(&self) -> MetricBatch {
+        self.gate.spares.take()
     }
 
     /// Stores samples; `Ok` means that they are durable and that the next query sees them.

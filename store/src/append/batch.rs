@@ -293,6 +293,15 @@ impl MetricBatch {
         self.labels.len() + 24 * self.series.len() + 16 * self.t_ms.len() + metadata + histograms + exemplars
     }
 
+    /// Returns how many bytes its columns have room for.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.labels.capacity()
+            + size_of::<SeriesEntry>() * self.series.capacity()
+            + size_of::<SeriesKey>() * self.keys.capacity()
+            + size_of::<i64>() * self.t_ms.capacity()
+            + size_of::<f64>() * self.values.capacity()
+    }
+
     /// Tells whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.t_ms.is_empty() && self.metadata.is_empty() && self.exemplars().is_empty()

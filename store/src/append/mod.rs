@@ -6,6 +6,7 @@
 mod appender;
 mod batch;
 mod error;
+mod spares;
 
 pub use appender::Appender;
 pub(crate) use appender::{Batch, Gate, Pending, Work};

@@ -197,6 +197,9 @@ impl Heads {
                         self.shared.steps.pass(step::Step::HeadApplied);
                         // A sender that went away does not wait for its answer.
                         let _ = pending.reply.send(Ok(appended));
+                        if let Batch::Metrics(batch) = pending.batch {
+                            self.shared.gate.spares.keep(batch);
+                        }
                     }
                     self.shared.weigh();
                 }
