@@ -122,12 +122,14 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
     let admin = Admin::new(store.clone(), ingest.clone(), queries.clone(), limits, clock.clone());
     let app = axum::Router::new()
         .merge(greylight_ingest::http::router(ingest.clone()))
-        .merge(greylight_query::http::router(queries))
+        .merge(greylight_query::http::router(queries.clone()))
         .merge(greylight_analyzer::http::router(&analyzer))
         .merge(admin::router(admin))
         .merge(greylight_dashboards::http::router())
         .layer(axum::middleware::from_fn_with_state(keeper.clone(), auth::authenticate));
     let grpc = greylight_ingest::grpc::router(ingest)
+        // Both answer what they do not know alike; a router has one such answer.
+        .merge(greylight_query::flight::router(queries).reset_fallback())
         .layer(axum::middleware::from_fn_with_state(keeper, auth::authenticate));
 
     let addresses = json!({

@@ -15,6 +15,7 @@ mod queries;
 pub mod promql;
 pub mod sql;
 pub mod record;
+pub mod flight;
 pub mod http;
 
 pub use config::{ConfigError, QueryConfig};

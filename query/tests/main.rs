@@ -8,5 +8,6 @@ mod conformance;
 mod server;
 mod prometheus_api;
 mod exemplars;
+mod remote;
 mod sql;
 mod logs_api;

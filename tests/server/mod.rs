@@ -13,6 +13,8 @@ use serde_json::Value;
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// Address of the gRPC listener.
+    pub(crate) grpc: String,
     pub(crate) http: Client,
 }
 
@@ -51,7 +53,8 @@ impl Server {
         let mut log = child.stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let url = format!("http://{}", addresses["http"].as_str().unwrap());
-        Self { child, url, http: Client::builder().no_proxy().build().unwrap() }
+        let grpc = addresses["grpc"].as_str().unwrap().to_owned();
+        Self { child, url, grpc, http: Client::builder().no_proxy().build().unwrap() }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

@@ -7,6 +7,7 @@
 //! - [`exposition`] reads and writes what `/metrics` pages hold.
 //! - [`histogram`] is what a native histogram looks like, by whatever protocol it comes.
 //! - [`remote_write`] reads Prometheus remote write 1.0 and 2.0 and writes 1.0.
+//! - [`remote_read`] reads the requests of Prometheus remote read and writes its answers.
 //! - [`otlp`] turns OpenTelemetry metrics into Prometheus samples and its logs into [`logs`], and writes
 //!   log exports.
 //! - [`severity`] finds a line's level where its sender does not say.
@@ -22,6 +23,7 @@ mod proto;
 mod json;
 pub mod histogram;
 pub mod remote_write;
+pub mod remote_read;
 pub mod logs;
 pub mod severity;
 pub mod otlp;

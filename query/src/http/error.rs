@@ -25,6 +25,10 @@ impl PromError {
     pub(super) fn bad_data(text: impl std::fmt::Display) -> Self {
         Self::new(400, "bad_data", text)
     }
+
+    pub(super) fn too_large(text: impl std::fmt::Display) -> Self {
+        Self::new(413, "bad_data", text)
+    }
 }
 
 impl From<BadParam> for PromError {

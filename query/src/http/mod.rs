@@ -8,6 +8,8 @@ mod json;
 mod params;
 mod query;
 mod series;
+mod federate;
+mod remote_read;
 mod status;
 mod logs;
 mod sql;
@@ -35,15 +37,21 @@ pub fn router(queries: Queries) -> Router {
         .route("/api/v1/series", get(series::series).post(series::series))
         .route("/api/v1/labels", get(series::labels).post(series::labels))
         .route("/api/v1/label/{name}/values", get(series::values))
+        .route("/api/v1/read", post(remote_read::read))
+        .route("/federate", get(federate::federate))
+        .route("/version", get(status::version))
         .route("/api/v1/metadata", get(series::metadata))
         .route("/api/v1/rules", get(status::rules))
         .route("/api/v1/alerts", get(status::alerts))
         .route("/api/v1/alertmanagers", get(status::alertmanagers))
         .route("/api/v1/targets", get(status::targets))
+        .route("/api/v1/targets/metadata", get(status::target_metadata))
+        .route("/api/v1/scrape_pools", get(status::scrape_pools))
         .route("/api/v1/status/buildinfo", get(status::build))
         .route("/api/v1/status/runtimeinfo", get(status::runtime))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/walreplay", get(status::wal_replay))
         .route("/api/v1/status/tsdb", get(status::tsdb))
         .route("/api/v1/logs/search", get(logs::search).post(logs::search))
         .route("/api/v1/logs/histogram", get(logs::histogram).post(logs::histogram))

@@ -18,7 +18,7 @@ use crate::queries::Asked;
 
 type Result<T> = std::result::Result<T, PromError>;
 
-fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>> {
+pub(super) fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>> {
     params
         .all("match[]")
         .map(|text| {
@@ -41,7 +41,7 @@ fn span(params: &Params) -> Result<SpanMs> {
     Ok(SpanMs { start, end })
 }
 
-fn asked(caller: &Caller, text: String) -> Asked {
+pub(super) fn asked(caller: &Caller, text: String) -> Asked {
     Asked { tenant: caller.tenant.clone(), kind: "promql", text, timeout: None }
 }
 

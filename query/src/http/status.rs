@@ -48,9 +48,35 @@ pub(super) async fn targets(Extension(caller): Extension<Caller>) -> Result<Resp
 /// Without a map of features: with one, Grafana takes the server for Mimir.
 pub(super) async fn build(Extension(caller): Extension<Caller>) -> Result<Response> {
     check_scope(&caller)?;
+    Ok(data(&build_info()))
+}
+
+fn build_info() -> Json {
     let revision = concat!("greylight-", env!("CARGO_PKG_VERSION"));
-    Ok(data(&json!({ "version": PROMETHEUS_VERSION, "revision": revision, "branch": "", "buildUser": "",
-        "buildDate": "", "goVersion": "" })))
+    json!({ "version": PROMETHEUS_VERSION, "revision": revision, "branch": "", "buildUser": "", "buildDate": "",
+        "goVersion": "" })
+}
+
+/// The same outside of the API's envelope.
+pub(super) async fn version(Extension(caller): Extension<Caller>) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(super::query::body(build_info().to_string().into_bytes()))
+}
+
+pub(super) async fn target_metadata(Extension(caller): Extension<Caller>) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(data(&json!([])))
+}
+
+pub(super) async fn scrape_pools(Extension(caller): Extension<Caller>) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(data(&json!({ "scrapePools": [] })))
+}
+
+/// The log is read before the server listens, so it is always done.
+pub(super) async fn wal_replay(Extension(caller): Extension<Caller>) -> Result<Response> {
+    check_scope(&caller)?;
+    Ok(data(&json!({ "min": 0, "max": 0, "current": 0, "state": "done" })))
 }
 
 pub(super) async fn runtime(

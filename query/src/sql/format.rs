@@ -60,6 +60,11 @@ impl Output {
         self.truncated
     }
 
+    /// Returns the columns.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Tells whether rows are missing because files are damaged.
     pub(crate) fn partial(&self) -> bool {
         !self.missing.is_empty()
@@ -80,7 +85,7 @@ impl Output {
     }
 
     /// Returns the batches, cut to the limit.
-    fn cut(&self) -> impl Iterator<Item = RecordBatch> + '_ {
+    pub(crate) fn cut(&self) -> impl Iterator<Item = RecordBatch> + '_ {
         let mut left = self.limit;
         self.batches.iter().map_while(move |batch| {
             let n = batch.num_rows().min(left);

@@ -18,9 +18,9 @@ mod format;
 use greylight_store::model::{ErrorKind, Problem};
 use greylight_store::read::ReadError;
 
-pub(crate) use format::Format;
+pub(crate) use format::{Format, Output};
 pub use gate::GateError;
-pub(crate) use session::{Request, run};
+pub(crate) use session::{Request, describe, run, tables};
 pub use view::{Cell, Column, ColumnType, View};
 
 /// Why a statement gave no rows.

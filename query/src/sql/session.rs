@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
@@ -24,7 +25,7 @@ use super::logs::LogTable;
 use super::metrics::MetricTable;
 use super::view::ViewTable;
 use super::{Format, SqlError, gate};
-use crate::queries::{Queries, QueryEnv};
+use crate::queries::Queries;
 
 /// How often a running query looks whether it should end.
 const CHECK_EVERY: Duration = Duration::from_millis(25);
@@ -49,6 +50,55 @@ pub(crate) fn run(
     budget: &Budget,
 ) -> Result<Output, SqlError> {
     let statement = gate::check(&request.text)?;
+    within(queries, budget, execute(queries, tenant, statement, request, budget))
+}
+
+/// Plans a statement and returns the columns of its answer. As [`run`] otherwise.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn describe(
+    queries: &Queries,
+    tenant: &TenantId,
+    text: &str,
+    budget: &Budget,
+) -> Result<SchemaRef, SqlError> {
+    let statement = gate::check(text)?;
+    within(queries, budget, async {
+        let context = context(queries, tenant, budget, &Gaps::default())?;
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        Ok(Arc::clone(DataFrame::new(state, plan).schema().inner()))
+    })
+}
+
+/// Returns the tables that a statement may name, with their columns.
+///
+/// # Errors
+/// [`SqlError::Internal`] when the session cannot be made.
+pub(crate) fn tables(
+    queries: &Queries,
+    tenant: &TenantId,
+    budget: &Budget,
+) -> Result<Vec<(String, SchemaRef)>, SqlError> {
+    within(queries, budget, async {
+        let context = context(queries, tenant, budget, &Gaps::default())?;
+        let mut names = vec!["metrics", "logs"];
+        names.extend(queries.env().views.iter().map(|view| view.name()));
+        let mut tables = Vec::new();
+        for name in names {
+            tables.push((name.to_owned(), context.table_provider(name).await?.schema()));
+        }
+        Ok(tables)
+    })
+}
+
+/// Runs work of DataFusion on this thread alone, and ends it with the budget.
+fn within<T>(
+    queries: &Queries,
+    budget: &Budget,
+    work: impl Future<Output = Result<T, DataFusionError>>,
+) -> Result<T, SqlError> {
     // A runtime of this thread alone: what the query spawns ends with it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -56,7 +106,6 @@ pub(crate) fn run(
         .map_err(|e| SqlError::Internal(format!("starting a runtime failed: {e}")))?;
     let memory_bytes = queries.config().memory_bytes_max;
     runtime.block_on(async {
-        let work = execute(queries.env(), tenant, statement, request, memory_bytes, budget);
         let mut work = std::pin::pin!(work);
         loop {
             // Planning and running yield now and then; between them the budget is looked at.
@@ -71,17 +120,15 @@ pub(crate) fn run(
     })
 }
 
-async fn execute(
-    env: &QueryEnv,
+/// Makes a session over the tables of a tenant.
+fn context(
+    queries: &Queries,
     tenant: &TenantId,
-    statement: Statement,
-    request: &Request,
-    memory_bytes: usize,
     budget: &Budget,
-) -> Result<Output, DataFusionError> {
-    let state = session(memory_bytes)?;
-    let context = SessionContext::new_with_state(state);
-    let gaps = Gaps::default();
+    gaps: &Gaps,
+) -> Result<SessionContext, DataFusionError> {
+    let env = queries.env();
+    let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max)?);
     let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("metrics", Arc::new(metrics))?;
     let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone(), gaps.clone());
@@ -89,6 +136,19 @@ async fn execute(
     for view in &env.views {
         context.register_table(view.name(), Arc::new(ViewTable::new(view.clone(), tenant.clone())))?;
     }
+    Ok(context)
+}
+
+async fn execute(
+    queries: &Queries,
+    tenant: &TenantId,
+    statement: Statement,
+    request: &Request,
+    budget: &Budget,
+) -> Result<Output, DataFusionError> {
+    let memory_bytes = queries.config().memory_bytes_max;
+    let gaps = Gaps::default();
+    let context = context(queries, tenant, budget, &gaps)?;
     let state = context.state();
     let plan = state.statement_to_plan(statement).await?;
     // One row more tells whether there were more.

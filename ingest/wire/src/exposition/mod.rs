@@ -7,7 +7,7 @@ mod parse;
 mod write;
 
 pub use parse::{Exemplar, Label, ParseError, Sample, Visitor, parse};
-pub use write::Writer;
+pub use write::{Writer, is_plain_name};
 
 /// Which of the two text formats a page is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,13 +31,7 @@ impl Writer {
             (Format::PrometheusText, MetricType::Counter) => "_total",
             _ => "",
         };
-        let word = match (self.format, kind) {
-            (Format::PrometheusText, MetricType::Unknown) => "untyped",
-            (Format::PrometheusText, MetricType::Info | MetricType::StateSet) => "gauge",
-            (Format::PrometheusText, MetricType::GaugeHistogram) => "histogram",
-            _ => kind.word(),
-        };
-        for (keyword, text) in [("HELP", help), ("TYPE", word)] {
+        for (keyword, text) in [("HELP", help), ("TYPE", word(self.format, kind))] {
             self.out.push_str("# ");
             self.out.push_str(keyword);
             self.out.push(' ');
@@ -49,14 +43,49 @@ impl Writer {
         }
     }
 
+    /// Begins a family of which only name and type are known. The name is written as it is, in quotes where it is no
+    /// plain one.
+    pub fn family_type(&mut self, name: &str, kind: MetricType) {
+        self.out.push_str("# TYPE ");
+        self.name(name);
+        self.out.push(' ');
+        self.out.push_str(word(self.format, kind));
+        self.out.push('\n');
+    }
+
     /// Adds a sample of the family begun last. `name` is the series' name with its suffixes.
     pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.out.push_str(name);
+        self.series(name, labels);
+        write_value(&mut self.out, value);
+        self.out.push('\n');
+    }
+
+    /// Adds a sample with its time, in epoch milliseconds; in seconds in OpenMetrics.
+    pub fn sample_at(&mut self, name: &str, labels: &[(&str, &str)], value: f64, t_ms: i64) {
+        self.series(name, labels);
+        write_value(&mut self.out, value);
+        self.out.push(' ');
+        match self.format {
+            Format::PrometheusText => self.out.push_str(&t_ms.to_string()),
+            Format::OpenMetrics => write_value(&mut self.out, t_ms as f64 / 1000.0),
+        }
+        self.out.push('\n');
+    }
+
+    /// Writes name and labels, with a space behind them.
+    fn series(&mut self, name: &str, labels: &[(&str, &str)]) {
         let mut separator = '{';
+        if is_plain_name(name) {
+            self.out.push_str(name);
+        } else {
+            self.out.push('{');
+            self.name(name);
+            separator = ',';
+        }
         for (label, text) in labels {
             self.out.push(separator);
             separator = ',';
-            self.out.push_str(label);
+            self.name(label);
             self.out.push_str("=\"");
             escape(&mut self.out, text, true);
             self.out.push('"');
@@ -65,8 +94,16 @@ impl Writer {
             self.out.push('}');
         }
         self.out.push(' ');
-        write_value(&mut self.out, value);
-        self.out.push('\n');
+    }
+
+    fn name(&mut self, name: &str) {
+        if is_plain_name(name) {
+            self.out.push_str(name);
+        } else {
+            self.out.push('"');
+            escape(&mut self.out, name, true);
+            self.out.push('"');
+        }
     }
 
     /// Adds a classic histogram of the family begun last.
@@ -101,6 +138,21 @@ impl Writer {
     }
 }
 
+fn word(format: Format, kind: MetricType) -> &'static str {
+    match (format, kind) {
+        (Format::PrometheusText, MetricType::Unknown) => "untyped",
+        (Format::PrometheusText, MetricType::Info | MetricType::StateSet) => "gauge",
+        (Format::PrometheusText, MetricType::GaugeHistogram) => "histogram",
+        _ => kind.word(),
+    }
+}
+
+/// Tells whether a name is read without quotes by everyone: letters, digits, `_` and `:`, no digit first.
+pub fn is_plain_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+    !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
+}
+
 fn escape(out: &mut String, text: &str, quotes: bool) {
     for c in text.chars() {
         match c {
@@ -109,5 +161,22 @@ fn escape(out: &mut String, text: &str, quotes: bool) {
             '"' if quotes => out.push_str("\\\""),
             c => out.push(c),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_plain_stand_in_quotes() {
+        let mut page = Writer::new(Format::PrometheusText);
+        page.family_type("http.requests", MetricType::Unknown);
+        page.sample_at("http.requests", &[("a.b", "x\"y"), ("job", "")], 1.5, -7);
+        page.family_type("up", MetricType::Gauge);
+        page.sample_at("up", &[], f64::NAN, 60_000);
+        let want = "# TYPE \"http.requests\" untyped\n{\"http.requests\",\"a.b\"=\"x\\\"y\",job=\"\"} 1.5 -7\n\
+                    # TYPE up gauge\nup NaN 60000\n";
+        assert_eq!(page.finish(), want);
     }
 }

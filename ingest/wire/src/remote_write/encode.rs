@@ -1,8 +1,9 @@
 //! Writes a 1.0 body.
 
-use super::{Metadata, Sample};
+use super::{Metadata, Sample, native};
 use crate::compress::{Encoding, encode};
 use crate::exposition::MetricType;
+use crate::histogram::NativeHistogram;
 use crate::proto::{bytes_len, put_bytes, put_varint, varint_len};
 
 /// Builds one remote write 1.0 request after the other; the buffer is reused.
@@ -23,27 +24,7 @@ impl Encoder {
         labels: impl Iterator<Item = (&'l str, &'l str)> + Clone,
         samples: &[Sample],
     ) {
-        let label_len = |name: &str, value: &str| bytes_len(name.len()) + bytes_len(value.len());
-        let sample_len = |sample: &Sample| 9 + 1 + varint_len(sample.t_ms.cast_unsigned());
-        let length = labels.clone().map(|(name, value)| bytes_len(label_len(name, value))).sum::<usize>()
-            + samples.iter().map(|sample| bytes_len(sample_len(sample))).sum::<usize>();
-        let out = &mut self.body;
-        out.push(1 << 3 | 2);
-        put_varint(out, length as u64);
-        for (name, value) in labels {
-            out.push(1 << 3 | 2);
-            put_varint(out, label_len(name, value) as u64);
-            put_bytes(out, 1, name.as_bytes());
-            put_bytes(out, 2, value.as_bytes());
-        }
-        for sample in samples {
-            out.push(2 << 3 | 2);
-            put_varint(out, sample_len(sample) as u64);
-            out.push(1 << 3 | 1);
-            out.extend_from_slice(&sample.value.to_le_bytes());
-            out.push(2 << 3);
-            put_varint(out, sample.t_ms.cast_unsigned());
-        }
+        put_series(&mut self.body, labels, samples, &[]);
         self.n_samples += samples.len();
     }
 
@@ -79,6 +60,40 @@ impl Encoder {
         self.body.clear();
         self.n_samples = 0;
         compressed
+    }
+}
+
+/// Appends a series as field 1, where requests to write and results of remote read have it.
+pub(crate) fn put_series<'l>(
+    out: &mut Vec<u8>,
+    labels: impl Iterator<Item = (&'l str, &'l str)> + Clone,
+    samples: &[Sample],
+    histograms: &[NativeHistogram],
+) {
+    let label_len = |name: &str, value: &str| bytes_len(name.len()) + bytes_len(value.len());
+    let sample_len = |sample: &Sample| 9 + 1 + varint_len(sample.t_ms.cast_unsigned());
+    let histograms: Vec<Vec<u8>> = histograms.iter().map(native::encode).collect();
+    let length = labels.clone().map(|(name, value)| bytes_len(label_len(name, value))).sum::<usize>()
+        + samples.iter().map(|sample| bytes_len(sample_len(sample))).sum::<usize>()
+        + histograms.iter().map(|message| bytes_len(message.len())).sum::<usize>();
+    out.push(1 << 3 | 2);
+    put_varint(out, length as u64);
+    for (name, value) in labels {
+        out.push(1 << 3 | 2);
+        put_varint(out, label_len(name, value) as u64);
+        put_bytes(out, 1, name.as_bytes());
+        put_bytes(out, 2, value.as_bytes());
+    }
+    for sample in samples {
+        out.push(2 << 3 | 2);
+        put_varint(out, sample_len(sample) as u64);
+        out.push(1 << 3 | 1);
+        out.extend_from_slice(&sample.value.to_le_bytes());
+        out.push(2 << 3);
+        put_varint(out, sample.t_ms.cast_unsigned());
+    }
+    for message in histograms {
+        put_bytes(out, 4, &message);
     }
 }
 

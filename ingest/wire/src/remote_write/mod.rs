@@ -20,6 +20,7 @@ mod split;
 pub use crate::proto::DecodeError;
 pub use decode::{Label, LabelError, LabelWalk, Metadata, Series, Sink, decode_v1, decode_v2};
 pub use encode::Encoder;
+pub(crate) use encode::put_series;
 pub use native::Exemplar;
 pub use split::{Half, split};
 

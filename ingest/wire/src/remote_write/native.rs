@@ -2,7 +2,7 @@
 
 use super::decode::{Label, LabelError};
 use crate::histogram::{NativeBuckets, NativeHistogram, ResetHint};
-use crate::proto::{DecodeError, Reader, Value};
+use crate::proto::{DecodeError, Reader, Value, put_bytes, put_varint};
 
 /// An exemplar of a series.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,58 @@ pub(super) fn histogram(message: &[u8]) -> Result<NativeHistogram, DecodeError> 
     (histogram.positive, histogram.negative) =
         (positive.into_buckets(is_float), negative.into_buckets(is_float));
     Ok(histogram)
+}
+
+/// Encodes a histogram, its counts as floats.
+pub(super) fn encode(histogram: &NativeHistogram) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_double(&mut out, 2, histogram.count);
+    put_double(&mut out, 3, histogram.sum);
+    put_number(&mut out, 4, zigzag(histogram.schema));
+    put_double(&mut out, 5, histogram.zero_threshold);
+    put_double(&mut out, 7, histogram.zero_count);
+    for (side, spans, counts) in [(&histogram.negative, 8, 10), (&histogram.positive, 11, 13)] {
+        for (offset, length) in &side.spans {
+            let mut message = Vec::new();
+            put_number(&mut message, 1, zigzag(*offset));
+            put_number(&mut message, 2, u64::from(*length));
+            put_bytes(&mut out, spans, &message);
+        }
+        put_doubles(&mut out, counts, &side.counts);
+    }
+    let reset = match histogram.reset {
+        ResetHint::Unknown => 0,
+        ResetHint::Yes => 1,
+        ResetHint::No => 2,
+        ResetHint::Gauge => 3,
+    };
+    put_number(&mut out, 14, reset);
+    put_number(&mut out, 15, histogram.t_ms.cast_unsigned());
+    put_doubles(&mut out, 16, &histogram.custom_bounds);
+    out
+}
+
+fn put_number(out: &mut Vec<u8>, field: u8, number: u64) {
+    put_varint(out, u64::from(field) << 3);
+    put_varint(out, number);
+}
+
+fn put_double(out: &mut Vec<u8>, field: u8, number: f64) {
+    out.push(field << 3 | 1);
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_doubles(out: &mut Vec<u8>, field: u8, numbers: &[f64]) {
+    if numbers.is_empty() {
+        return;
+    }
+    put_varint(out, u64::from(field) << 3 | 2);
+    put_varint(out, 8 * numbers.len() as u64);
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+}
+
+fn zigzag(number: i32) -> u64 {
+    u64::from(((number << 1) ^ (number >> 31)).cast_unsigned())
 }
 
 fn reset(number: u64) -> ResetHint {
