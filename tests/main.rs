@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "scenarios damage files and watch the real time")]
 
 mod agent_delivery;
+mod death;
 mod flight_sql;
 mod loop_through;
 mod prometheus_peer;

@@ -100,6 +100,11 @@ impl Server {
         rows.map(|row| (row["metric"].clone(), row["value"][1].as_str().unwrap().to_string())).collect()
     }
 
+    /// Names the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the server as an operator does, and returns how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);

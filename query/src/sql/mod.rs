@@ -10,6 +10,7 @@ mod gate;
 mod session;
 mod pushdown;
 mod gaps;
+mod guard;
 mod metrics;
 mod logs;
 mod view;
@@ -42,6 +43,15 @@ pub enum SqlError {
         /// The limit.
         limit: usize,
     },
+    /// It compares too many rows with one another.
+    #[error(
+        "query compares more than {limit} pairs of rows in a join without an equality; \
+         join on columns that are equal, or narrow either side"
+    )]
+    Pairs {
+        /// The limit.
+        limit: u64,
+    },
     /// The store could not be read, or a limit of reading was passed.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -60,6 +70,7 @@ impl SqlError {
             Self::Gate(e) => e.problem(),
             Self::Plan(text) => Problem::new(ErrorKind::Invalid, text).field("query"),
             Self::Execution(text) => Problem::new(ErrorKind::Invalid, text),
+            Self::Pairs { limit } => Problem::new(ErrorKind::Limit, self).limit(*limit),
             Self::Memory { limit } => Problem::new(ErrorKind::Limit, self).limit(*limit),
             Self::Read(ReadError::Deadline { limit_ms }) => {
                 Problem::new(ErrorKind::Limit, self).limit(*limit_ms)

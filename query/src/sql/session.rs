@@ -21,6 +21,7 @@ use greylight_store::read::{Budget, ReadError};
 
 use super::format::Output;
 use super::gaps::Gaps;
+use super::guard::GuardJoins;
 use super::logs::LogTable;
 use super::metrics::MetricTable;
 use super::view::ViewTable;
@@ -128,7 +129,7 @@ fn context(
     gaps: &Gaps,
 ) -> Result<SessionContext, DataFusionError> {
     let env = queries.env();
-    let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max)?);
+    let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max, budget)?);
     let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("metrics", Arc::new(metrics))?;
     let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone(), gaps.clone());
@@ -174,7 +175,7 @@ async fn execute(
     Ok(Output { schema, batches, limit: request.limit, truncated, missing: gaps.list() })
 }
 
-fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
+fn session(memory_bytes: usize, budget: &Budget) -> Result<SessionState, DataFusionError> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -196,6 +197,7 @@ fn session(memory_bytes: usize) -> Result<SessionState, DataFusionError> {
         .with_scalar_functions(scalars)
         .with_aggregate_functions(aggregates)
         .with_window_functions(windows)
+        .with_physical_optimizer_rule(Arc::new(GuardJoins { budget: budget.clone() }))
         .build())
 }
 
@@ -221,6 +223,9 @@ fn translate(error: DataFusionError, memory_bytes: usize) -> SqlError {
             && let Some(copy) = copy_of(read)
         {
             return SqlError::Read(copy);
+        }
+        if let Some(SqlError::Pairs { limit }) = at.downcast_ref::<SqlError>() {
+            return SqlError::Pairs { limit: *limit };
         }
         cause = at.source();
     }
