@@ -125,7 +125,6 @@ async fn no_query_kills_the_server() {
         let begun = Instant::now();
         let (status, body) = answer(request).await;
         let took = begun.elapsed();
-        eprintln!("{} ms, {status}: {shown}", took.as_millis());
         assert!(took < TIMEOUT + GRACE, "{shown}: {} ms", took.as_millis());
         // Refused for what it is, ended by a limit, or answered; never a fault of the server.
         let known = [200, 400, 413, 414, 422, 429, 503];

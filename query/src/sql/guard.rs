@@ -1,8 +1,8 @@
-//! Keeps joins within the budget.
+//! Keeps what makes many rows out of few within the budget.
 //!
-//! A plan looks at the budget where it reads tables. Joins make many rows out of few, and compare many pairs without
-//! a row coming out, so that a plan above its tables could run on long after its time. Here each join's rows pass by
-//! the budget, and where all pairs are compared their number is bounded.
+//! A plan looks at the budget where it reads tables. Joins and recursion go on for long after that, and a join may
+//! compare many pairs without a row coming out. Here the rows of each pass by the budget, and where all pairs are
+//! compared their number is bounded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,16 +28,18 @@ use super::metrics::own_error;
 /// Pairs of rows that one join without an equality may compare: a second or two of work.
 const PAIRS_MAX: u64 = 200_000_000;
 
-/// Puts a guard around each join of a plan.
+/// Puts a guard around each part of a plan that multiplies rows.
 #[derive(Debug)]
-pub(super) struct GuardJoins {
+pub(super) struct Guards {
     pub(super) budget: Budget,
 }
 
-impl PhysicalOptimizerRule for GuardJoins {
+impl PhysicalOptimizerRule for Guards {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|node| {
-            if !node.name().ends_with("JoinExec") {
+            let multiplies = node.name().ends_with("JoinExec")
+                || matches!(node.name(), "RecursiveQueryExec" | "UnnestExec");
+            if !multiplies {
                 return Ok(Transformed::no(node));
             }
             let compares_all = matches!(node.name(), "CrossJoinExec" | "NestedLoopJoinExec");
@@ -48,7 +50,7 @@ impl PhysicalOptimizerRule for GuardJoins {
     }
 
     fn name(&self) -> &str {
-        "GuardJoins"
+        "Guards"
     }
 
     fn schema_check(&self) -> bool {
@@ -56,7 +58,7 @@ impl PhysicalOptimizerRule for GuardJoins {
     }
 }
 
-impl GuardJoins {
+impl Guards {
     /// Counts the rows of both sides together.
     fn bound_pairs(&self, join: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let sides = Arc::new(Sides::default());

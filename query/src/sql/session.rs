@@ -21,7 +21,7 @@ use greylight_store::read::{Budget, ReadError};
 
 use super::format::Output;
 use super::gaps::Gaps;
-use super::guard::GuardJoins;
+use super::guard::Guards;
 use super::logs::LogTable;
 use super::metrics::MetricTable;
 use super::view::ViewTable;
@@ -197,7 +197,7 @@ fn session(memory_bytes: usize, budget: &Budget) -> Result<SessionState, DataFus
         .with_scalar_functions(scalars)
         .with_aggregate_functions(aggregates)
         .with_window_functions(windows)
-        .with_physical_optimizer_rule(Arc::new(GuardJoins { budget: budget.clone() }))
+        .with_physical_optimizer_rule(Arc::new(Guards { budget: budget.clone() }))
         .build())
 }
 
