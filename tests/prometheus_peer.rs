@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
-use crate::server::{Server, with_query};
+use crate::server::{Server, client, with_query};
 use expressions::Generator;
 
 const PROGRAM: &str = "prometheus";
@@ -57,7 +57,7 @@ impl Prometheus {
             return None;
         };
         let url = format!("http://127.0.0.1:{port}");
-        let peer = Self { child, url, http: Client::builder().no_proxy().build().unwrap() };
+        let peer = Self { child, url, http: client() };
         for _ in 0..300 {
             let ready = peer.http.get(format!("{}/-/ready", peer.url)).send().await;
             if ready.is_ok_and(|answer| answer.status() == StatusCode::OK) {

@@ -23,6 +23,13 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_greylight")
 }
 
+/// Makes a client of HTTP.
+pub(crate) fn client() -> Client {
+    // A second call is harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
 /// Runs the binary to its end and returns exit code, standard output and standard error.
 pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     let out = Command::new(binary()).args(args).env_remove("GREYLIGHT_SERVER").output().unwrap();
@@ -33,7 +40,6 @@ pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
 impl Server {
     /// Starts a server on free ports over a folder and waits until it answers.
     pub(crate) async fn start(data: &Path, args: &[&str]) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -54,7 +60,7 @@ impl Server {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let url = format!("http://{}", addresses["http"].as_str().unwrap());
         let grpc = addresses["grpc"].as_str().unwrap().to_owned();
-        Self { child, url, grpc, http: Client::builder().no_proxy().build().unwrap() }
+        Self { child, url, grpc, http: client() }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
