@@ -238,19 +238,23 @@ pub(crate) struct QueryPromql {
     /// The expression.
     pub(crate) expr: String,
     /// Instant: RFC 3339 or seconds since the epoch. Default now.
-    #[arg(long, conflicts_with_all = ["start", "end", "step"])]
+    #[arg(long, conflicts_with_all = ["start", "end", "step", "since"])]
     pub(crate) time: Option<String>,
+    /// A range that ends now and is so long, such as `3h`.
+    #[arg(long, value_parser = duration, conflicts_with_all = ["start", "end"])]
+    pub(crate) since: Option<Duration>,
     /// Start of a range.
     #[arg(long, requires = "end")]
     pub(crate) start: Option<String>,
     /// End of a range.
     #[arg(long, requires = "start")]
     pub(crate) end: Option<String>,
-    /// Step of a range.
-    #[arg(long, default_value = "1m")]
-    pub(crate) step: String,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// Step of a range. Default `1m`, and a hundredth of what `--since` says.
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// How to print the answer. Default: a chart of a range, a table of an instant.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<PromqlFormat>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -282,8 +286,9 @@ pub(crate) struct QuerySql {
     /// The most rows to print.
     #[arg(long, default_value_t = 1000)]
     pub(crate) limit: usize,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+    pub(crate) format: SqlFormat,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -293,6 +298,23 @@ pub(crate) struct Output {
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub(crate) format: OutputFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PromqlFormat {
+    Chart,
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SqlFormat {
+    Table,
+    Json,
+    Csv,
+    /// Arrow's stream format.
+    Arrow,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

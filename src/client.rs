@@ -73,7 +73,23 @@ impl Client {
         self.answer(self.request(reqwest::Method::DELETE, path)).await
     }
 
+    /// Posts a JSON document and returns the answer as it came, and whether it says that it was cut.
+    pub(crate) async fn post_for_bytes(&self, path: &str, body: &Value) -> anyhow::Result<(Vec<u8>, bool)> {
+        let request = self.request(reqwest::Method::POST, path).json(body);
+        let (headers, body) = self.bytes(request).await?;
+        Ok((body, headers.get("greylight-truncated").is_some_and(|v| v == "true")))
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let (_, body) = self.bytes(request).await?;
+        Ok(value_of(&body))
+    }
+
+    /// Sends a request and reads the answer; an answer that is a refusal is an error.
+    async fn bytes(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<(reqwest::header::HeaderMap, Vec<u8>)> {
         let mut response = request.send().await.with_context(|| {
             format!("cannot reach the server at {}; is it running, and is --server right?", self.base)
         })?;
@@ -85,17 +101,19 @@ impl Client {
             }
             body.extend_from_slice(&part);
         }
-        let value: Value = if body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&body)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()))
-        };
         if status.is_success() {
-            return Ok(value);
+            return Ok((response.headers().clone(), body));
         }
-        bail!("{}", refusal(status.as_u16(), &value))
+        bail!("{}", refusal(status.as_u16(), &value_of(&body)))
     }
+}
+
+/// Reads a body as JSON, or as text where it is none.
+fn value_of(body: &[u8]) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
 }
 
 /// Puts an error answer of any of our envelopes into one line.

@@ -3,6 +3,7 @@
 mod check;
 mod gate;
 mod judge;
+mod chart;
 mod query;
 mod release;
 mod store;

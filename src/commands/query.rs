@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::exit;
-use crate::cli::{OutputFormat, Query, QueryLogs, QueryPromql, QuerySql};
+use super::{chart, exit};
+use crate::cli::{OutputFormat, PromqlFormat, Query, QueryLogs, QueryPromql, QuerySql, SqlFormat};
 use crate::client::Client;
 
 type Rows = Vec<Vec<String>>;
@@ -21,8 +21,21 @@ pub(crate) async fn run(query: Query) -> anyhow::Result<u8> {
 async fn promql(args: QueryPromql) -> anyhow::Result<()> {
     let client = Client::new(&args.remote)?;
     let mut query = vec![("query", args.expr.clone())];
-    let path = if let (Some(start), Some(end)) = (args.start, args.end) {
-        query.extend([("start", start), ("end", end), ("step", args.step)]);
+    let range = match (args.start, args.end, args.since) {
+        (Some(start), Some(end), _) => Some((start, end, args.step.unwrap_or_else(|| "1m".into()))),
+        (_, _, Some(since)) => {
+            let now_s = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+            let step = args.step.unwrap_or_else(|| format!("{:.3}", since.as_secs_f64() / 100.0));
+            Some(((now_s - since.as_secs_f64()).to_string(), now_s.to_string(), step))
+        }
+        _ => None,
+    };
+    let format = args.format.unwrap_or(match range {
+        Some(_) => PromqlFormat::Chart,
+        None => PromqlFormat::Table,
+    });
+    let path = if let Some((start, end, step)) = range {
+        query.extend([("start", start), ("end", end), ("step", step)]);
         "/api/v1/query_range"
     } else {
         query.extend(args.time.map(|t| ("time", t)));
@@ -34,7 +47,26 @@ async fn promql(args: QueryPromql) -> anyhow::Result<()> {
             eprintln!("{}", note.as_str().unwrap_or_default());
         }
     }
-    print_answer(args.output.format, &answer["data"], prometheus_rows(&answer["data"]))
+    let data = &answer["data"];
+    match format {
+        PromqlFormat::Chart => print!("{}", chart::draw(&chart_series(data))),
+        PromqlFormat::Table => print_answer(OutputFormat::Table, data, prometheus_rows(data))?,
+        PromqlFormat::Json => print_answer(OutputFormat::Json, data, prometheus_rows(data))?,
+        PromqlFormat::Csv => print_answer(OutputFormat::Csv, data, prometheus_rows(data))?,
+    }
+    Ok(())
+}
+
+/// Returns the numbers of each series of an answer, with their times in seconds.
+fn chart_series(data: &Value) -> Vec<chart::Series> {
+    let point = |p: &Value| Some((p[0].as_f64()?, p[1].as_str()?.parse().ok()?));
+    let rows = data["result"].as_array().into_iter().flatten().filter(|row| row.is_object());
+    rows.map(|row| {
+        let values = row["values"].as_array().into_iter().flatten().filter_map(point);
+        let points = values.chain(point(&row["value"])).collect();
+        chart::Series { name: series_name(&row["metric"]), points }
+    })
+    .collect()
 }
 
 /// Flattens any result of the Prometheus API: one row a sample.
@@ -114,7 +146,20 @@ async fn logs(args: QueryLogs) -> anyhow::Result<()> {
 
 async fn sql(args: QuerySql) -> anyhow::Result<()> {
     let client = Client::new(&args.remote)?;
-    let body = json!({ "query": args.query, "format": "json", "limit": args.limit });
+    let format = match args.format {
+        SqlFormat::Csv => "csv",
+        SqlFormat::Arrow => "arrow",
+        SqlFormat::Table | SqlFormat::Json => "json",
+    };
+    let body = json!({ "query": args.query, "format": format, "limit": args.limit });
+    if format != "json" {
+        let (bytes, truncated) = client.post_for_bytes("/api/v1/sql", &body).await?;
+        if truncated {
+            eprintln!("there are more rows; raise --limit");
+        }
+        std::io::Write::write_all(&mut std::io::stdout().lock(), &bytes)?;
+        return Ok(());
+    }
     let answer = client.post("/api/v1/sql", &body).await?;
     let names = answer["columns"].as_array().into_iter().flatten();
     let mut rows = vec![names.map(|c| c["name"].as_str().unwrap_or("").to_string()).collect::<Vec<_>>()];
@@ -124,7 +169,8 @@ async fn sql(args: QuerySql) -> anyhow::Result<()> {
     if answer["truncated"].as_bool() == Some(true) {
         eprintln!("there are more rows; raise --limit");
     }
-    print_answer(args.output.format, &answer, rows)
+    let format = if args.format == SqlFormat::Json { OutputFormat::Json } else { OutputFormat::Table };
+    print_answer(format, &answer, rows)
 }
 
 fn cell(value: &Value) -> String {
