@@ -10,7 +10,7 @@ use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
 use super::tenant::SharedTemplates;
-use crate::model::{Labels, Matcher, severity_word};
+use crate::model::{Labels, Matcher, severity_word, write_hex};
 use crate::pattern::VARIABLE;
 use crate::read::{Budget, ReadError};
 
@@ -342,11 +342,11 @@ pub(crate) fn field_text(
             let _ = write!(out, "{}", block.severities()?[row]);
         }
         FieldAt::TraceId => match block.trace_id(row)? {
-            Some(id) => hex(&id, out),
+            Some(id) => write_hex(&id, out),
             None => return Ok(false),
         },
         FieldAt::SpanId => match block.span_id(row)? {
-            Some(id) => hex(&id, out),
+            Some(id) => write_hex(&id, out),
             None => return Ok(false),
         },
         FieldAt::Label => match block.tables().streams[block.streams()?[row] as usize].get(name) {
@@ -355,13 +355,6 @@ pub(crate) fn field_text(
         },
     }
     Ok(true)
-}
-
-fn hex(bytes: &[u8], out: &mut String) {
-    use std::fmt::Write as _;
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
 }
 
 fn unescape_from(out: &mut String, start: usize) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::source::RecordId;
-use crate::model::{AttributeValue, Labels, LogRecord, SpanId, Timestamp, TraceId};
+use crate::model::{AttributeValue, Labels, LogRecord, SpanId, Timestamp, TraceId, write_hex};
 use crate::pattern::{PatternId, VARIABLE, words};
 use crate::read::ReadError;
 
@@ -58,6 +58,9 @@ impl Kind {
 /// Appends the text that stands for a value; with its [`Kind`] it gives the value back in full.
 pub(crate) fn write_value(value: &AttributeValue, out: &mut String) {
     use std::fmt::Write as _;
+    if let AttributeValue::Bytes(bytes) = value {
+        return write_hex(bytes, out);
+    }
     // Writing to a string cannot fail.
     let _ = match value {
         AttributeValue::String(s) | AttributeValue::Json(s) => out.write_str(s),
@@ -66,8 +69,7 @@ pub(crate) fn write_value(value: &AttributeValue, out: &mut String) {
         AttributeValue::Double(n) if n.is_nan() => write!(out, "0x{:016x}", n.to_bits()),
         AttributeValue::Double(n) => write!(out, "{n}"),
         AttributeValue::Bool(b) => write!(out, "{b}"),
-        AttributeValue::Bytes(bytes) => bytes.iter().try_for_each(|b| write!(out, "{b:02x}")),
-        AttributeValue::Null => Ok(()),
+        AttributeValue::Bytes(_) | AttributeValue::Null => Ok(()),
     };
 }
 
