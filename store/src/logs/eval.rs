@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::fields::{self, FieldAt};
+use super::patterns::SharedTemplates;
 use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
-use super::tenant::SharedTemplates;
 use crate::model::{Labels, Matcher, severity_word, write_hex};
 use crate::pattern::VARIABLE;
 use crate::read::{Budget, ReadError};
@@ -177,7 +177,7 @@ impl Planner<'_> {
             Node::Body(test) => body_plan(test, shape, &mut self.scratch),
             // A shape has one template, so this is as good as an index.
             Node::Field(name, test)
-                if name == fields::PATTERN && self.templates.passes(shape.id, test, &mut self.scratch) =>
+                if name == fields::PATTERN && self.templates.passes(shape, test, &mut self.scratch) =>
             {
                 Plan::Fixed(true)
             }
@@ -333,6 +333,22 @@ pub(crate) fn field_text(
             unescape_from(out, from);
         }
         FieldAt::Body => block.body(row, out)?,
+        FieldAt::Unsplit => {
+            let mut body = String::new();
+            block.body(row, &mut body)?;
+            match fields::text_in_body(&body, name) {
+                Some(text) => out.push_str(&text),
+                None => return Ok(false),
+            }
+        }
+        FieldAt::FirstOf(places) => {
+            for at in places {
+                if field_text(block, row, at, name, out)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
         FieldAt::Severity => {
             let number = block.severities()?[row];
             let text = &block.tables().texts[block.texts()?[row] as usize];

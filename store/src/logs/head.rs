@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::patterns::{General, Place, SharedTemplates};
 use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, id_of};
 use crate::append::LogBatch;
 use crate::metrics::hashing::IdentityState;
@@ -22,9 +23,11 @@ const CHUNK_BYTES: usize = 8 << 20;
 const FORMER_MAX: usize = 1 << 20;
 
 /// Newest records of one tenant, in memory; covered by the write-ahead log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Head {
     state: Mutex<State>,
+    /// Says under which pattern a line is stored.
+    templates: Arc<SharedTemplates>,
     /// Identities of former heads, newest first.
     former: Arc<Mutex<Vec<Arc<Identities>>>>,
     /// By segment and chunk: rows of the chunk that the segment holds already.
@@ -54,6 +57,7 @@ struct State {
     chunks: Vec<Arc<Rows>>,
     active: Rows,
     splitter: Splitter,
+    general: General,
     identities: Identities,
     closed_bytes: usize,
     table_bytes: usize,
@@ -62,14 +66,16 @@ struct State {
 }
 
 impl Head {
-    /// Makes an empty head.
-    pub fn new() -> Self {
-        Self::default()
+    /// Makes an empty head of the tenant that has these templates.
+    pub fn new(templates: Arc<SharedTemplates>) -> Self {
+        let (state, former, held) = Default::default();
+        Self { state, templates, former, held }
     }
 
     /// Makes the empty head that follows this one; it remembers what this one holds, so that a
-    /// record that is sent again is known.
+    /// record that is sent again is known. Patterns that are not used any more are forgotten.
     pub fn successor(&self) -> Self {
+        self.templates.turn();
         let mut former = self.former.lock();
         former.insert(0, Arc::new(std::mem::take(&mut self.state.lock().identities)));
         let mut n = 0;
@@ -78,7 +84,8 @@ impl Head {
             n += set.len();
             keep
         });
-        Self { former: Arc::clone(&self.former), ..Self::default() }
+        let former = Arc::clone(&self.former);
+        Self { former, ..Self::new(Arc::clone(&self.templates)) }
     }
 
     /// Turns this head into one that takes no more.
@@ -100,7 +107,7 @@ impl Head {
             if former.iter().any(|set| set.contains(&identity)) || !state.identities.insert(identity) {
                 continue;
             }
-            state.push(record);
+            state.push(record, &self.templates);
         }
         Applied { n_new_series: state.streams.len() - n_streams }
     }
@@ -183,7 +190,7 @@ impl FrozenHead {
 }
 
 impl State {
-    fn push(&mut self, record: &LogRecord) {
+    fn push(&mut self, record: &LogRecord, templates: &SharedTemplates) {
         let stream = self.stream(record);
         let text = self.text(&record.severity_text);
         // Taken out while the rest of the state is changed.
@@ -191,10 +198,23 @@ impl State {
         let split = splitter.split(record.body.as_bytes());
         // Spans begin and end at ASCII bytes or at the ends of the body.
         let pattern = std::str::from_utf8(split.pattern).expect("a text's pattern is text");
-        let shape = self.shape(pattern, record);
-        let variables = split.variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
+        let mut general = std::mem::take(&mut self.general);
+        let mut variables = split.variables;
+        let shape = match self.known_shape(pattern, record) {
+            Ok(shape) => shape,
+            Err(_) => match templates.place(&record.labels, pattern, &mut general) {
+                Place::AsWritten => self.shape(pattern, record),
+                place => {
+                    general.split(pattern, split.variables, &place, record.body.len());
+                    variables = &general.variables;
+                    self.shape(&general.pattern, record)
+                }
+            },
+        };
+        let variables = variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
         self.active.push(record, RowNumbers { stream, shape, text }, variables);
         self.splitter = splitter;
+        self.general = general;
         let t = record.time.as_nanos();
         let (first, last) = self.span.unwrap_or((t, t));
         self.span = Some((first.min(t), last.max(t)));
@@ -233,7 +253,8 @@ impl State {
         n
     }
 
-    fn shape(&mut self, pattern: &str, record: &LogRecord) -> u32 {
+    /// Finds the number of a shape, else a key that is free for it.
+    fn known_shape(&self, pattern: &str, record: &LogRecord) -> Result<u32, u64> {
         let has_uid = record.uid.is_some();
         let names = record.attributes.iter().map(|(name, value)| (name.as_str(), Kind::of(value)));
         let mut key = Shape::hash(pattern.as_bytes(), names, has_uid);
@@ -242,17 +263,24 @@ impl State {
                 Some(&n)
                     if self.tables.shapes[n as usize].is(pattern.as_bytes(), &record.attributes, has_uid) =>
                 {
-                    return n;
+                    return Ok(n);
                 }
                 Some(_) => key = key.wrapping_add(1),
-                None => break,
+                None => return Err(key),
             }
         }
+    }
+
+    fn shape(&mut self, pattern: &str, record: &LogRecord) -> u32 {
+        let key = match self.known_shape(pattern, record) {
+            Ok(shape) => return shape,
+            Err(key) => key,
+        };
         let attributes: Vec<_> = record.attributes.iter().map(|(n, v)| (n.clone(), Kind::of(v))).collect();
         self.table_bytes +=
             2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
         let tables = Arc::make_mut(&mut self.tables);
-        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, has_uid)));
+        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, record.uid.is_some())));
         let n = number(tables.shapes.len());
         self.shapes.insert(key, n);
         n
@@ -299,7 +327,7 @@ mod tests {
 
     #[test]
     fn records_come_back_and_repeated_ones_are_left_out() {
-        let head = Arc::new(Head::new());
+        let head = Arc::new(Head::new(Arc::default()));
         let records = vec![record(1, "got 5 of 7"), record(2, r#"{"a":"ö","b":7}"#), record(1, "got 5 of 7")];
         assert_eq!(head.append_batch(&LogBatch { records: records.clone() }).n_new_series, 1);
         let next = head.successor();

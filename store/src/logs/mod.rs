@@ -12,6 +12,7 @@ mod source;
 mod query;
 mod rows;
 mod fields;
+mod patterns;
 mod head;
 pub mod wal_codec;
 pub mod segment;
@@ -29,10 +30,11 @@ mod figures;
 
 pub use fields::derived_fields;
 pub use head::{Applied, FrozenHead, Head};
+pub use patterns::SharedTemplates;
 pub use query::{Query, QueryError};
 pub use segment::{Segment, merge};
 pub use source::{
     CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing,
     Numbers, Order, PageRequest, PatternCount, Patterns, RecordId, RecordIdError,
 };
-pub use tenant::{SharedTemplates, TenantLogs};
+pub use tenant::TenantLogs;

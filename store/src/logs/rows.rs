@@ -112,6 +112,22 @@ impl Shape {
         Self { pattern: pattern.into(), id, n_variables, attributes, has_uid, words: OnceLock::new() }
     }
 
+    /// Tells whether a record can have either shape: which it has hangs on the patterns that were known when it came.
+    pub(crate) fn may_be_alike(&self, other: &Self) -> bool {
+        if self.has_uid != other.has_uid || self.attributes != other.attributes {
+            return false;
+        }
+        let (a, b) = (self.pattern.as_bytes(), other.pattern.as_bytes());
+        if self.n_variables == 0 && other.n_variables == 0 || a == b {
+            return a == b;
+        }
+        // What stands before the first variable of both, and behind the last one.
+        let same = |a: &mut dyn Iterator<Item = &u8>, b: &mut dyn Iterator<Item = &u8>| {
+            a.zip(b).take_while(|(a, b)| **a != VARIABLE && **b != VARIABLE).all(|(a, b)| a == b)
+        };
+        same(&mut a.iter(), &mut b.iter()) && same(&mut a.iter().rev(), &mut b.iter().rev())
+    }
+
     pub(crate) fn n_slots(&self) -> usize {
         self.n_variables + self.attributes.len() + usize::from(self.has_uid)
     }

@@ -37,12 +37,13 @@ impl Place {
             ids,
             sequence: 1,
         };
+        let templates = Arc::<SharedTemplates>::default();
         let logs = TenantLogs {
-            head: Arc::new(Head::new()),
+            head: Arc::new(Head::new(Arc::clone(&templates))),
             frozen: Vec::new(),
             segments: Vec::new(),
             missing: Vec::new(),
-            templates: Arc::default(),
+            templates,
         };
         Self { disk, target, logs }
     }
@@ -62,7 +63,7 @@ impl Place {
         let metas = segment::write(&self.target, &frozen, &self.logs.segments).unwrap();
         let new: Vec<_> = metas.into_iter().map(|meta| self.open(meta)).collect();
         self.logs.segments.extend(new);
-        self.logs.head = Arc::new(Head::new());
+        self.logs.head = Arc::new(Head::new(Arc::clone(&self.logs.templates)));
     }
 
     fn merge(&mut self) {
@@ -449,6 +450,34 @@ fn a_damaged_file_of_rows_is_an_error_or_partial_and_never_a_wrong_answer() {
         place.disk.damage(&meta.files[0].path, |bytes| bytes[at] ^= 0x10);
     }
     assert!(n_noticed > 0);
+}
+
+/// Which pattern a line has hangs on the words that came before it; which record it is does not.
+#[test]
+fn a_record_that_comes_again_under_another_pattern_is_known() {
+    let line = |n: i64, user: &str| plain(n, &format!("login by user {user}"));
+    let all: Vec<LogRecord> =
+        ["ann", "bob", "eve", "joe", "sam", "tim"].iter().zip(1..).map(|(u, n)| line(n, u)).collect();
+    let mut place = Place::new();
+    place.append(&all);
+    place.seal();
+    // Another process, which knows other words.
+    place.logs.templates = Arc::default();
+    place.logs.head = Arc::new(Head::new(Arc::clone(&place.logs.templates)));
+    let others: Vec<LogRecord> =
+        ["kim", "lea", "max", "pia"].iter().zip(101..).map(|(u, n)| line(n, u)).collect();
+    place.append(&others);
+    place.append(&all);
+    let select = LogSelect { query: Query::all(), matchers: Vec::new(), range: TimeRange::ALL };
+    let whole = [all, others].concat();
+    check(&place.logs, &whole, &select, "segment and head");
+    let page = PageRequest { order: Order::OldestFirst, limit: 100, after: None };
+    let before = place.logs.search(&select, &page, &budget()).unwrap().records;
+    place.seal();
+    check(&place.logs, &whole, &select, "segments");
+    place.merge();
+    check(&place.logs, &whole, &select, "merged");
+    assert_eq!(before.len(), whole.len());
 }
 
 #[test]

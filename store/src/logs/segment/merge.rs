@@ -155,8 +155,9 @@ impl RowMerge {
 
     /// Tells by numbers alone whether two rows of one time could be the same record.
     fn may_be_same(&self, a: &RowRef, b: &RowRef) -> bool {
-        let has_uid = |r: &RowRef| self.tables.tables.shapes[r.shape() as usize].has_uid;
-        (a.shape(), a.stream()) == (b.shape(), b.stream()) || has_uid(a) && has_uid(b)
+        let shape = |r: &RowRef| &self.tables.tables.shapes[r.shape() as usize];
+        let (shape_a, shape_b) = (shape(a), shape(b));
+        a.stream() == b.stream() && shape_a.may_be_alike(shape_b) || shape_a.has_uid && shape_b.has_uid
     }
 
     /// Drops blocks without pending rows.

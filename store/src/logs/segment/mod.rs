@@ -302,7 +302,7 @@ fn same_record(a: &dyn Block, row_a: usize, b: &dyn Block, row_b: usize) -> Resu
     if !shape_a.has_uid {
         let stream_a = &a.tables().streams[a.streams()?[row_a] as usize];
         let stream_b = &b.tables().streams[b.streams()?[row_b] as usize];
-        if shape_a.id != shape_b.id || stream_a != stream_b {
+        if !shape_a.may_be_alike(shape_b) || stream_a != stream_b {
             return Ok(false);
         }
     }
