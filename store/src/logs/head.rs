@@ -88,6 +88,12 @@ impl Head {
         Self { former, ..Self::new(Arc::clone(&self.templates)) }
     }
 
+    /// Forgets what former heads held, of which some was deleted and may come again. A record that comes again all the
+    /// same is found in its segment.
+    pub(crate) fn forget_former(&self) {
+        self.former.lock().clear();
+    }
+
     /// Turns this head into one that takes no more.
     ///
     /// Callers see to it that no `append_batch` runs or begins afterwards.

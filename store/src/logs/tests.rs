@@ -353,6 +353,19 @@ proptest! {
         each(&place, "damaged indexes");
         place.with_indexes(|disk, index| disk.remove(index).unwrap());
         each(&place, "no indexes");
+        let metas: Vec<_> = place.logs.segments.drain(..).map(|s| segment::rebuild_index(&s).unwrap()).collect();
+        place.logs.segments = metas.into_iter().map(|meta| place.open(meta)).collect();
+        each(&place, "indexes made anew");
+        prop_assert!(place.logs.segments.iter().all(|s| s.has_index()));
+        // One that was written for other rows.
+        let other = Place::new();
+        other.append(&[plain(1, "other 5 rows")]);
+        let mut other = other;
+        other.seal();
+        let stale = other.disk.read(&other.logs.segments[0].meta().files[1].path).unwrap();
+        place.with_indexes(|disk, index| disk.damage(index, |bytes| *bytes = stale.to_vec()));
+        each(&place, "stale indexes");
+        prop_assert!(place.logs.segments.iter().all(|s| !s.has_index()));
     }
 }
 

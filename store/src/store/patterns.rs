@@ -142,10 +142,10 @@ mod tests {
     use super::*;
     use crate::append::LogBatch;
     use crate::logs::{LogSelect, LogSource, Order, PageRequest, Query};
-    use crate::model::{Labels, LogRecord, TimeRange, Timestamp};
+    use crate::model::{LogRecord, TimeRange, Timestamp};
     use crate::read::{Budget, Limits};
     use crate::store::Store;
-    use crate::store::tests::{NOW_MS, Rig};
+    use crate::store::tests::{NOW_MS, Rig, log_record};
 
     #[test]
     fn what_is_packed_comes_back_and_damage_is_noticed() {
@@ -160,21 +160,7 @@ mod tests {
     }
 
     fn record(n: i64, body: String) -> LogRecord {
-        let time = Timestamp::from_millis(NOW_MS + n);
-        let (severity_text, attributes, trace_id, span_id, uid) = Default::default();
-        let labels = Labels::from_pairs([("service_name", "shop")]).unwrap();
-        LogRecord {
-            time,
-            observed_time: time,
-            severity_number: 9,
-            severity_text,
-            body,
-            labels,
-            attributes,
-            trace_id,
-            span_id,
-            uid,
-        }
+        log_record(NOW_MS + n, &body)
     }
 
     /// Template by body.
