@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::attributes::text_in_rest;
 use super::fields::{self, FieldAt};
 use super::patterns::SharedTemplates;
 use super::query::{Node, Scratch, Test};
@@ -337,6 +338,14 @@ pub(crate) fn field_text(
             let mut body = String::new();
             block.body(row, &mut body)?;
             match fields::text_in_body(&body, name) {
+                Some(text) => out.push_str(&text),
+                None => return Ok(false),
+            }
+        }
+        FieldAt::Rest(slot) => {
+            let mut rest = String::new();
+            block.value(row, *slot, &mut rest)?;
+            match text_in_rest(&rest, name) {
                 Some(text) => out.push_str(&text),
                 None => return Ok(false),
             }

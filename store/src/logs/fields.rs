@@ -22,6 +22,8 @@ pub(crate) enum FieldAt {
     },
     /// Anywhere in a body that is one variable.
     Unsplit,
+    /// Among the attributes of rare names, which are in this slot.
+    Rest(usize),
     /// At the first of these places where it is.
     FirstOf(Vec<FieldAt>),
     /// The body.
@@ -47,6 +49,14 @@ pub(crate) fn find(shape: &Shape, name: &str) -> FieldAt {
     if let Some(at) = shape.attributes.iter().position(|a| a.0 == name) {
         return FieldAt::Slot(shape.n_variables + at);
     }
+    match shape.rest_slot() {
+        Some(slot) => FieldAt::FirstOf(vec![FieldAt::Rest(slot), find_in_body(shape, name)]),
+        None => find_in_body(shape, name),
+    }
+}
+
+/// Finds what is no attribute: a field of the body, else the record's own part.
+fn find_in_body(shape: &Shape, name: &str) -> FieldAt {
     // The record's own part, which attributes and fields of the body hide.
     let own = match name {
         "trace_id" => FieldAt::TraceId,

@@ -11,6 +11,7 @@
 mod source;
 mod query;
 mod rows;
+mod attributes;
 mod fields;
 mod patterns;
 mod head;

@@ -535,3 +535,102 @@ fn an_attribute_called_pattern_is_searched_as_well() {
         (1, 1, 1)
     );
 }
+
+/// Thousands of names make neither thousands of columns nor a shape for each record.
+#[test]
+fn records_of_thousands_of_attribute_names_have_few_columns() {
+    use crate::model::AttributeValue;
+    let mut place = Place::new();
+    let random = crate::model::SeededRandom::new(11);
+    let below = |n: u64| crate::model::Random::next_u64(&random) % n;
+    let mut all: Vec<LogRecord> = (0..6000)
+        .map(|n| {
+            let mut record = plain(n, &format!("request {n} done"));
+            record.attributes.push(("status".into(), AttributeValue::Int(200 + n % 3)));
+            for at in 0..10 {
+                let name = format!("key_{}", below(5000));
+                if record.attributes.iter().all(|a| a.0 != name) {
+                    record.attributes.push((name, AttributeValue::Double(n as f64 / 8.0)));
+                }
+                if at == 4 {
+                    record
+                        .attributes
+                        .push(("user".into(), AttributeValue::String(format!("u\"{}\n", n % 50))));
+                }
+            }
+            record
+        })
+        .collect();
+    // One that has them all.
+    let mut rich = plain(6000, "everything at once");
+    rich.attributes = (0..5000).map(|n| (format!("key_{n}"), AttributeValue::Int(n))).collect();
+    all.push(rich);
+    let names: BTreeSet<_> = all.iter().flat_map(|r| &r.attributes).map(|a| a.0.clone()).collect();
+    assert!(names.len() > 5000);
+    for part in all.chunks(3000) {
+        place.append(part);
+        let blocks = place.logs.head.blocks();
+        let tables = blocks.last().unwrap().tables.clone();
+        assert!(tables.shapes.len() < 120, "{} shapes", tables.shapes.len());
+        let own =
+            |name: &str| tables.shapes.iter().filter(|s| s.attributes.iter().any(|a| a.0 == name)).count();
+        assert!(own("status") + 1 >= tables.shapes.len() && own("user") + 1 >= tables.shapes.len());
+        place.seal();
+    }
+    let searches =
+        ["key_17:*", "key_4711:>100", "status:201 user:u", "key_3:=\"3\"", "NOT key_5:* status:200"];
+    for round in ["sealed", "merged"] {
+        for segment in &place.logs.segments {
+            let n_columns = segment.n_columns().unwrap();
+            assert!(n_columns < 256, "{n_columns} columns, {round}");
+        }
+        for text in searches {
+            let query = Query::parse(text).unwrap();
+            let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+            let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
+            want.sort_by_key(|r| id_of(r));
+            let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
+            let got = place.logs.search(&select, &page, &budget()).unwrap().records;
+            assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
+            assert!(!want.is_empty(), "{text}");
+        }
+        place.merge();
+    }
+}
+
+/// What is counted is counted without the variables of bodies: with these damaged, counts are as before.
+#[test]
+fn counts_read_no_bodies() {
+    let mut place = Place::new();
+    let all: Vec<LogRecord> = (0..900)
+        .map(|n| LogRecord {
+            severity_number: [9, 17][n as usize % 2],
+            ..plain(n, &format!("read {n} of {}", n % 7))
+        })
+        .collect();
+    place.append(&all);
+    place.seal();
+    let select = |text: &str| LogSelect {
+        query: Query::parse(text).unwrap(),
+        matchers: Vec::new(),
+        range: TimeRange::ALL,
+    };
+    let intervals = Intervals { start: Timestamp::default(), step: Duration::from_millis(100), n: 9 };
+    let keys = [GroupBy::Severity, GroupBy::Template, GroupBy::Pattern, GroupBy::Field("job".into())];
+    let count = |place: &Place, text: &str| place.logs.count(&select(text), intervals, &keys, &budget());
+    let words = ["*", "read", "severity:error", "NOT severity:error", "job:a"];
+    let before: Vec<_> = words.iter().map(|text| count(&place, text).unwrap().groups).collect();
+    let meta = place.logs.segments[0].meta().clone();
+    let places = place.logs.segments[0].slot_places().unwrap();
+    assert!(!places.is_empty());
+    place.disk.damage(&meta.files[0].path, |bytes| {
+        places.iter().for_each(|(start, len)| bytes[(start + len / 2) as usize] ^= 1);
+    });
+    place.logs.segments = vec![place.open(meta)];
+    for (text, want) in words.iter().zip(before) {
+        assert_eq!(count(&place, text).unwrap().groups, want, "{text}");
+        assert_eq!(want.iter().map(|group| group.total()).sum::<u64>() % 450, 0, "{text}");
+    }
+    let page = PageRequest { order: Order::NewestFirst, limit: 1, after: None };
+    assert!(place.logs.search(&select("*"), &page, &budget()).is_err(), "bodies are damaged");
+}

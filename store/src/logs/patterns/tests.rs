@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::logs::derived_fields;
+use crate::logs::rows::Tail;
 use crate::logs::testing::line;
 use crate::pattern::{Splitter, restore, words};
 
@@ -154,13 +155,13 @@ fn what_was_saved_gives_the_same_ids() {
     let mut again = Lines::default();
     again.templates.restore(unsaved.iter().map(|pattern| &**pattern), unsaved.len());
     for pattern in &stored {
-        let shape = Shape::new(pattern, Vec::new(), false);
+        let shape = Shape::new(pattern, Vec::new(), Tail::default());
         assert_eq!(again.templates.of(&shape), place.templates.of(&shape), "{pattern:?}");
     }
     // Lines that come again, as they do when the log is read back, change nothing.
     lines.iter().for_each(|line| drop(again.add("dpkg", line)));
     for pattern in &stored {
-        let shape = Shape::new(pattern, Vec::new(), false);
+        let shape = Shape::new(pattern, Vec::new(), Tail::default());
         assert_eq!(again.templates.of(&shape), place.templates.of(&shape), "{pattern:?}");
     }
 }
@@ -169,7 +170,8 @@ fn what_was_saved_gives_the_same_ids() {
 fn a_forgotten_pattern_keeps_its_template() {
     let mut place = Lines::default();
     let patterns: Vec<String> = package_log().iter().map(|line| place.add("dpkg", line)).collect();
-    let shapes: Vec<Shape> = patterns.iter().map(|pattern| Shape::new(pattern, Vec::new(), false)).collect();
+    let shapes: Vec<Shape> =
+        patterns.iter().map(|pattern| Shape::new(pattern, Vec::new(), Tail::default())).collect();
     let before: Vec<TemplateId> = shapes.iter().map(|shape| place.templates.of(shape)).collect();
     place.templates.state.lock().model.forget(|_| false);
     assert_eq!(place.n_patterns(), 0);
@@ -178,6 +180,8 @@ fn a_forgotten_pattern_keeps_its_template() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn every_line_comes_back_with_its_fields(
         lines in proptest::collection::vec((line(), "[a-e]{2,3}", "[a-e]{2}"), 1..120),

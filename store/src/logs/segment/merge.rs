@@ -175,7 +175,8 @@ impl RowMerge {
     fn may_be_same(&self, a: &RowRef, b: &RowRef) -> bool {
         let shape = |r: &RowRef| &self.tables.tables.shapes[r.shape() as usize];
         let (shape_a, shape_b) = (shape(a), shape(b));
-        a.stream() == b.stream() && shape_a.may_be_alike(shape_b) || shape_a.has_uid && shape_b.has_uid
+        a.stream() == b.stream() && shape_a.may_be_alike(shape_b)
+            || shape_a.tail.has_uid && shape_b.tail.has_uid
     }
 
     /// Drops blocks without pending rows.

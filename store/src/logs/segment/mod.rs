@@ -247,6 +247,20 @@ impl Segment {
         Ok(Opened { file: Arc::clone(&self.file), metadata, tables, groups: layout.groups, width, sums })
     }
 
+    /// Where the columns of slots lie in the file.
+    #[cfg(test)]
+    pub(crate) fn slot_places(&self) -> Result<Vec<(u64, u64)>, ReadError> {
+        let opened = self.opened()?;
+        let groups = opened.metadata.metadata().row_groups();
+        let slots = groups.iter().flat_map(|group| group.columns().iter().skip(FIXED.len()));
+        Ok(slots.filter_map(format::column_place).collect())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_columns(&self) -> Result<usize, ReadError> {
+        Ok(self.opened()?.n_columns())
+    }
+
     #[cfg(test)]
     pub(crate) fn has_index(&self) -> bool {
         self.index().is_some()
@@ -321,10 +335,10 @@ fn width_of(schema: &arrow::datatypes::Schema) -> Width {
 fn same_record(a: &dyn Block, row_a: usize, b: &dyn Block, row_b: usize) -> Result<bool, ReadError> {
     let shape_a = &a.tables().shapes[a.shapes()?[row_a] as usize];
     let shape_b = &b.tables().shapes[b.shapes()?[row_b] as usize];
-    if shape_a.has_uid != shape_b.has_uid {
+    if shape_a.tail.has_uid != shape_b.tail.has_uid {
         return Ok(false);
     }
-    if !shape_a.has_uid {
+    if !shape_a.tail.has_uid {
         let stream_a = &a.tables().streams[a.streams()?[row_a] as usize];
         let stream_b = &b.tables().streams[b.streams()?[row_b] as usize];
         if !shape_a.may_be_alike(shape_b) || stream_a != stream_b {

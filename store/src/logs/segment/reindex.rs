@@ -28,6 +28,10 @@ pub fn rebuild_index(segment: &Arc<Segment>) -> Result<SegmentMeta, SegmentError
         for (row, &shape) in block.shapes()?.iter().enumerate() {
             let shape = &shapes[shape as usize];
             for slot in 0..shape.n_slots() {
+                // As when the segment was written: attributes of rare names are not in the index.
+                if Some(slot) == shape.rest_slot() {
+                    continue;
+                }
                 text.clear();
                 block.value(row, slot, &mut text)?;
                 index.add(row, &text, slot < shape.n_variables);
