@@ -67,6 +67,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/api/v1/admin/flush", post(flush))
         .route("/api/v1/admin/backup", post(backup))
         .route("/api/v1/admin/tsdb/delete_series", post(delete::delete_series).put(delete::delete_series))
+        .route("/api/v1/admin/logs/delete", post(delete::delete_records))
         .route("/api/v1/queries/{id}", delete(end_query))
         .with_state(admin)
 }

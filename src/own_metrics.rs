@@ -70,6 +70,12 @@ fn store(page: &mut Writer, status: &Status) {
     gauge(page, "greylight_head_series", "Series in the heads.", status.n_head_series as f64);
     counter(page, "greylight_store_samples", "Samples taken.", status.n_samples as f64);
     counter(page, "greylight_store_log_records", "Log records taken.", status.n_log_records as f64);
+    counter(
+        page,
+        "greylight_store_coarse_log_records",
+        "Log records stored under a coarse pattern, since their service has too many.",
+        status.n_coarse_records as f64,
+    );
     counter(page, "greylight_wal_frames", "Frames written to the log.", status.wal.n_frames as f64);
     counter(page, "greylight_wal_bytes", "Bytes written to the log.", status.wal.bytes_written as f64);
     counter(page, "greylight_wal_fsyncs", "Syncs of the log.", status.wal.n_syncs as f64);

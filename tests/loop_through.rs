@@ -268,6 +268,14 @@ async fn a_backup_of_a_running_server_is_restored_by_the_command_line() {
     let (status, refused) = answer(server.post(delete)).await;
     assert_eq!((status, &refused["errorType"]), (StatusCode::BAD_REQUEST, &json!("bad_data")));
     assert_eq!(server.promql("count_over_time(m[5m])", t + 3000).await[0].1, "1");
+    let delete = "/api/v1/admin/logs/delete";
+    let (status, refused) = answer(server.post(delete)).await;
+    assert_eq!((status, &refused["error"]["field"]), (StatusCode::BAD_REQUEST, &json!("query")));
+    for (query, n) in [("nobody", 0), ("order 17", 1), ("order 17", 0)] {
+        let (status, deleted) = answer(server.post(delete).json(&json!({ "query": query }))).await;
+        assert_eq!((status, &deleted["records"]), (StatusCode::OK, &json!(n)), "{deleted}");
+    }
+    assert_eq!(bodies(&server, "").await, [""; 0]);
     assert!(server.terminate().success());
     // The folder of the killed server has the third sample in its log, and so has its backup.
     let (code, _, error) = run(&["store", "backup", &path("cold"), "--data", &path("data")]);

@@ -1,6 +1,6 @@
 //! A log record as JSON, the same wherever our own API shows one.
 
-use greylight_store::model::{AttributeValue, Labels, LogRecord, severity_word};
+use greylight_store::model::{AttributeValue, Labels, LogRecord, hex, severity_word};
 use greylight_store::read::FoundRecord;
 use serde_json::{Map, Value, json};
 
@@ -18,10 +18,6 @@ fn attribute_json(value: &AttributeValue) -> Value {
         AttributeValue::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
         AttributeValue::Null => Value::Null,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Writes a log record as log searches and verdicts give it.

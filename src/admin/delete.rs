@@ -1,4 +1,4 @@
-//! Deletes samples by selector, as Prometheus's admin API does.
+//! Deletes samples by selector, as Prometheus's admin API does, and log records by search.
 
 use axum::Extension;
 use axum::Json;
@@ -6,11 +6,11 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use greylight_query::http::parse_time_ms;
+use greylight_query::http::{SelectedLogs, parse_time_ms};
 use greylight_query::promql::SyntaxLimits;
 use greylight_query::promql::syntax::parse_selector;
 use greylight_store::metrics::Deletion;
-use greylight_store::model::Caller;
+use greylight_store::model::{Caller, Problem};
 use greylight_store::read::SpanMs;
 use serde_json::json;
 
@@ -30,7 +30,7 @@ pub(super) async fn delete_series(
     match admin.store.delete_series(&caller.tenant, deletion).await {
         Ok(deleted) => {
             let tenant = caller.tenant.as_str();
-            tracing::info!(tenant, deleted.n_samples, deleted.n_segments, "deleted samples");
+            tracing::info!(tenant, deleted.n_rows, deleted.n_segments, "deleted samples");
             StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => {
@@ -38,6 +38,28 @@ pub(super) async fn delete_series(
             let status =
                 StatusCode::from_u16(error.kind().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             refuse(status, "internal", &error.to_string())
+        }
+    }
+}
+
+/// Answers with how many records are gone.
+pub(super) async fn delete_records(
+    State(admin): State<Admin>,
+    Extension(caller): Extension<Caller>,
+    SelectedLogs(select): SelectedLogs,
+) -> Response {
+    match admin.store.delete_records(&caller.tenant, select).await {
+        Ok(deleted) => {
+            let tenant = caller.tenant.as_str();
+            tracing::info!(tenant, deleted.n_rows, deleted.n_segments, "deleted log records");
+            Json(json!({ "records": deleted.n_rows, "segments": deleted.n_segments })).into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "deleting log records failed");
+            let problem = Problem::new(error.kind(), &error);
+            let status =
+                StatusCode::from_u16(error.kind().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, Json(problem.to_json())).into_response()
         }
     }
 }

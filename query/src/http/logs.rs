@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use greylight_store::model::{Caller, ErrorKind, Problem, TimeRange, Timestamp, severity_word};
 use greylight_store::read::{
@@ -48,6 +49,26 @@ fn select(params: &Params, range: TimeRange) -> Result<LogSelect, OwnError> {
         Some(text) => parse_selector(text, &limits).map_err(|e| invalid("match", &e))?,
     };
     Ok(LogSelect { query, matchers, range })
+}
+
+/// The log records that a request names by `query`, `match`, `start` (inclusive) and `end` (exclusive), as the searches
+/// of this module understand them. A request with neither `query` nor `match` is refused, so that nobody names
+/// everything by accident.
+#[derive(Debug)]
+pub struct SelectedLogs(pub LogSelect);
+
+impl<S: Send + Sync> FromRequest<S> for SelectedLogs {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let params = Params::from_request(request, state).await?;
+        if params.get("query").is_none() && params.get("match").is_none() {
+            let problem = Problem::new(ErrorKind::Invalid, "neither query nor match says which records");
+            return Err(OwnError(problem.field("query")).into_response());
+        }
+        let select = || select(&params, range(&params, Timestamp::MIN, Timestamp::MAX)?);
+        select().map(Self).map_err(IntoResponse::into_response)
+    }
 }
 
 fn range(params: &Params, default_start: Timestamp, default_end: Timestamp) -> Result<TimeRange, OwnError> {

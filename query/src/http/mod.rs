@@ -24,6 +24,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::CompressionLevel;
 
 use crate::Queries;
+pub use logs::SelectedLogs;
 pub use params::parse_time_ms;
 
 /// Returns the routes of all query APIs. A `Caller` must stand in each request's extensions.

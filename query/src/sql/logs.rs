@@ -12,7 +12,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use greylight_store::model::{AttributeValue, TenantId, TimeRange, Timestamp};
+use greylight_store::model::{AttributeValue, TenantId, TimeRange, Timestamp, hex};
 use greylight_store::read::{Budget, Flow, FoundRecord, LogOrder, LogQuery, LogSelect, LogSource};
 
 use super::gaps::Gaps;
@@ -233,10 +233,6 @@ fn column(column: usize, records: &[FoundRecord]) -> Result<ArrayRef> {
         8 => texts(records, |r| r.record.span_id.map(|id| hex(&id))),
         _ => texts(records, |r| Some(r.template.to_string())),
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn attribute_text(value: &AttributeValue) -> Option<String> {

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use super::attributes::text_in_rest;
 use super::fields::{self, FieldAt};
+use super::patterns::SharedTemplates;
 use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
-use super::tenant::SharedTemplates;
-use crate::model::{Labels, Matcher, severity_word};
+use crate::model::{Labels, Matcher, severity_word, write_hex};
 use crate::pattern::VARIABLE;
 use crate::read::{Budget, ReadError};
 
@@ -177,7 +178,7 @@ impl Planner<'_> {
             Node::Body(test) => body_plan(test, shape, &mut self.scratch),
             // A shape has one template, so this is as good as an index.
             Node::Field(name, test)
-                if name == fields::PATTERN && self.templates.passes(shape.id, test, &mut self.scratch) =>
+                if name == fields::PATTERN && self.templates.passes(shape, test, &mut self.scratch) =>
             {
                 Plan::Fixed(true)
             }
@@ -333,6 +334,30 @@ pub(crate) fn field_text(
             unescape_from(out, from);
         }
         FieldAt::Body => block.body(row, out)?,
+        FieldAt::Unsplit => {
+            let mut body = String::new();
+            block.body(row, &mut body)?;
+            match fields::text_in_body(&body, name) {
+                Some(text) => out.push_str(&text),
+                None => return Ok(false),
+            }
+        }
+        FieldAt::Rest(slot) => {
+            let mut rest = String::new();
+            block.value(row, *slot, &mut rest)?;
+            match text_in_rest(&rest, name) {
+                Some(text) => out.push_str(&text),
+                None => return Ok(false),
+            }
+        }
+        FieldAt::FirstOf(places) => {
+            for at in places {
+                if field_text(block, row, at, name, out)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
         FieldAt::Severity => {
             let number = block.severities()?[row];
             let text = &block.tables().texts[block.texts()?[row] as usize];
@@ -342,11 +367,11 @@ pub(crate) fn field_text(
             let _ = write!(out, "{}", block.severities()?[row]);
         }
         FieldAt::TraceId => match block.trace_id(row)? {
-            Some(id) => hex(&id, out),
+            Some(id) => write_hex(&id, out),
             None => return Ok(false),
         },
         FieldAt::SpanId => match block.span_id(row)? {
-            Some(id) => hex(&id, out),
+            Some(id) => write_hex(&id, out),
             None => return Ok(false),
         },
         FieldAt::Label => match block.tables().streams[block.streams()?[row] as usize].get(name) {
@@ -355,13 +380,6 @@ pub(crate) fn field_text(
         },
     }
     Ok(true)
-}
-
-fn hex(bytes: &[u8], out: &mut String) {
-    use std::fmt::Write as _;
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
 }
 
 fn unescape_from(out: &mut String, start: usize) {

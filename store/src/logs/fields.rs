@@ -2,7 +2,7 @@
 
 use super::rows::Shape;
 use crate::model::AttributeValue;
-use crate::pattern::{Splitter, fields_of, message_field};
+use crate::pattern::{Splitter, VARIABLE, fields_of, message_field};
 
 /// The field that also names a record's template, by its id.
 pub(crate) const PATTERN: &str = "pattern";
@@ -20,6 +20,12 @@ pub(crate) enum FieldAt {
         end: usize,
         first: usize,
     },
+    /// Anywhere in a body that is one variable.
+    Unsplit,
+    /// Among the attributes of rare names, which are in this slot.
+    Rest(usize),
+    /// At the first of these places where it is.
+    FirstOf(Vec<FieldAt>),
     /// The body.
     Body,
     /// The severity: its word, its text or its number.
@@ -38,28 +44,37 @@ pub(crate) fn find(shape: &Shape, name: &str) -> FieldAt {
         "body" => return FieldAt::Body,
         "severity" => return FieldAt::Severity,
         "severity_number" => return FieldAt::SeverityNumber,
-        "trace_id" if !has_own(shape, name) => return FieldAt::TraceId,
-        "span_id" if !has_own(shape, name) => return FieldAt::SpanId,
         _ => {}
     }
     if let Some(at) = shape.attributes.iter().position(|a| a.0 == name) {
         return FieldAt::Slot(shape.n_variables + at);
     }
+    match shape.rest_slot() {
+        Some(slot) => FieldAt::FirstOf(vec![FieldAt::Rest(slot), find_in_body(shape, name)]),
+        None => find_in_body(shape, name),
+    }
+}
+
+/// Finds what is no attribute: a field of the body, else the record's own part.
+fn find_in_body(shape: &Shape, name: &str) -> FieldAt {
+    // The record's own part, which attributes and fields of the body hide.
+    let own = match name {
+        "trace_id" => FieldAt::TraceId,
+        "span_id" => FieldAt::SpanId,
+        _ => FieldAt::Label,
+    };
     let pattern = shape.pattern.as_bytes();
+    if pattern == [VARIABLE] {
+        return FieldAt::FirstOf(vec![FieldAt::Unsplit, own]);
+    }
     if let Some(field) = fields_of(pattern).into_iter().find(|f| f.name == name) {
         let slot = field.variable;
         return if field.is_quoted { FieldAt::Escaped(slot) } else { FieldAt::Slot(slot) };
     }
     match message_field(pattern).filter(|m| m.name == name) {
         Some(m) => FieldAt::Message { start: m.range.start, end: m.range.end, first: m.n_before },
-        None => FieldAt::Label,
+        None => own,
     }
-}
-
-/// Tells whether the body or the attributes have the field, so that it hides the record's own part.
-fn has_own(shape: &Shape, name: &str) -> bool {
-    shape.attributes.iter().any(|a| a.0 == name)
-        || fields_of(shape.pattern.as_bytes()).iter().any(|f| f.name == name)
 }
 
 /// Undoes JSON's escapes; a text that is not well escaped is given as it is.
@@ -76,6 +91,21 @@ pub(crate) fn unescaped(text: &str) -> std::borrow::Cow<'_, str> {
 /// Returns the fields of a body that is a JSON object or a logfmt line, in its order; none for
 /// other bodies. Objects inside objects have their names joined by dots, lists are JSON text.
 pub fn derived_fields(body: &str) -> Vec<(String, AttributeValue)> {
+    let is_json = body.starts_with('{');
+    let value = |(name, text, is_quoted)| {
+        let value = if is_quoted || !is_json { AttributeValue::String(text) } else { bare(&text) };
+        (name, value)
+    };
+    texts_in_body(body).into_iter().map(value).collect()
+}
+
+/// Returns the text of a field of a body, as searches see it.
+pub(crate) fn text_in_body(body: &str, name: &str) -> Option<String> {
+    texts_in_body(body).into_iter().find(|field| field.0 == name).map(|field| field.1)
+}
+
+/// Names and texts of the fields of a body, and whether they stand in quotes; without escapes.
+fn texts_in_body(body: &str) -> Vec<(String, String, bool)> {
     if !body.starts_with('{') && !body.contains('=') {
         return Vec::new();
     }
@@ -85,20 +115,15 @@ pub fn derived_fields(body: &str) -> Vec<(String, AttributeValue)> {
         let span = split.variables[n];
         &body[span.start as usize..span.end as usize]
     };
-    let is_json = body.starts_with('{');
-    let mut out: Vec<(usize, String, AttributeValue)> = fields_of(split.pattern)
+    let shown = |text: &str, is_quoted: bool| {
+        if is_quoted { unescaped(text).into_owned() } else { text.to_owned() }
+    };
+    let mut out: Vec<(usize, (String, String, bool))> = fields_of(split.pattern)
         .into_iter()
-        .map(|f| {
-            let value = match (f.is_quoted, is_json) {
-                (true, _) => AttributeValue::String(unescaped(text(f.variable)).into_owned()),
-                (false, true) => bare(text(f.variable)),
-                (false, false) => AttributeValue::String(text(f.variable).into()),
-            };
-            (f.variable, f.name, value)
-        })
+        .map(|f| (f.variable, (f.name, shown(text(f.variable), f.is_quoted), f.is_quoted)))
         .collect();
     if let Some(message) = message_field(split.pattern)
-        && !out.iter().any(|f| f.1 == message.name)
+        && !out.iter().any(|f| f.1.0 == message.name)
     {
         let mut whole = String::new();
         let pattern = String::from_utf8_lossy(&split.pattern[message.range.clone()]);
@@ -108,11 +133,10 @@ pub fn derived_fields(body: &str) -> Vec<(String, AttributeValue)> {
             }
             whole.push_str(part);
         }
-        let value = AttributeValue::String(unescaped(&whole).into_owned());
-        out.push((message.n_before, message.name, value));
+        out.push((message.n_before, (message.name, shown(&whole, true), true)));
         out.sort_by_key(|f| f.0);
     }
-    out.into_iter().map(|(_, name, value)| (name, value)).collect()
+    out.into_iter().map(|(_, field)| field).collect()
 }
 
 /// A JSON value that is no string.

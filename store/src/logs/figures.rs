@@ -150,12 +150,13 @@ fn figures_of_a_million_lines() {
         ids: SegmentIds::after(0),
         sequence: 1,
     };
+    let templates = Arc::<SharedTemplates>::default();
     let mut logs = TenantLogs {
-        head: Arc::new(Head::new()),
+        head: Arc::new(Head::new(Arc::clone(&templates))),
         frozen: Vec::new(),
         segments: Vec::new(),
         missing: Vec::new(),
-        templates: Arc::default(),
+        templates,
     };
     let (mut raw, mut wal, mut append, mut seal) = (0, 0.0, 0.0, 0.0);
     for at in (0..n_lines).step_by(2000) {

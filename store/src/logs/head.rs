@@ -6,11 +6,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, id_of};
+use super::attributes::{CommonNames, Kept};
+use super::patterns::{General, Place, SharedTemplates};
+use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, Tail, id_of};
 use crate::append::LogBatch;
 use crate::metrics::hashing::IdentityState;
 use crate::model::{LogRecord, Timestamp};
-use crate::pattern::Splitter;
+use crate::pattern::{PatternId, Splitter};
 use crate::read::{ReadError, SpanMs};
 use crate::segment::SegmentId;
 
@@ -22,9 +24,11 @@ const CHUNK_BYTES: usize = 8 << 20;
 const FORMER_MAX: usize = 1 << 20;
 
 /// Newest records of one tenant, in memory; covered by the write-ahead log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Head {
     state: Mutex<State>,
+    /// Says under which pattern a line is stored.
+    templates: Arc<SharedTemplates>,
     /// Identities of former heads, newest first.
     former: Arc<Mutex<Vec<Arc<Identities>>>>,
     /// By segment and chunk: rows of the chunk that the segment holds already.
@@ -54,6 +58,9 @@ struct State {
     chunks: Vec<Arc<Rows>>,
     active: Rows,
     splitter: Splitter,
+    general: General,
+    common: CommonNames,
+    kept: Kept,
     identities: Identities,
     closed_bytes: usize,
     table_bytes: usize,
@@ -62,23 +69,37 @@ struct State {
 }
 
 impl Head {
-    /// Makes an empty head.
-    pub fn new() -> Self {
-        Self::default()
+    /// Makes an empty head of the tenant that has these templates.
+    pub fn new(templates: Arc<SharedTemplates>) -> Self {
+        let (state, former, held) = Default::default();
+        Self { state, templates, former, held }
     }
 
     /// Makes the empty head that follows this one; it remembers what this one holds, so that a
-    /// record that is sent again is known.
+    /// record that is sent again is known. Patterns that are not used any more are forgotten.
     pub fn successor(&self) -> Self {
+        self.templates.turn();
         let mut former = self.former.lock();
-        former.insert(0, Arc::new(std::mem::take(&mut self.state.lock().identities)));
+        let (identities, common) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.identities), state.common.successor())
+        };
+        former.insert(0, Arc::new(identities));
         let mut n = 0;
         former.retain(|set| {
             let keep = n == 0 || n + set.len() <= FORMER_MAX;
             n += set.len();
             keep
         });
-        Self { former: Arc::clone(&self.former), ..Self::default() }
+        let former = Arc::clone(&self.former);
+        let state = Mutex::new(State { common, ..State::default() });
+        Self { state, former, ..Self::new(Arc::clone(&self.templates)) }
+    }
+
+    /// Forgets what former heads held, of which some was deleted and may come again. A record that comes again all the
+    /// same is found in its segment.
+    pub(crate) fn forget_former(&self) {
+        self.former.lock().clear();
     }
 
     /// Turns this head into one that takes no more.
@@ -100,7 +121,7 @@ impl Head {
             if former.iter().any(|set| set.contains(&identity)) || !state.identities.insert(identity) {
                 continue;
             }
-            state.push(record);
+            state.push(record, &self.templates);
         }
         Applied { n_new_series: state.streams.len() - n_streams }
     }
@@ -183,7 +204,7 @@ impl FrozenHead {
 }
 
 impl State {
-    fn push(&mut self, record: &LogRecord) {
+    fn push(&mut self, record: &LogRecord, templates: &SharedTemplates) {
         let stream = self.stream(record);
         let text = self.text(&record.severity_text);
         // Taken out while the rest of the state is changed.
@@ -191,10 +212,24 @@ impl State {
         let split = splitter.split(record.body.as_bytes());
         // Spans begin and end at ASCII bytes or at the ends of the body.
         let pattern = std::str::from_utf8(split.pattern).expect("a text's pattern is text");
-        let shape = self.shape(pattern, record);
-        let variables = split.variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
-        self.active.push(record, RowNumbers { stream, shape, text }, variables);
+        let (mut general, mut kept) = (std::mem::take(&mut self.general), std::mem::take(&mut self.kept));
+        let mut variables = split.variables;
+        kept.all(record);
+        let shape = match self.known_shape(pattern, record, &kept) {
+            Ok(shape) => shape,
+            Err(_) => match templates.place(&record.labels, pattern, &mut general) {
+                Place::AsWritten => self.shape(pattern, record, &mut kept),
+                place => {
+                    general.split(pattern, split.variables, &place, record.body.len());
+                    variables = &general.variables;
+                    self.shape(&general.pattern, record, &mut kept)
+                }
+            },
+        };
+        let variables = variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
+        self.active.push(record, RowNumbers { stream, shape, text }, variables, &kept);
         self.splitter = splitter;
+        (self.general, self.kept) = (general, kept);
         let t = record.time.as_nanos();
         let (first, last) = self.span.unwrap_or((t, t));
         self.span = Some((first.min(t), last.max(t)));
@@ -233,26 +268,46 @@ impl State {
         n
     }
 
-    fn shape(&mut self, pattern: &str, record: &LogRecord) -> u32 {
-        let has_uid = record.uid.is_some();
-        let names = record.attributes.iter().map(|(name, value)| (name.as_str(), Kind::of(value)));
-        let mut key = Shape::hash(pattern.as_bytes(), names, has_uid);
+    /// Finds the number of a shape, else a key that is free for it.
+    fn known_shape(&self, pattern: &str, record: &LogRecord, kept: &Kept) -> Result<u32, u64> {
+        let tail = tail_of(record, kept);
+        let mut key = Shape::hash(pattern.as_bytes(), own_names(record, kept), tail);
         loop {
             match self.shapes.get(&key) {
                 Some(&n)
-                    if self.tables.shapes[n as usize].is(pattern.as_bytes(), &record.attributes, has_uid) =>
+                    if self.tables.shapes[n as usize].is(
+                        pattern.as_bytes(),
+                        own_names(record, kept),
+                        tail,
+                    ) =>
                 {
-                    return n;
+                    return Ok(n);
                 }
                 Some(_) => key = key.wrapping_add(1),
-                None => break,
+                None => return Err(key),
             }
         }
-        let attributes: Vec<_> = record.attributes.iter().map(|(n, v)| (n.clone(), Kind::of(v))).collect();
+    }
+
+    /// Returns the number of a record's shape, and changes `kept` to how that keeps its attributes.
+    fn shape(&mut self, pattern: &str, record: &LogRecord, kept: &mut Kept) -> u32 {
+        if !record.attributes.is_empty() {
+            let mut common = std::mem::take(&mut self.common);
+            common.note(record);
+            let id = PatternId::of(pattern.as_bytes()).0;
+            common.choose(record, id, kept, |kept| self.known_shape(pattern, record, kept).is_ok());
+            self.common = common;
+        }
+        let key = match self.known_shape(pattern, record, kept) {
+            Ok(shape) => return shape,
+            Err(key) => key,
+        };
+        let attributes: Vec<_> =
+            own_names(record, kept).map(|(name, kind)| (name.to_owned(), kind)).collect();
         self.table_bytes +=
             2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
         let tables = Arc::make_mut(&mut self.tables);
-        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, has_uid)));
+        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, tail_of(record, kept))));
         let n = number(tables.shapes.len());
         self.shapes.insert(key, n);
         n
@@ -269,6 +324,15 @@ impl State {
         self.texts.insert(text, n);
         n
     }
+}
+
+/// Names and types of the attributes with slots of their own.
+fn own_names<'a>(record: &'a LogRecord, kept: &'a Kept) -> impl Iterator<Item = (&'a str, Kind)> {
+    kept.own.iter().map(|&at| &record.attributes[at]).map(|(name, value)| (name.as_str(), Kind::of(value)))
+}
+
+fn tail_of(record: &LogRecord, kept: &Kept) -> Tail {
+    Tail { has_rest: !kept.rest.is_empty(), has_uid: record.uid.is_some() }
 }
 
 /// The number of the entry that was just pushed.
@@ -299,7 +363,7 @@ mod tests {
 
     #[test]
     fn records_come_back_and_repeated_ones_are_left_out() {
-        let head = Arc::new(Head::new());
+        let head = Arc::new(Head::new(Arc::default()));
         let records = vec![record(1, "got 5 of 7"), record(2, r#"{"a":"ö","b":7}"#), record(1, "got 5 of 7")];
         assert_eq!(head.append_batch(&LogBatch { records: records.clone() }).n_new_series, 1);
         let next = head.successor();

@@ -31,7 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::eval::{Candidates, Plan};
 use super::fields::FieldAt;
 use crate::metrics::hashing::{BytesState, IdentityState};
-use crate::model::{SpanId, TraceId};
+use crate::model::{SpanId, TraceId, write_hex};
 use crate::pattern::{for_each_word, is_id_like, is_indexed_word};
 use crate::read::ReadError;
 
@@ -120,11 +120,7 @@ impl IndexBuilder {
         let buffer = &mut self.buffer;
         let mut add = |bytes: &[u8]| {
             buffer.clear();
-            for byte in bytes {
-                buffer.extend(
-                    [byte >> 4, byte & 15].map(|n| char::from_digit(u32::from(n), 16).unwrap_or('0')),
-                );
-            }
+            write_hex(bytes, buffer);
             group.ids.insert(xxh3_64(buffer.as_bytes()));
         };
         if let Some(id) = trace {

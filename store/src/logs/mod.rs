@@ -11,7 +11,9 @@
 mod source;
 mod query;
 mod rows;
+mod attributes;
 mod fields;
+mod patterns;
 mod head;
 pub mod wal_codec;
 pub mod segment;
@@ -29,10 +31,11 @@ mod figures;
 
 pub use fields::derived_fields;
 pub use head::{Applied, FrozenHead, Head};
+pub use patterns::SharedTemplates;
 pub use query::{Query, QueryError};
 pub use segment::{Segment, merge};
 pub use source::{
     CountGroup, Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing,
     Numbers, Order, PageRequest, PatternCount, Patterns, RecordId, RecordIdError,
 };
-pub use tenant::{SharedTemplates, TenantLogs};
+pub use tenant::TenantLogs;

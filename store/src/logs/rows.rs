@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::attributes::{Kept, read_rest};
 use super::source::RecordId;
-use crate::model::{AttributeValue, Labels, LogRecord, SpanId, Timestamp, TraceId};
+use crate::model::{AttributeValue, Labels, LogRecord, SpanId, Timestamp, TraceId, write_hex};
 use crate::pattern::{PatternId, VARIABLE, words};
 use crate::read::ReadError;
 
@@ -58,6 +59,9 @@ impl Kind {
 /// Appends the text that stands for a value; with its [`Kind`] it gives the value back in full.
 pub(crate) fn write_value(value: &AttributeValue, out: &mut String) {
     use std::fmt::Write as _;
+    if let AttributeValue::Bytes(bytes) = value {
+        return write_hex(bytes, out);
+    }
     // Writing to a string cannot fail.
     let _ = match value {
         AttributeValue::String(s) | AttributeValue::Json(s) => out.write_str(s),
@@ -66,8 +70,7 @@ pub(crate) fn write_value(value: &AttributeValue, out: &mut String) {
         AttributeValue::Double(n) if n.is_nan() => write!(out, "0x{:016x}", n.to_bits()),
         AttributeValue::Double(n) => write!(out, "{n}"),
         AttributeValue::Bool(b) => write!(out, "{b}"),
-        AttributeValue::Bytes(bytes) => bytes.iter().try_for_each(|b| write!(out, "{b:02x}")),
-        AttributeValue::Null => Ok(()),
+        AttributeValue::Bytes(_) | AttributeValue::Null => Ok(()),
     };
 }
 
@@ -92,26 +95,60 @@ pub(crate) fn read_value(kind: Kind, text: &str) -> Option<AttributeValue> {
 }
 
 /// What records of one kind share: the pattern of the body, names and types of attributes. A
-/// record's *slots* hold the rest: variables of the body, values of attributes, the sender's uid.
+/// record's *slots* hold the rest: variables of the body, values of attributes, attributes of rare names together, the
+/// sender's uid.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) pattern: Box<str>,
     pub(crate) id: PatternId,
     pub(crate) n_variables: usize,
     pub(crate) attributes: Vec<(String, Kind)>,
-    pub(crate) has_uid: bool,
+    pub(crate) tail: Tail,
     words: OnceLock<Vec<String>>,
 }
 
+/// Which slots a shape has behind those of its attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// One for attributes of rare names.
+    pub(crate) has_rest: bool,
+    /// One for the sender's uid.
+    pub(crate) has_uid: bool,
+}
+
 impl Shape {
-    pub(crate) fn new(pattern: &str, attributes: Vec<(String, Kind)>, has_uid: bool) -> Self {
+    pub(crate) fn new(pattern: &str, attributes: Vec<(String, Kind)>, tail: Tail) -> Self {
         let n_variables = pattern.bytes().filter(|&b| b == VARIABLE).count();
         let id = PatternId::of(pattern.as_bytes());
-        Self { pattern: pattern.into(), id, n_variables, attributes, has_uid, words: OnceLock::new() }
+        Self { pattern: pattern.into(), id, n_variables, attributes, tail, words: OnceLock::new() }
+    }
+
+    /// Tells whether a record can have either shape: which it has hangs on the patterns that were known when it came.
+    pub(crate) fn may_be_alike(&self, other: &Self) -> bool {
+        // Names that are common when one comes may be rare when the other does.
+        let have_rest = self.tail.has_rest || other.tail.has_rest;
+        if self.tail.has_uid != other.tail.has_uid || !have_rest && self.attributes != other.attributes {
+            return false;
+        }
+        let (a, b) = (self.pattern.as_bytes(), other.pattern.as_bytes());
+        if self.n_variables == 0 && other.n_variables == 0 || a == b {
+            return a == b;
+        }
+        // What stands before the first variable of both, and behind the last one.
+        let same = |a: &mut dyn Iterator<Item = &u8>, b: &mut dyn Iterator<Item = &u8>| {
+            a.zip(b).take_while(|(a, b)| **a != VARIABLE && **b != VARIABLE).all(|(a, b)| a == b)
+        };
+        same(&mut a.iter(), &mut b.iter()) && same(&mut a.iter().rev(), &mut b.iter().rev())
     }
 
     pub(crate) fn n_slots(&self) -> usize {
-        self.n_variables + self.attributes.len() + usize::from(self.has_uid)
+        let Tail { has_rest, has_uid } = self.tail;
+        self.n_variables + self.attributes.len() + usize::from(has_rest) + usize::from(has_uid)
+    }
+
+    /// The slot of attributes of rare names.
+    pub(crate) fn rest_slot(&self) -> Option<usize> {
+        self.tail.has_rest.then(|| self.n_variables + self.attributes.len())
     }
 
     /// The words of the pattern's constant text, sorted.
@@ -131,7 +168,7 @@ impl Shape {
     pub(crate) fn hash<'a>(
         pattern: &[u8],
         attributes: impl Iterator<Item = (&'a str, Kind)>,
-        has_uid: bool,
+        tail: Tail,
     ) -> u64 {
         let mut hasher = Xxh3::new();
         hasher.update(&(pattern.len() as u64).to_le_bytes());
@@ -141,15 +178,21 @@ impl Shape {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
         }
-        hasher.update(&[u8::from(has_uid)]);
+        hasher.update(&[u8::from(tail.has_uid), u8::from(tail.has_rest)]);
         hasher.digest()
     }
 
-    pub(crate) fn is(&self, pattern: &[u8], attributes: &[(String, AttributeValue)], has_uid: bool) -> bool {
+    /// Tells whether it is the shape of such a body and of these attributes in slots of their own.
+    pub(crate) fn is<'a>(
+        &self,
+        pattern: &[u8],
+        mut attributes: impl Iterator<Item = (&'a str, Kind)>,
+        tail: Tail,
+    ) -> bool {
         self.pattern.as_bytes() == pattern
-            && self.has_uid == has_uid
-            && self.attributes.len() == attributes.len()
-            && self.attributes.iter().zip(attributes).all(|(a, b)| a.0 == b.0 && a.1 == Kind::of(&b.1))
+            && self.tail == tail
+            && self.attributes.iter().all(|own| attributes.next() == Some((own.0.as_str(), own.1)))
+            && attributes.next().is_none()
     }
 }
 
@@ -210,7 +253,20 @@ pub(crate) trait Block {
             attributes.push((name.clone(), value));
             slot += 1;
         }
-        let mut uid = shape.has_uid.then(String::new);
+        if shape.tail.has_rest {
+            text.clear();
+            self.value(row, slot, &mut text)?;
+            let rest = read_rest(&text).ok_or_else(|| ReadError::Corrupt {
+                path: "a log segment".into(),
+                detail: format!("the slot of rare attributes holds {text:?}"),
+            })?;
+            // In the order of their positions, so that each finds those before it in place.
+            for (at, name, value) in rest {
+                attributes.insert(at.min(attributes.len()), (name, value));
+            }
+            slot += 1;
+        }
+        let mut uid = shape.tail.has_uid.then(String::new);
         if let Some(uid) = &mut uid {
             self.value(row, slot, uid)?;
         }
@@ -286,12 +342,13 @@ pub(crate) struct RowNumbers {
 }
 
 impl Rows {
-    /// Adds a record. `variables` are those of its body.
+    /// Adds a record. `variables` are those of its body, `kept` says in which slots its attributes are.
     pub(crate) fn push<'a>(
         &mut self,
         record: &LogRecord,
         numbers: RowNumbers,
         variables: impl Iterator<Item = &'a str>,
+        kept: &Kept,
     ) {
         let t = record.time.as_nanos();
         self.times.push(t);
@@ -307,8 +364,12 @@ impl Rows {
             self.values.push_str(variable);
             self.ends.push(offset(self.values.len()));
         }
-        for (_, value) in &record.attributes {
-            write_value(value, &mut self.values);
+        for &at in &kept.own {
+            write_value(&record.attributes[at].1, &mut self.values);
+            self.ends.push(offset(self.values.len()));
+        }
+        if !kept.rest.is_empty() {
+            self.values.push_str(&kept.rest);
             self.ends.push(offset(self.values.len()));
         }
         if let Some(uid) = &record.uid {

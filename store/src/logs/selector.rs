@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::eval::{AnyRow, Compiled};
+use super::patterns::SharedTemplates;
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
 use super::source::{LogSelect, Missing};
-use super::tenant::SharedTemplates;
 use crate::read::{Budget, ReadError};
 
 /// Rows that are read together: a chunk of a head, or a row group of a segment.

@@ -1,16 +1,15 @@
 //! One answer from head, frozen heads and segments.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::counting::{Groups, KeyReader, interval_reader};
 use super::eval::{all_match, field_text};
 use super::fields::{self, FieldAt};
 use super::head::{FrozenHead, Head};
-use super::query::{Query, Scratch, Test, number};
+use super::patterns::SharedTemplates;
+use super::query::{Query, number};
 use super::rows::{Block, MemoryBlock, Tables};
 use super::segment::Segment;
 use super::selector::{Selected, Selector, Source};
@@ -19,49 +18,8 @@ use super::source::{
     PatternCount, Patterns, RecordId,
 };
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::pattern::{PatternId, TemplateId, Templates};
+use crate::pattern::TemplateId;
 use crate::read::{Budget, ReadError, SpanMs};
-use crate::segment::SegmentId;
-
-/// The templates of one tenant: one model for its life, fed in the order in which patterns came.
-#[derive(Debug, Default)]
-pub struct SharedTemplates {
-    state: Mutex<TemplateState>,
-}
-
-#[derive(Debug, Default)]
-struct TemplateState {
-    model: Templates,
-    learned: HashSet<SegmentId>,
-}
-
-impl SharedTemplates {
-    fn of(&self, pattern: PatternId) -> TemplateId {
-        // A pattern that the model has no room for stands for itself.
-        self.state.lock().model.template_of(pattern).unwrap_or(TemplateId(pattern.0))
-    }
-
-    /// Returns the id under which a template is known today.
-    #[cfg(test)]
-    pub(super) fn current(&self, id: TemplateId) -> Option<TemplateId> {
-        self.state.lock().model.current(id)
-    }
-
-    /// Tells whether the id of a pattern's template passes a test, or the test names a template that has joined it
-    /// since: an id that someone noted down goes on finding what it found.
-    pub(super) fn passes(&self, pattern: PatternId, test: &Test, scratch: &mut Scratch) -> bool {
-        let id = self.of(pattern);
-        match test {
-            // An id is no number, even if it is all digits.
-            Test::Number(..) => false,
-            test => {
-                let noted = test.whole_text().and_then(|text| text.parse().ok());
-                let joined = noted.and_then(|noted| self.state.lock().model.current(noted));
-                test.matches(&id.to_string(), scratch) || joined == Some(id)
-            }
-        }
-    }
-}
 
 /// What a reader sees of one tenant's log records: every record exactly once.
 #[derive(Clone, Debug)]
@@ -225,7 +183,7 @@ impl TenantLogs {
             let shapes = block.shapes()?;
             let severities = block.severities()?;
             let templates: Vec<TemplateId> =
-                block.tables().shapes.iter().map(|s| self.templates.of(s.id)).collect();
+                block.tables().shapes.iter().map(|s| self.templates.of(s)).collect();
             for &row in &found.rows {
                 let row = row as usize;
                 let template = templates[shapes[row] as usize];
@@ -336,8 +294,7 @@ impl TenantLogs {
     /// Returns a template's text.
     pub fn template_text(&self, id: TemplateId) -> Option<String> {
         self.learn();
-        let state = self.templates.state.lock();
-        state.model.current(id).and_then(|id| state.model.text(id))
+        self.templates.text(id)
     }
 
     /// Calls `visit` with the selected rows of each source, the newest source first.
@@ -407,31 +364,25 @@ impl TenantLogs {
         self.missing.iter().filter(|(span, _)| lies_in(span)).map(|(_, why)| why.clone()).collect()
     }
 
-    /// Shows the model the patterns that it has not seen: those of segments in the order in which
-    /// they were sealed, then those of the heads.
-    fn learn(&self) {
-        let mut state = self.templates.state.lock();
+    /// Shows the model the patterns of segments that it has not seen, in the order in which they were
+    /// sealed: those of a folder for which no patterns were saved.
+    pub(crate) fn learn(&self) {
+        let wanted = self.templates.to_learn(self.segments.iter().map(|s| s.meta().id));
         let mut new: Vec<&Arc<Segment>> =
-            self.segments.iter().filter(|s| !state.learned.contains(&s.meta().id)).collect();
+            self.segments.iter().filter(|s| wanted.contains(&s.meta().id)).collect();
         new.sort_by_key(|s| (s.meta().sequence, s.meta().id));
         for segment in new {
             // One that cannot be read now is learned when it can.
             if let Ok(tables) = segment.tables() {
-                learn_tables(&mut state.model, tables);
-                state.learned.insert(segment.meta().id);
-            }
-        }
-        for head in self.heads() {
-            if let Some(block) = head.blocks().last() {
-                learn_tables(&mut state.model, &block.tables);
+                self.templates.learn(segment.meta().id, tables);
             }
         }
     }
 
     fn found(&self, block: &dyn Block, row: usize) -> Result<FoundRecord, ReadError> {
         let (id, record) = block.record(row)?;
-        let pattern = block.tables().shapes[block.shapes()?[row] as usize].id;
-        Ok(FoundRecord { id, pattern, template: self.templates.of(pattern), record })
+        let shape = &block.tables().shapes[block.shapes()?[row] as usize];
+        Ok(FoundRecord { id, pattern: shape.id, template: self.templates.of(shape), record })
     }
 
     fn key_reader(&self, by: &GroupBy, tables: &Tables) -> KeyReader {
@@ -442,16 +393,8 @@ impl TenantLogs {
             GroupBy::Severity => KeyReader::Severity,
             GroupBy::Pattern => KeyReader::Shape(tables.shapes.iter().map(|s| s.id.to_string()).collect()),
             GroupBy::Template => {
-                KeyReader::Shape(tables.shapes.iter().map(|s| self.templates.of(s.id).to_string()).collect())
+                KeyReader::Shape(tables.shapes.iter().map(|s| self.templates.of(s).to_string()).collect())
             }
-        }
-    }
-}
-
-fn learn_tables(model: &mut Templates, tables: &Tables) {
-    for shape in &tables.shapes {
-        if model.template_of(shape.id).is_none() {
-            model.insert(shape.pattern.as_bytes(), 1);
         }
     }
 }

@@ -58,8 +58,11 @@ fn record() -> impl Strategy<Value = LogRecord> {
         proptest::option::of(any::<[u8; 8]>()),
         proptest::option::weighted(0.2, "[a-c]{1,2}-[0-9]{1,3}"),
     );
-    let attributes =
-        proptest::collection::btree_map(prop_oneof!["[a-c]{1}", "level", "trace_id"], value(), 0..3);
+    let attributes = proptest::collection::btree_map(
+        prop_oneof!["[a-c]{1}", "level", "trace_id", "k[0-9]"],
+        value(),
+        0..5,
+    );
     (times, 0..25u8, "(info|WARN|)", line(), labels, attributes, ids).prop_map(
         |(times, severity_number, severity_text, body, labels, attributes, (trace_id, span_id, uid))| {
             let time = times.0 * 1_000_000 + times.1;

@@ -37,12 +37,13 @@ impl Place {
             ids,
             sequence: 1,
         };
+        let templates = Arc::<SharedTemplates>::default();
         let logs = TenantLogs {
-            head: Arc::new(Head::new()),
+            head: Arc::new(Head::new(Arc::clone(&templates))),
             frozen: Vec::new(),
             segments: Vec::new(),
             missing: Vec::new(),
-            templates: Arc::default(),
+            templates,
         };
         Self { disk, target, logs }
     }
@@ -62,7 +63,7 @@ impl Place {
         let metas = segment::write(&self.target, &frozen, &self.logs.segments).unwrap();
         let new: Vec<_> = metas.into_iter().map(|meta| self.open(meta)).collect();
         self.logs.segments.extend(new);
-        self.logs.head = Arc::new(Head::new());
+        self.logs.head = Arc::new(Head::new(Arc::clone(&self.logs.templates)));
     }
 
     fn merge(&mut self) {
@@ -352,6 +353,19 @@ proptest! {
         each(&place, "damaged indexes");
         place.with_indexes(|disk, index| disk.remove(index).unwrap());
         each(&place, "no indexes");
+        let metas: Vec<_> = place.logs.segments.drain(..).map(|s| segment::rebuild_index(&s).unwrap()).collect();
+        place.logs.segments = metas.into_iter().map(|meta| place.open(meta)).collect();
+        each(&place, "indexes made anew");
+        prop_assert!(place.logs.segments.iter().all(|s| s.has_index()));
+        // One that was written for other rows.
+        let other = Place::new();
+        other.append(&[plain(1, "other 5 rows")]);
+        let mut other = other;
+        other.seal();
+        let stale = other.disk.read(&other.logs.segments[0].meta().files[1].path).unwrap();
+        place.with_indexes(|disk, index| disk.damage(index, |bytes| *bytes = stale.to_vec()));
+        each(&place, "stale indexes");
+        prop_assert!(place.logs.segments.iter().all(|s| !s.has_index()));
     }
 }
 
@@ -451,6 +465,34 @@ fn a_damaged_file_of_rows_is_an_error_or_partial_and_never_a_wrong_answer() {
     assert!(n_noticed > 0);
 }
 
+/// Which pattern a line has hangs on the words that came before it; which record it is does not.
+#[test]
+fn a_record_that_comes_again_under_another_pattern_is_known() {
+    let line = |n: i64, user: &str| plain(n, &format!("login by user {user}"));
+    let all: Vec<LogRecord> =
+        ["ann", "bob", "eve", "joe", "sam", "tim"].iter().zip(1..).map(|(u, n)| line(n, u)).collect();
+    let mut place = Place::new();
+    place.append(&all);
+    place.seal();
+    // Another process, which knows other words.
+    place.logs.templates = Arc::default();
+    place.logs.head = Arc::new(Head::new(Arc::clone(&place.logs.templates)));
+    let others: Vec<LogRecord> =
+        ["kim", "lea", "max", "pia"].iter().zip(101..).map(|(u, n)| line(n, u)).collect();
+    place.append(&others);
+    place.append(&all);
+    let select = LogSelect { query: Query::all(), matchers: Vec::new(), range: TimeRange::ALL };
+    let whole = [all, others].concat();
+    check(&place.logs, &whole, &select, "segment and head");
+    let page = PageRequest { order: Order::OldestFirst, limit: 100, after: None };
+    let before = place.logs.search(&select, &page, &budget()).unwrap().records;
+    place.seal();
+    check(&place.logs, &whole, &select, "segments");
+    place.merge();
+    check(&place.logs, &whole, &select, "merged");
+    assert_eq!(before.len(), whole.len());
+}
+
 #[test]
 fn a_template_id_goes_on_finding_when_its_template_joins_another() {
     let place = Place::new();
@@ -492,4 +534,103 @@ fn an_attribute_called_pattern_is_searched_as_well() {
         (count("pattern:cart"), count("pattern:=\"/cart/{id}\""), count("NOT pattern:cart")),
         (1, 1, 1)
     );
+}
+
+/// Thousands of names make neither thousands of columns nor a shape for each record.
+#[test]
+fn records_of_thousands_of_attribute_names_have_few_columns() {
+    use crate::model::AttributeValue;
+    let mut place = Place::new();
+    let random = crate::model::SeededRandom::new(11);
+    let below = |n: u64| crate::model::Random::next_u64(&random) % n;
+    let mut all: Vec<LogRecord> = (0..6000)
+        .map(|n| {
+            let mut record = plain(n, &format!("request {n} done"));
+            record.attributes.push(("status".into(), AttributeValue::Int(200 + n % 3)));
+            for at in 0..10 {
+                let name = format!("key_{}", below(5000));
+                if record.attributes.iter().all(|a| a.0 != name) {
+                    record.attributes.push((name, AttributeValue::Double(n as f64 / 8.0)));
+                }
+                if at == 4 {
+                    record
+                        .attributes
+                        .push(("user".into(), AttributeValue::String(format!("u\"{}\n", n % 50))));
+                }
+            }
+            record
+        })
+        .collect();
+    // One that has them all.
+    let mut rich = plain(6000, "everything at once");
+    rich.attributes = (0..5000).map(|n| (format!("key_{n}"), AttributeValue::Int(n))).collect();
+    all.push(rich);
+    let names: BTreeSet<_> = all.iter().flat_map(|r| &r.attributes).map(|a| a.0.clone()).collect();
+    assert!(names.len() > 5000);
+    for part in all.chunks(3000) {
+        place.append(part);
+        let blocks = place.logs.head.blocks();
+        let tables = blocks.last().unwrap().tables.clone();
+        assert!(tables.shapes.len() < 120, "{} shapes", tables.shapes.len());
+        let own =
+            |name: &str| tables.shapes.iter().filter(|s| s.attributes.iter().any(|a| a.0 == name)).count();
+        assert!(own("status") + 1 >= tables.shapes.len() && own("user") + 1 >= tables.shapes.len());
+        place.seal();
+    }
+    let searches =
+        ["key_17:*", "key_4711:>100", "status:201 user:u", "key_3:=\"3\"", "NOT key_5:* status:200"];
+    for round in ["sealed", "merged"] {
+        for segment in &place.logs.segments {
+            let n_columns = segment.n_columns().unwrap();
+            assert!(n_columns < 256, "{n_columns} columns, {round}");
+        }
+        for text in searches {
+            let query = Query::parse(text).unwrap();
+            let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+            let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
+            want.sort_by_key(|r| id_of(r));
+            let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
+            let got = place.logs.search(&select, &page, &budget()).unwrap().records;
+            assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
+            assert!(!want.is_empty(), "{text}");
+        }
+        place.merge();
+    }
+}
+
+/// What is counted is counted without the variables of bodies: with these damaged, counts are as before.
+#[test]
+fn counts_read_no_bodies() {
+    let mut place = Place::new();
+    let all: Vec<LogRecord> = (0..900)
+        .map(|n| LogRecord {
+            severity_number: [9, 17][n as usize % 2],
+            ..plain(n, &format!("read {n} of {}", n % 7))
+        })
+        .collect();
+    place.append(&all);
+    place.seal();
+    let select = |text: &str| LogSelect {
+        query: Query::parse(text).unwrap(),
+        matchers: Vec::new(),
+        range: TimeRange::ALL,
+    };
+    let intervals = Intervals { start: Timestamp::default(), step: Duration::from_millis(100), n: 9 };
+    let keys = [GroupBy::Severity, GroupBy::Template, GroupBy::Pattern, GroupBy::Field("job".into())];
+    let count = |place: &Place, text: &str| place.logs.count(&select(text), intervals, &keys, &budget());
+    let words = ["*", "read", "severity:error", "NOT severity:error", "job:a"];
+    let before: Vec<_> = words.iter().map(|text| count(&place, text).unwrap().groups).collect();
+    let meta = place.logs.segments[0].meta().clone();
+    let places = place.logs.segments[0].slot_places().unwrap();
+    assert!(!places.is_empty());
+    place.disk.damage(&meta.files[0].path, |bytes| {
+        places.iter().for_each(|(start, len)| bytes[(start + len / 2) as usize] ^= 1);
+    });
+    place.logs.segments = vec![place.open(meta)];
+    for (text, want) in words.iter().zip(before) {
+        assert_eq!(count(&place, text).unwrap().groups, want, "{text}");
+        assert_eq!(want.iter().map(|group| group.total()).sum::<u64>() % 450, 0, "{text}");
+    }
+    let page = PageRequest { order: Order::NewestFirst, limit: 1, after: None };
+    assert!(place.logs.search(&select("*"), &page, &budget()).is_err(), "bodies are damaged");
 }

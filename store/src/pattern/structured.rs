@@ -186,6 +186,11 @@ pub fn message_field(pattern: &[u8]) -> Option<MessageField> {
     Some(MessageField { name: String::from_utf8_lossy(name).into_owned(), range, n_before })
 }
 
+/// Tells whether a line, by its pattern, is one whose keys name fields, or begins as a JSON object does.
+pub(super) fn is_structured(pattern: &[u8]) -> bool {
+    pattern.first() == Some(&b'{') || LineKind::of(pattern) == LineKind::Logfmt
+}
+
 /// Returns the part of a pattern that people read: the message's text, or all of it.
 pub fn message_of(pattern: &[u8]) -> &[u8] {
     message_field(pattern).map_or(pattern, |message| &pattern[message.range])

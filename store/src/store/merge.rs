@@ -9,8 +9,10 @@ use std::time::Duration;
 use super::jobs::Job;
 use super::plan::{DAY_MS, Eagerness, Merge, next_merge};
 use super::retention::expired;
+use super::snapshot::TenantView;
 use super::{Inner, StoreError};
 use crate::disk::Disk;
+use crate::logs;
 use crate::metrics::segment::window_of;
 use crate::model::TenantId;
 use crate::read::ReadError;
@@ -160,11 +162,12 @@ impl Inner {
         }
     }
 
-    /// Checks segments in full and takes those that are damaged out of answers. Whoever holds
+    /// Checks segments in full and takes those that are damaged out of answers; where only an index is damaged, it is
+    /// made anew. Whoever holds
     /// `merging` keeps files from being merged away meanwhile, which would look like damage. Returns
     /// how many were damaged.
     pub(super) async fn quarantine_damaged(
-        &self,
+        self: &Arc<Self>,
         ids: &[SegmentId],
         _merging: &Merging,
     ) -> Result<usize, StoreError> {
@@ -174,6 +177,7 @@ impl Inner {
         for meta in metas {
             if let Err(error) = self.verify_segment(&meta).await?
                 && self.is_lasting(&error).await?
+                && !self.mend_index(&meta).await?
             {
                 let why = meta.loss(&error);
                 tracing::error!(segment = %meta.id, why, "a segment is damaged and out of answers");
@@ -189,6 +193,53 @@ impl Inner {
         Ok(n_damaged)
     }
 
+    /// Makes the index of a segment of log records anew; `false` when there is none to make, or the rows themselves are
+    /// not what they were. Whoever calls this holds `merging`.
+    async fn mend_index(self: &Arc<Self>, meta: &SegmentMeta) -> Result<bool, StoreError> {
+        let (inner, old) = (Arc::clone(self), meta.clone());
+        let made = tokio::task::spawn_blocking(move || inner.write_index(&old)).await;
+        let Some(meta) = made.map_err(|_| StoreError::Died("making an index"))?? else { return Ok(false) };
+        let opened = self.open_segment(&meta)?;
+        self.catalog.replace(&[meta.id], std::slice::from_ref(&meta), &|| {}).await?;
+        self.current.change(|snapshot| {
+            snapshot.remove(&[meta.id]);
+            snapshot.add(opened);
+        });
+        tracing::warn!(segment = %meta.id, "a text index was missing or damaged and is made anew from the rows");
+        Ok(true)
+    }
+
+    fn write_index(&self, meta: &SegmentMeta) -> Result<Option<SegmentMeta>, StoreError> {
+        let snapshot = self.current.snapshot.load_full();
+        let of_tenant = snapshot.tenants.get(&meta.tenant).map_or(&[][..], |view| &view.logs.segments);
+        let segment = of_tenant.iter().find(|segment| segment.meta() == meta);
+        let Some(segment) = segment.filter(|_| meta.files.len() == 2) else { return Ok(None) };
+        match meta.files[0].verify(self.env.disk.as_ref()) {
+            Ok(()) => logs::segment::rebuild_index(segment).map(Some).map_err(StoreError::Logs),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Mends the indexes that were found missing or damaged when the store was opened, or by a search since.
+    pub(super) async fn mend_indexes(self: &Arc<Self>) -> Result<(), StoreError> {
+        let of_view = |view: &Arc<TenantView>| -> Vec<SegmentMeta> {
+            let wanting = view.logs.segments.iter().filter(|segment| segment.takes_index());
+            wanting.map(|segment| segment.meta().clone()).collect()
+        };
+        let metas: Vec<SegmentMeta> =
+            self.current.snapshot.load().tenants.values().flat_map(of_view).collect();
+        if metas.is_empty() {
+            return Ok(());
+        }
+        let merging = self.merging.lock().await;
+        for meta in metas {
+            if !self.mend_index(&meta).await? {
+                self.quarantine_damaged(&[meta.id], &merging).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn note_damage(&self, why: String) {
         self.counters.n_damaged.fetch_add(1, Ordering::Relaxed);
         self.counters.jobs.failed(Job::Check, self.env.clock.now(), why);
@@ -197,7 +248,7 @@ impl Inner {
     /// Reads again what readers could not read. What is damaged, or still does not come off the disk, is remembered
     /// by the catalog and stays out of answers; what can be read after all comes back. A segment whose checksums hold
     /// and that makes no sense is only out of answers until a restart: the fault may be ours.
-    pub(super) async fn note_suspects(&self) -> Result<(), StoreError> {
+    pub(super) async fn note_suspects(self: &Arc<Self>) -> Result<(), StoreError> {
         let undecided = || self.current.aside().into_iter().filter(|aside| !aside.is_puzzle);
         if undecided().next().is_none() {
             return Ok(());
@@ -206,7 +257,12 @@ impl Inner {
         let _merging = self.merging.lock().await;
         for aside in undecided() {
             let id = aside.meta.id;
-            match self.verify_segment(&aside.meta).await? {
+            // An index is never in the way of an answer.
+            let mut rows = aside.meta.clone();
+            if rows.table == Table::Logs {
+                rows.files.truncate(1);
+            }
+            match self.verify_segment(&rows).await? {
                 Err(error) if self.is_lasting(&error).await? => {
                     let why = aside.meta.loss(&error);
                     self.catalog.quarantine(id, &why).await?;

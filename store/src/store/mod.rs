@@ -12,6 +12,7 @@ mod retention;
 mod upkeep;
 mod scrub;
 mod metadata;
+mod patterns;
 mod jobs;
 mod verify;
 mod backup;
@@ -162,9 +163,10 @@ impl Store {
         config.validate()?;
         let catalog = crate::catalog::open(&env.catalog).await?;
         let loaded = catalog.load().await?;
+        let saved = patterns::load(catalog.as_ref()).await?;
         env.steps.pass(Step::CatalogRead);
         let (inner, work, writer) =
-            tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded))
+            tokio::task::spawn_blocking(move || Inner::restore(config, env, catalog, &loaded, &saved))
                 .await
                 .map_err(|e| OpenError::Log(std::io::Error::other(e)))??;
         let inner = Arc::new(inner);
@@ -261,10 +263,12 @@ impl Inner {
         env: StoreEnv,
         catalog: Arc<dyn Catalog>,
         loaded: &Loaded,
+        saved: &[patterns::Saved],
     ) -> Result<(Self, mpsc::Receiver<Work>, Writer), OpenError> {
         let current = Arc::new(Current::default());
         let index_cache = Arc::new(IndexCache::new(INDEX_CACHE_BYTES));
         recovery::attach_segments(&env, &current, &index_cache, loaded);
+        recovery::restore_patterns(&current, saved, &loaded.segments);
         let gate = Arc::new(Gate {
             free_bytes: env.disk.free_bytes().unwrap_or(u64::MAX).into(),
             free_bytes_min: config.disk_free_min.0,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::Shared;
+use super::patterns::Saved;
 use super::{AnySegment, Current, OpenError, StoreEnv, loss};
 use crate::append::{Batch, MetricBatch};
 use crate::catalog::Loaded;
@@ -39,6 +40,19 @@ pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<Ind
         }
         for (tenant, metadata) in &loaded.metadata {
             snapshot.tenant(tenant).metadata.lock().restore(metadata.clone());
+        }
+    });
+}
+
+/// Brings the templates of log lines back as they were.
+pub(super) fn restore_patterns(current: &Current, saved: &[Saved], segments: &[SegmentMeta]) {
+    current.change(|snapshot| {
+        for Saved { tenant, patterns, next } in saved {
+            snapshot.tenant(tenant).logs.templates.restore(patterns.iter().map(String::as_str), *next);
+        }
+        let is_saved = |meta: &SegmentMeta| saved.iter().any(|s| s.tenant == meta.tenant);
+        for meta in segments.iter().filter(|meta| meta.table == Table::Logs && !is_saved(meta)) {
+            snapshot.tenant(&meta.tenant).logs.templates.is_to_learn(meta.id);
         }
     });
 }

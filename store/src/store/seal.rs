@@ -53,6 +53,9 @@ impl Inner {
     }
 
     async fn seal_frozen(self: &Arc<Self>, frozen: Frozen) -> (Result<(), StoreError>, Frozen) {
+        if let Err(error) = self.save_patterns(&frozen).await {
+            return (Err(error), frozen);
+        }
         let frozen = Arc::new(frozen);
         let (inner, work) = (Arc::clone(self), Arc::clone(&frozen));
         let written = tokio::task::spawn_blocking(move || inner.write_segments(&work)).await;

@@ -39,12 +39,13 @@ impl TenantView {
             segments: Vec::new(),
             missing: lost.to_vec(),
         };
+        let templates = Arc::<logs::SharedTemplates>::default();
         let logs = TenantLogs {
-            head: Arc::new(logs::Head::new()),
+            head: Arc::new(logs::Head::new(Arc::clone(&templates))),
             frozen: Vec::new(),
             segments: Vec::new(),
             missing: lost.to_vec(),
-            templates: Arc::default(),
+            templates,
         };
         Self { metrics, logs, metadata: Arc::default() }
     }

@@ -22,6 +22,8 @@ pub struct Status {
     pub n_samples: u64,
     /// Log records taken, repeated ones included.
     pub n_log_records: u64,
+    /// Log records that were stored under a coarse pattern, since their service has too many.
+    pub n_coarse_records: u64,
     /// Bytes that heads and frozen heads hold in memory.
     pub head_bytes: u64,
     /// Series with samples in the head.
@@ -115,6 +117,7 @@ impl Status {
             free_bytes: get(&gate.free_bytes),
             n_samples: get(&counters.n_samples),
             n_log_records: get(&counters.n_log_records),
+            n_coarse_records: snapshot.tenants.values().map(|view| view.logs.templates.n_coarse()).sum(),
             head_bytes: get(&gate.head_bytes),
             n_head_series: snapshot.tenants.values().map(|view| view.metrics.head.n_series() as u64).sum(),
             wal: WalStatus {

@@ -546,11 +546,11 @@ async fn damage_in_log_segments_is_met_once_and_every_answer_says_so() {
     }
 }
 
-fn log_batch(bodies: &[&str]) -> LogBatch {
+pub(super) fn log_batch(bodies: &[&str]) -> LogBatch {
     LogBatch { records: bodies.iter().map(|body| log_record(NOW_MS, body)).collect() }
 }
 
-fn log_record(t_ms: i64, body: &str) -> LogRecord {
+pub(super) fn log_record(t_ms: i64, body: &str) -> LogRecord {
     LogRecord {
         time: Timestamp::from_millis(t_ms),
         observed_time: Timestamp::from_millis(NOW_MS),
@@ -566,9 +566,15 @@ fn log_record(t_ms: i64, body: &str) -> LogRecord {
 }
 
 /// Every record: its time and body, sorted; one that is stored twice is here twice.
-fn records(reader: &Reader, clock: &ManualClock) -> Vec<(i64, String)> {
+pub(super) fn records(reader: &Reader, clock: &ManualClock) -> Vec<(i64, String)> {
+    found(reader, clock, "*")
+}
+
+/// Times and bodies of the records that a search finds.
+pub(super) fn found(reader: &Reader, clock: &ManualClock, query: &str) -> Vec<(i64, String)> {
     let budget = Budget::new(Limits::default(), Arc::new(clock.clone()));
-    let select = LogSelect { query: Query::parse("*").unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
+    let select =
+        LogSelect { query: Query::parse(query).unwrap(), matchers: Vec::new(), range: TimeRange::ALL };
     let mut found = Vec::new();
     let mut sink = |record: FoundRecord| {
         found.push((record.record.time.as_millis(), record.record.body.clone()));

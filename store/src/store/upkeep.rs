@@ -51,6 +51,9 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
         if let Err(error) = inner.note_suspects().await {
             inner.note_failure(Job::Check, &error);
         }
+        if let Err(error) = inner.mend_indexes().await {
+            inner.note_failure(Job::Check, &error);
+        }
         let now = clock.elapsed();
         if now < not_before || !inner.seal_is_due(now) {
             continue;

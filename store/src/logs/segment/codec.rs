@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::metrics::hashing::{BytesState, IdentityState};
+use crate::model::write_hex;
 
 /// Stands for a whole number inside a text; the next nine stand for decimals with 1 to 9 digits
 /// behind the point. Texts that hold one of these are kept as they are.
@@ -435,14 +436,6 @@ pub(super) fn decode(codec: &Codec, columns: &dyn Columns, row: usize, out: &mut
 
 fn write_int(n: i64, out: &mut String) {
     let _ = write!(out, "{n}");
-}
-
-fn write_hex(bytes: &[u8], out: &mut String) {
-    for byte in bytes {
-        let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 15));
-    }
 }
 
 /// A number with so many digits behind the point; never negative.

@@ -103,12 +103,12 @@ impl TableBuilder {
             let shape = &input.shapes[shape as usize];
             let names = shape.attributes.iter().map(|(n, k)| (n.as_str(), *k));
             let alike =
-                self.shapes.entry(Shape::hash(shape.pattern.as_bytes(), names, shape.has_uid)).or_default();
+                self.shapes.entry(Shape::hash(shape.pattern.as_bytes(), names, shape.tail)).or_default();
             let same = |n: &&u32| {
                 let known = &self.tables.shapes[**n as usize];
                 known.pattern == shape.pattern
                     && known.attributes == shape.attributes
-                    && known.has_uid == shape.has_uid
+                    && known.tail == shape.tail
             };
             if let Some(&known) = alike.iter().find(same) {
                 return known;
@@ -221,6 +221,8 @@ pub(super) fn encode_group(
             let is_quoted = slot < shape.n_variables;
             let encoded = encode(&values, &times);
             match &encoded {
+                // Searches look at rare attributes row by row.
+                _ if Some(slot) == shape.rest_slot() => {}
                 Encoded::Constant(text) => index.add_constant(start..start + run.len(), text, is_quoted),
                 _ => {
                     values.iter().enumerate().for_each(|(n, text)| index.add(start + n, text, is_quoted));

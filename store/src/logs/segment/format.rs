@@ -15,8 +15,8 @@
 //! | `s0`, `s1`, ... | texts of slots |
 //! | `x0`, `x1`, ... | bytes of slots |
 //!
-//! A row's *slots* are the variables of its body in order, then the values of its attributes, then
-//! the sender's uid. Rows of a row group are ordered by (shape, stream, time); `groups` says for
+//! A row's *slots* are the variables of its body in order, then the values of its attributes, then those of rare names
+//! together, then the sender's uid. Rows of a row group are ordered by (shape, stream, time); `groups` says for
 //! each run of one shape in which columns its slots are and how to read them. A body is its
 //! pattern with each byte 0 replaced by the next variable.
 
@@ -27,14 +27,15 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Codec, Form, TimeForm};
-use crate::logs::rows::{Kind, Shape, Tables};
+use crate::logs::rows::{Kind, Shape, Tables, Tail};
 use crate::model::Labels;
 
 /// Key in the Parquet footer.
 pub(super) const KEY: &str = "greylight.logs";
 /// Key of the checksums in the Parquet footer.
 pub(super) const SUMS_KEY: &str = "greylight.sums";
-const VERSION: u32 = 1;
+/// Version 1 has no shapes with `rest`.
+const VERSION: u32 = 2;
 /// Rows of one row group at most.
 const ROWS_MAX: usize = 1 << 24;
 
@@ -53,6 +54,10 @@ struct ShapeDoc {
     /// Name and type: s text, i integer, d double, b boolean, x bytes, j JSON, n null.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attributes: Vec<(String, char)>,
+    /// Whether a slot behind those of the attributes has the rest of them: a JSON list of position in the record, name,
+    /// type and text each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rest: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     uid: bool,
 }
@@ -194,9 +199,9 @@ pub(super) fn read(value: &str) -> Result<Layout, String> {
         .map_err(|e| format!("its layout is not compressed as it should be: {e}"))?;
     let version: serde_json::Value =
         serde_json::from_slice(&json).map_err(|e| format!("its layout is no JSON: {e}"))?;
-    if version["version"] != VERSION {
+    if !version["version"].as_u64().is_some_and(|version| (1..=u64::from(VERSION)).contains(&version)) {
         return Err(format!(
-            "its layout has version {}, this release reads {VERSION}; use the release that wrote it",
+            "its layout has version {}, this release reads up to {VERSION}; use the release that wrote it",
             version["version"]
         ));
     }
@@ -218,14 +223,15 @@ fn shape_doc(shape: &Shape) -> ShapeDoc {
     ShapeDoc {
         pattern: shape.pattern.to_string(),
         attributes: shape.attributes.iter().map(|(n, k)| (n.clone(), k.code())).collect(),
-        uid: shape.has_uid,
+        rest: shape.tail.has_rest,
+        uid: shape.tail.has_uid,
     }
 }
 
 fn read_shape(doc: ShapeDoc) -> Option<Shape> {
     let attributes =
         doc.attributes.into_iter().map(|(n, k)| Some((n, Kind::of_code(k)?))).collect::<Option<_>>()?;
-    Some(Shape::new(&doc.pattern, attributes, doc.uid))
+    Some(Shape::new(&doc.pattern, attributes, Tail { has_rest: doc.rest, has_uid: doc.uid }))
 }
 
 fn group_doc(group: &Group) -> GroupDoc {
@@ -291,10 +297,11 @@ mod tests {
         let packed = |json: &str| STANDARD.encode(zstd::bulk::compress(json.as_bytes(), 1).unwrap());
         let known = r#"{"version": 1, "streams": [], "shapes": [], "severity_texts": [], "groups": []}"#;
         assert!(read(&packed(known)).is_ok());
+        assert!(read(&packed(&known.replace("1", "2"))).is_ok());
         // What a newer one holds is not even looked at.
         assert_eq!(
-            read(&packed(r#"{"version": 2, "groups": "elsewhere"}"#)).unwrap_err(),
-            "its layout has version 2, this release reads 1; use the release that wrote it"
+            read(&packed(r#"{"version": 3, "groups": "elsewhere"}"#)).unwrap_err(),
+            "its layout has version 3, this release reads up to 2; use the release that wrote it"
         );
     }
 }

@@ -25,7 +25,20 @@ pub fn merge(
     window: SpanMs,
     level: u8,
 ) -> Result<SegmentMeta, SegmentError> {
-    let mut rows = RowMerge::new(inputs)?;
+    merge_without(target, inputs, window, level, HashMap::new())
+}
+
+/// Merges segments as [`merge`] does, without some of their rows.
+///
+/// - `dropped`: by number of the input and row group, sorted rows that are left out; not all there are.
+pub(super) fn merge_without(
+    target: &Target,
+    inputs: &[Arc<Segment>],
+    window: SpanMs,
+    level: u8,
+    dropped: HashMap<(usize, usize), Vec<u32>>,
+) -> Result<SegmentMeta, SegmentError> {
+    let mut rows = RowMerge::new(inputs, dropped)?;
     let input = Input { window, level, width: rows.width()? };
     let tables = std::cell::Cell::new(None);
     write_file(
@@ -56,10 +69,11 @@ struct RowMerge {
     blocks: Vec<GroupBlock>,
     pending: Vec<RowRef>,
     tables: TableBuilder,
+    dropped: HashMap<(usize, usize), Vec<u32>>,
 }
 
 impl RowMerge {
-    fn new(inputs: &[Arc<Segment>]) -> Result<Self, ReadError> {
+    fn new(inputs: &[Arc<Segment>], dropped: HashMap<(usize, usize), Vec<u32>>) -> Result<Self, ReadError> {
         let mut ahead = Vec::new();
         for (number, segment) in inputs.iter().enumerate() {
             for group in 0..segment.n_groups()? {
@@ -68,7 +82,7 @@ impl RowMerge {
         }
         ahead.sort_by_key(|a| std::cmp::Reverse(a.2));
         let (blocks, pending, tables) = Default::default();
-        Ok(Self { inputs: inputs.to_vec(), ahead, blocks, pending, tables })
+        Ok(Self { inputs: inputs.to_vec(), ahead, blocks, pending, tables, dropped })
     }
 
     /// How many columns the output has: enough for every slot as a text.
@@ -118,8 +132,12 @@ impl RowMerge {
         let Some((segment, group, _)) = self.ahead.pop() else { return Ok(()) };
         let block = self.inputs[segment].group(group)?;
         let number = self.blocks.len() as u32;
+        let dropped = self.dropped.remove(&(segment, group)).unwrap_or_default();
         for row in 0..block.n_rows() {
-            self.pending.push(self.tables.row(&block, number, row as u32)?);
+            let row = row as u32;
+            if dropped.binary_search(&row).is_err() {
+                self.pending.push(self.tables.row(&block, number, row)?);
+            }
         }
         self.blocks.push(block);
         // Stable, and nearly sorted already: runs of one shape are in order of time.
@@ -155,8 +173,10 @@ impl RowMerge {
 
     /// Tells by numbers alone whether two rows of one time could be the same record.
     fn may_be_same(&self, a: &RowRef, b: &RowRef) -> bool {
-        let has_uid = |r: &RowRef| self.tables.tables.shapes[r.shape() as usize].has_uid;
-        (a.shape(), a.stream()) == (b.shape(), b.stream()) || has_uid(a) && has_uid(b)
+        let shape = |r: &RowRef| &self.tables.tables.shapes[r.shape() as usize];
+        let (shape_a, shape_b) = (shape(a), shape(b));
+        a.stream() == b.stream() && shape_a.may_be_alike(shape_b)
+            || shape_a.tail.has_uid && shape_b.tail.has_uid
     }
 
     /// Drops blocks without pending rows.

@@ -7,11 +7,14 @@ mod file;
 mod format;
 mod group;
 mod merge;
+mod without;
+mod reindex;
 mod write;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -22,6 +25,8 @@ use self::file::Chunks;
 use self::format::{Group, Sums};
 pub(crate) use self::group::GroupBlock;
 pub use self::merge::merge;
+pub use self::reindex::rebuild_index;
+pub use self::without::without;
 pub use self::write::write;
 use super::eval::Candidates;
 use super::index::{GroupIndex, Index};
@@ -44,6 +49,8 @@ pub struct Segment {
     tables: std::sync::OnceLock<Arc<Tables>>,
     /// `None` inside once it is known that there is no usable index.
     index: Mutex<Option<Option<Arc<Index>>>>,
+    /// Whether it was seen that the index cannot be used and nobody has set about mending it.
+    wants_index: AtomicBool,
 }
 
 impl fmt::Debug for Segment {
@@ -69,8 +76,7 @@ impl Opened {
     }
 }
 
-/// Opens a segment. Reads nothing yet but the files' existence and length; of the index not even
-/// that, since answers do without it.
+/// Opens a segment. Reads nothing yet but the files' existence and length; without its index, answers are the same.
 ///
 /// # Errors
 /// [`ReadError::Io`] or [`ReadError::Corrupt`] when the file with the rows is missing or of
@@ -91,8 +97,12 @@ pub fn open(disk: &Arc<dyn Disk>, meta: SegmentMeta) -> Result<Arc<Segment>, Rea
         let detail = format!("it has {} bytes, the catalog says {}", file.len(), first.bytes);
         return Err(ReadError::Corrupt { path, detail });
     }
+    let index = meta.files.get(1);
+    let has_index =
+        index.is_none_or(|index| disk.open(&index.path).is_ok_and(|file| file.len() == index.bytes));
     Ok(Arc::new(Segment {
         disk: Arc::clone(disk),
+        wants_index: AtomicBool::new(!has_index),
         file,
         opened: Mutex::new(None),
         tables: std::sync::OnceLock::new(),
@@ -105,6 +115,11 @@ impl Segment {
     /// Returns what the catalog knows of it.
     pub fn meta(&self) -> &SegmentMeta {
         &self.meta
+    }
+
+    /// Tells once whether its index was found to be unusable.
+    pub(crate) fn takes_index(&self) -> bool {
+        self.wants_index.swap(false, Ordering::Relaxed)
     }
 
     /// First and last time in nanoseconds, as far as the catalog's milliseconds tell.
@@ -232,6 +247,25 @@ impl Segment {
         Ok(Opened { file: Arc::clone(&self.file), metadata, tables, groups: layout.groups, width, sums })
     }
 
+    /// Where the columns of slots lie in the file.
+    #[cfg(test)]
+    pub(crate) fn slot_places(&self) -> Result<Vec<(u64, u64)>, ReadError> {
+        let opened = self.opened()?;
+        let groups = opened.metadata.metadata().row_groups();
+        let slots = groups.iter().flat_map(|group| group.columns().iter().skip(FIXED.len()));
+        Ok(slots.filter_map(format::column_place).collect())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_columns(&self) -> Result<usize, ReadError> {
+        Ok(self.opened()?.n_columns())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_index(&self) -> bool {
+        self.index().is_some()
+    }
+
     /// The index; `None` when it is missing, damaged or another file's.
     fn index(&self) -> Option<Arc<Index>> {
         let mut index = self.index.lock();
@@ -240,12 +274,17 @@ impl Segment {
         }
         let read = self.meta.files.get(1).map(|file| {
             let bytes = self.disk.read(&file.path).map_err(|e| e.to_string())?;
+            // One of other rows could have the right length and checksums of its own.
+            if *blake3::hash(&bytes).as_bytes() != file.blake3 {
+                return Err("its checksum differs from the catalog's".to_owned());
+            }
             Index::read(&bytes, self.meta.files[0].bytes)
         });
         let found = match read {
             Some(Ok(index)) => Some(Arc::new(index)),
             Some(Err(why)) => {
                 tracing::warn!(segment = %self.meta.id, why, "text index cannot be used, searching without it");
+                self.wants_index.store(true, Ordering::Relaxed);
                 None
             }
             None => None,
@@ -296,13 +335,13 @@ fn width_of(schema: &arrow::datatypes::Schema) -> Width {
 fn same_record(a: &dyn Block, row_a: usize, b: &dyn Block, row_b: usize) -> Result<bool, ReadError> {
     let shape_a = &a.tables().shapes[a.shapes()?[row_a] as usize];
     let shape_b = &b.tables().shapes[b.shapes()?[row_b] as usize];
-    if shape_a.has_uid != shape_b.has_uid {
+    if shape_a.tail.has_uid != shape_b.tail.has_uid {
         return Ok(false);
     }
-    if !shape_a.has_uid {
+    if !shape_a.tail.has_uid {
         let stream_a = &a.tables().streams[a.streams()?[row_a] as usize];
         let stream_b = &b.tables().streams[b.streams()?[row_b] as usize];
-        if shape_a.id != shape_b.id || stream_a != stream_b {
+        if !shape_a.may_be_alike(shape_b) || stream_a != stream_b {
             return Ok(false);
         }
     }

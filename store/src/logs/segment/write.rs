@@ -16,6 +16,7 @@ use super::encode::{Columns, GROUP_ROWS, RowRef, TableBuilder, Width, encode_gro
 use super::file::Sink;
 use super::format::{self, Group, Layout, Sums};
 use super::{Segment, WINDOW_MS};
+use crate::disk::Disk;
 use crate::logs::head::FrozenHead;
 use crate::logs::index::IndexBuilder;
 use crate::logs::rows::{Block, Tables};
@@ -140,7 +141,7 @@ pub(super) fn write_file(
     let index_path = path.with_extension("index");
     let bytes =
         index.finish(rows.bytes).map_err(|e| SegmentError::Io { path: index_path.clone(), source: e })?;
-    let text = write_whole(target, &index_path, &bytes).map_err(io(&index_path))?;
+    let text = write_whole(&target.disk, &index_path, &bytes).map_err(io(&index_path))?;
     let nanos = |of: fn(i64, i64) -> i64, start: i64, pick: fn(&Group) -> i64| {
         Timestamp::from_nanos(layout.groups.iter().map(pick).fold(start, of)).as_millis()
     };
@@ -160,8 +161,9 @@ pub(super) fn write_file(
     })
 }
 
-fn write_whole(target: &Target, path: &Path, bytes: &[u8]) -> std::io::Result<SegmentFile> {
-    let mut sink = Sink::create(&target.disk, path.to_owned())?;
+/// Writes a file in one go.
+pub(super) fn write_whole(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) -> std::io::Result<SegmentFile> {
+    let mut sink = Sink::create(disk, path.to_owned())?;
     sink.write_all(bytes)?;
     sink.finish()
 }

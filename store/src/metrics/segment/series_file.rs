@@ -22,7 +22,7 @@ use super::SegmentError;
 use super::file::HashedFile;
 use super::row_writer::Tail;
 use crate::disk::Disk;
-use crate::model::encode_pair;
+use crate::model::{encode_pair, hex};
 use crate::read::SpanMs;
 use crate::segment::SegmentFile;
 
@@ -197,10 +197,6 @@ impl SeriesWriter {
             writer.into_inner().map_err(|source| SegmentError::Encode { path: path.clone(), source })?;
         file.finish().map_err(|source| SegmentError::Io { path, source })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    blake3::Hash::from_slice(bytes).map(|hash| hash.to_hex().to_string()).unwrap_or_default()
 }
 
 /// What a file of series holds.

@@ -4,7 +4,9 @@
 //! are one template. For each position of a key the *hole* is the key with that position left
 //! open; keys that share a hole differ in that one slot. When a hole holds enough distinct words,
 //! by what stands around it, the slot opens: it was a variable all along. A crowd guard opens slots
-//! of keys of one shape that hold very many words, so that free text does not explode.
+//! of keys of one shape that hold very many words, so that free text does not explode. What stands in
+//! an open slot of a new pattern is told by [`Templates::opened`], so that lines can be stored under
+//! the pattern in which it is a variable.
 //!
 //! A template's id is the hash of the key that founded it, and never changes. When two templates
 //! join, the younger forwards to the older. Which is older depends on the order of arrival, so a
@@ -19,15 +21,17 @@ mod token;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use self::key::{collapse, is_single_word, tokenize};
+use self::key::{collapse, collapsed, is_single_word, locate, tokenize, word_ends};
 use self::need::need;
 use self::token::{Token, Tokens, VAR};
+use super::structured::{is_structured, message_field};
 use super::{PatternId, message_of};
 
-/// Patterns kept; later ones that fit no template go under a coarse one.
-pub const PATTERNS_MAX: usize = 16_384;
+/// Patterns kept, of all services of a tenant; later ones that fit no template go under a coarse one.
+pub const PATTERNS_MAX: usize = 65_536;
 /// Templates kept, coarse ones included.
 const NODES_MAX: usize = 4 * PATTERNS_MAX;
 /// Distinct words that a hole keeps: one more than the largest need.
@@ -98,8 +102,10 @@ pub struct Templates {
     by_key: HashMap<Key, usize>,
     by_id: HashMap<TemplateId, usize>,
     holes: HashMap<u64, Vec<(Token, usize)>>,
-    open: HashMap<u64, Key>,
+    open: HashSet<u64>,
     shapes: HashMap<u64, Vec<usize>>,
+    /// The wide slots of crowded shapes.
+    wide: HashMap<u64, Arc<[usize]>>,
     n_coarse: u64,
 }
 
@@ -131,6 +137,75 @@ impl Templates {
     pub fn template_of(&self, pattern: PatternId) -> Option<TemplateId> {
         let &at = self.by_pattern.get(&pattern)?;
         Some(self.nodes[self.find(self.members[at].node)].id)
+    }
+
+    /// Finds the template that a pattern falls under without taking the pattern in; `None` when it would found one.
+    pub fn look_up(&self, pattern: &[u8]) -> Option<TemplateId> {
+        let list: Vec<Token> =
+            locate(message_of(pattern), &self.tokens).into_iter().map(|part| part.0).collect();
+        let mut key = collapse(&list, &self.tokens);
+        loop {
+            if let Some(&at) = self.by_key.get(&key) {
+                return Some(self.nodes[self.find(at)].id);
+            }
+            let slots = self.open_slots(&key)?;
+            key = with_vars(&key, &slots, &self.tokens);
+        }
+    }
+
+    /// Returns the parts of a pattern's constant text that stand in slots known to be variables, in order. None when
+    /// the pattern itself, or one that differs in nothing that counts, is known.
+    ///
+    /// Of a JSON or logfmt line only the message has such slots. No part begins or ends inside a word.
+    pub fn opened(&self, pattern: &[u8]) -> Vec<Range<usize>> {
+        let mut out = Vec::new();
+        let message = match message_field(pattern) {
+            Some(field) => field.range,
+            None if is_structured(pattern) => return out,
+            None => 0..pattern.len(),
+        };
+        let mut parts = locate(&pattern[message.clone()], &self.tokens);
+        loop {
+            let list: Vec<Token> = parts.iter().map(|part| part.0).collect();
+            let kept = collapsed(&list, &self.tokens);
+            let key: Key = kept.iter().map(|&at| list[at]).collect();
+            if self.by_key.contains_key(&key) {
+                break;
+            }
+            let Some(slots) = self.open_slots(&key) else { break };
+            for &slot in slots.iter() {
+                let part = &mut parts[kept[slot]];
+                part.0 = VAR;
+                out.push(message.start + part.1.start..message.start + part.1.end);
+            }
+        }
+        out.sort_unstable_by_key(|range| range.start);
+        out
+    }
+
+    /// Tells whether a pattern was inserted and is kept.
+    pub fn has(&self, pattern: PatternId) -> bool {
+        self.by_pattern.contains_key(&pattern)
+    }
+
+    /// Tells whether no further pattern can be kept.
+    pub fn is_full(&self) -> bool {
+        self.members.len() >= PATTERNS_MAX || self.nodes.len() >= NODES_MAX
+    }
+
+    /// Forgets the patterns that are not asked to be kept. Templates, their ids and forwards stay, so a pattern that
+    /// comes again has the template that it had.
+    pub fn forget(&mut self, is_kept: impl Fn(PatternId) -> bool) {
+        let mut patterns: Vec<(usize, PatternId)> = self.by_pattern.iter().map(|(p, at)| (*at, *p)).collect();
+        patterns.retain(|(_, pattern)| is_kept(*pattern));
+        patterns.sort_unstable();
+        let mut kept = patterns.iter().map(|p| p.0).peekable();
+        let mut at = 0;
+        self.members.retain(|_| {
+            at += 1;
+            kept.next_if(|k| *k == at - 1).is_some()
+        });
+        self.by_pattern = patterns.into_iter().enumerate().map(|(at, (_, pattern))| (pattern, at)).collect();
     }
 
     /// Follows forwards: returns the id under which a template is known today.
@@ -212,11 +287,12 @@ impl Templates {
         if let Some(&at) = self.by_key.get(&key) {
             return at;
         }
-        let words: Vec<usize> = (0..key.len()).filter(|&i| self.tokens.is_word(key[i])).collect();
-        let open = words.iter().find_map(|&i| self.open.get(&hole(&key, i)).cloned());
-        if let Some(&at) = open.and_then(|key| self.by_key.get(&key)) {
+        if let Some(slots) = self.open_slots(&key)
+            && let Some(&at) = self.by_key.get(&with_vars(&key, &slots, &self.tokens))
+        {
             return at;
         }
+        let words: Vec<usize> = (0..key.len()).filter(|&i| self.tokens.is_word(key[i])).collect();
         let mut coarse = key.to_vec();
         for &i in words.iter().skip(COARSE_WORDS) {
             coarse[i] = VAR;
@@ -242,15 +318,12 @@ impl Templates {
         if let Some(&at) = self.by_key.get(&key) {
             return self.find(at);
         }
-        let words: Vec<usize> = (0..key.len()).filter(|&i| self.tokens.is_word(key[i])).collect();
-        for &i in &words {
-            // It falls under a slot already known to be a variable.
-            if let Some(general) = self.open.get(&hole(&key, i)).cloned() {
-                let at = self.insert_key(general);
-                self.by_key.insert(key, at);
-                return self.find(at);
-            }
+        if let Some(slots) = self.open_slots(&key) {
+            let at = self.insert_key(with_vars(&key, &slots, &self.tokens));
+            self.by_key.insert(key, at);
+            return self.find(at);
         }
+        let words: Vec<usize> = (0..key.len()).filter(|&i| self.tokens.is_word(key[i])).collect();
         let at = self.found(key.clone());
         if is_single_word(&key, &words) {
             return at;
@@ -265,6 +338,16 @@ impl Templates {
         self.find(at)
     }
 
+    /// Which slots of a key are known to be variables: the first that opened, or the wide ones of a crowded shape.
+    fn open_slots(&self, key: &Key) -> Option<Arc<[usize]>> {
+        let words: Vec<usize> = (0..key.len()).filter(|&i| self.tokens.is_word(key[i])).collect();
+        if let Some(&slot) = words.iter().find(|&&i| self.open.contains(&hole(key, i))) {
+            return Some([slot].into());
+        }
+        let [first, _, ..] = words[..] else { return None };
+        self.wide.get(&self.tokens.shape(key, first)).cloned()
+    }
+
     /// Puts a key into the hole at `i` and opens it when it holds enough words.
     fn widen(&mut self, key: &Key, at: usize, i: usize, first: Option<usize>, words: &[usize]) {
         let hash = hole(key, i);
@@ -272,7 +355,7 @@ impl Templates {
         if group.len() < HOLE_WORDS_MAX && !group.iter().any(|g| g.0 == key[i]) {
             group.push((key[i], at));
         }
-        if group.len() < 2 || !words.iter().any(|&w| w != i) || self.open.contains_key(&hash) {
+        if group.len() < 2 || !words.iter().any(|&w| w != i) || self.open.contains(&hash) {
             return;
         }
         let has_var = group.iter().any(|g| g.0 == VAR);
@@ -290,8 +373,8 @@ impl Templates {
     }
 
     fn generalise(&mut self, key: &Key, i: usize, hash: u64) {
-        let general = with_var(key, i, &self.tokens);
-        self.open.insert(hash, general.clone());
+        let general = with_vars(key, &[i], &self.tokens);
+        self.open.insert(hash);
         // Only whether it is open matters from here on.
         let group = self.holes.insert(hash, Vec::new()).unwrap_or_default();
         let target = self.insert_key(general);
@@ -338,18 +421,24 @@ impl Templates {
             }
             return;
         }
+        self.wide.insert(hash, wide.as_slice().into());
         for peer in peers {
             let key = self.nodes[peer].key.clone();
-            let mut general = key.to_vec();
-            for &i in &wide {
-                general[i] = VAR;
-                let general = with_var(&key, i, &self.tokens);
-                self.open.entry(hole(&key, i)).or_insert(general);
-            }
-            let target = self.insert_key(collapse(&general, &self.tokens));
+            self.open.extend(wide.iter().map(|&i| hole(&key, i)));
+            let target = self.insert_key(with_vars(&key, &wide, &self.tokens));
             self.union(peer, target);
         }
     }
+}
+
+/// Returns where the part of a pattern ends that is kept where there is no room for it: behind its third word, and at
+/// once where keys name fields, since a part of those would name others.
+pub fn coarse_end(pattern: &[u8]) -> usize {
+    if is_structured(pattern) {
+        return 0;
+    }
+    let ends = word_ends(pattern);
+    ends.get(COARSE_WORDS - 1).copied().unwrap_or(pattern.len())
 }
 
 /// The hash of a key with one position left open.
@@ -361,9 +450,9 @@ fn hole(key: &[Token], i: usize) -> u64 {
     hasher.digest()
 }
 
-fn with_var(key: &[Token], i: usize, tokens: &Tokens) -> Key {
+fn with_vars(key: &[Token], slots: &[usize], tokens: &Tokens) -> Key {
     let mut key = key.to_vec();
-    key[i] = VAR;
+    slots.iter().for_each(|&i| key[i] = VAR);
     collapse(&key, tokens)
 }
 

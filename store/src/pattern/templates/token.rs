@@ -12,6 +12,10 @@ pub(super) struct Token(pub(super) u32);
 pub(super) const VAR: Token = Token(0);
 /// Blanks.
 pub(super) const BLANK: Token = Token(1);
+/// Tokens that a model has never seen, which is all that is asked of them: a word, a unit, another.
+const NEW_WORD: Token = Token(u32::MAX - 1);
+const NEW_UNIT: Token = Token(u32::MAX - 2);
+const NEW_MARK: Token = Token(u32::MAX - 3);
 
 const UNITS: [&str; 23] = [
     "b", "kb", "mb", "gb", "tb", "pb", "kib", "mib", "gib", "tib", "bytes", "byte", "ns", "us", "ms", "s",
@@ -40,6 +44,9 @@ impl Default for Tokens {
         // In the order of the constants above.
         tokens.number(b"\0");
         tokens.number(b" ");
+        for glue in GLUE {
+            tokens.number(glue.as_bytes());
+        }
         tokens
     }
 }
@@ -52,29 +59,40 @@ impl Tokens {
         }
         // A model keeps at most 16,384 patterns of at most 256 tokens.
         let token = Token(u32::try_from(self.list.len()).expect("a model has far fewer than 2^32 tokens"));
-        let is_word = text.first().is_some_and(|&b| is(b, LETTER | DIGIT) || b == b'_');
-        let lower = text.to_ascii_lowercase();
-        let is_unit = UNITS.iter().chain(&["ghz"]).any(|u| u.as_bytes() == lower);
+        let (is_word, is_unit) = (is_word(text), is_unit(text));
         let is_glue = GLUE.iter().any(|g| g.as_bytes() == text);
         self.list.push(Facts { text: text.into(), is_word, is_unit, is_glue });
         self.by_text.insert(text.into(), token);
         token
     }
 
+    /// Returns the number of a token's text, without taking in a text that was never seen.
+    pub(super) fn known(&self, text: &[u8]) -> Token {
+        match self.by_text.get(text) {
+            Some(&token) => token,
+            None if is_unit(text) => NEW_UNIT,
+            None if is_word(text) => NEW_WORD,
+            None => NEW_MARK,
+        }
+    }
+
+    /// The text of a token; empty for one that was never seen.
     pub(super) fn text(&self, token: Token) -> &[u8] {
-        &self.list[token.0 as usize].text
+        self.list.get(token.0 as usize).map_or(b"", |facts| &facts.text)
     }
 
     pub(super) fn is_word(&self, token: Token) -> bool {
-        self.list[token.0 as usize].is_word
+        let seen = self.list.get(token.0 as usize);
+        seen.map_or(matches!(token, NEW_WORD | NEW_UNIT), |facts| facts.is_word)
     }
 
     pub(super) fn is_unit(&self, token: Token) -> bool {
-        self.list[token.0 as usize].is_unit
+        self.list.get(token.0 as usize).map_or(token == NEW_UNIT, |facts| facts.is_unit)
     }
 
     pub(super) fn is_glue(&self, token: Token) -> bool {
-        self.list[token.0 as usize].is_glue
+        // Those that glue are known from the start.
+        self.list.get(token.0 as usize).is_some_and(|facts| facts.is_glue)
     }
 
     /// The hash of a key's text: the same in every model.
@@ -96,4 +114,13 @@ impl Tokens {
         }
         hasher.digest()
     }
+}
+
+/// Tells whether a token is a word.
+pub(super) fn is_word(text: &[u8]) -> bool {
+    text.first().is_some_and(|&b| is(b, LETTER | DIGIT) || b == b'_')
+}
+
+fn is_unit(text: &[u8]) -> bool {
+    UNITS.iter().chain(&["ghz"]).any(|unit| text.eq_ignore_ascii_case(unit.as_bytes()))
 }

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{MatchOp, Matcher};
+use crate::append::LogBatch;
+use crate::logs::Query;
+use crate::model::{Labels, LogRecord, MatchOp, Matcher, TimeRange, Timestamp};
 use crate::read::SpanMs;
-use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
+use crate::store::tests::{Model, NOW_MS, Rig, everything, log_record, put, records, sample};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -31,7 +33,7 @@ async fn deleted_samples_are_gone_from_answers_and_files_and_stay_so() {
     let other = store.delete_series(&TenantId::new("other").unwrap(), deletion("a", from, to)).await.unwrap();
     assert_eq!(other, Deleted::default());
     let done = store.delete_series(&tenant, deletion("a.*", from, to)).await.unwrap();
-    assert_eq!(done.n_samples, 8);
+    assert_eq!(done.n_rows, 8);
     model.retain(|(name, t), _| !(name.starts_with('a') && (from..=to).contains(t)));
     assert_eq!(everything(&store.reader(), &rig.clock), (model.clone(), Vec::new()));
     assert_eq!(store.delete_series(&tenant, deletion("a.*", from, to)).await.unwrap(), Deleted::default());
@@ -44,7 +46,7 @@ async fn deleted_samples_are_gone_from_answers_and_files_and_stay_so() {
     store.flush().await.unwrap();
     assert_eq!(everything(&store.reader(), &rig.clock).0, model);
     let all = Deletion { sets: vec![Vec::new()], span: SpanMs::ALL };
-    assert_eq!(store.delete_series(&tenant, all).await.unwrap().n_samples, model.len() as u64);
+    assert_eq!(store.delete_series(&tenant, all).await.unwrap().n_rows, model.len() as u64);
     assert_eq!(everything(&store.reader(), &rig.clock).0, Model::new());
     assert!(rig.memory.files().iter().all(|f| !f.starts_with("tenants")), "{:?}", rig.memory.files());
     store.shutdown().await.unwrap();
@@ -80,6 +82,66 @@ async fn a_deletion_that_fails_deletes_nothing() {
     rig.crash(store, 0).await;
     let store = rig.open().await;
     assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+    store.shutdown().await.unwrap();
+}
+
+fn record(n: i64, body: &str) -> LogRecord {
+    let labels = Labels::from_pairs([("service_name", if n % 2 == 0 { "cart" } else { "shop" })]).unwrap();
+    LogRecord { labels, ..log_record(NOW_MS - n * 60_000, body) }
+}
+
+fn select(query: &str, service: Option<&str>, newest: i64, oldest: i64) -> LogSelect {
+    let at = |n: i64| Timestamp::from_millis(NOW_MS - n * 60_000);
+    LogSelect {
+        query: Query::parse(query).unwrap(),
+        matchers: service.map(|name| Matcher::equal("service_name", name)).into_iter().collect(),
+        range: TimeRange::new(at(oldest), at(newest - 1)).unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_records_are_gone_and_may_come_again() {
+    let mut rig = Rig::new();
+    let mut store = rig.open().await;
+    let tenant = TenantId::default();
+    let all: Vec<LogRecord> =
+        (0..600).map(|n| record(n, &format!("user u{} did {n} things", n % 7))).collect();
+    for part in all.chunks(150) {
+        store.appender().logs(&tenant, LogBatch { records: part.to_vec() }).await.unwrap();
+        store.inner.seal().await.unwrap();
+    }
+    let shown = |keep: &dyn Fn(i64) -> bool| -> Vec<(i64, String)> {
+        let kept = all.iter().enumerate().filter(|(n, _)| keep(*n as i64));
+        let mut kept: Vec<_> = kept.map(|(_, r)| (r.time.as_millis(), r.body.clone())).collect();
+        kept.sort();
+        kept
+    };
+    let other = TenantId::new("other").unwrap();
+    assert_eq!(store.delete_records(&other, select("*", None, 0, 600)).await.unwrap(), Deleted::default());
+    let is_first = |n: i64| n % 7 == 3 && n % 2 == 0 && (50..=400).contains(&n);
+    let done = store.delete_records(&tenant, select("u3", Some("cart"), 50, 400)).await.unwrap();
+    assert_eq!(done.n_rows, (0..600).filter(|&n| is_first(n)).count() as u64);
+    assert_eq!(records(&store.reader(), &rig.clock), shown(&|n| !is_first(n)));
+    let again = store.delete_records(&tenant, select("u3", Some("cart"), 50, 400)).await.unwrap();
+    assert_eq!(again, Deleted::default());
+    // What was deleted may come again, what was not is still known.
+    let some: Vec<LogRecord> = all[90..110].to_vec();
+    store.appender().logs(&tenant, LogBatch { records: some.clone() }).await.unwrap();
+    let want = shown(&|n| !is_first(n) || (90..110).contains(&n));
+    assert_eq!(records(&store.reader(), &rig.clock), want);
+    for flush in [false, true] {
+        rig.crash(store, 0).await;
+        store = rig.open().await;
+        assert_eq!(records(&store.reader(), &rig.clock), want);
+        if flush {
+            store.flush().await.unwrap();
+            assert_eq!(records(&store.reader(), &rig.clock), want);
+        }
+    }
+    let done = store.delete_records(&tenant, select("*", None, 0, 600)).await.unwrap();
+    assert_eq!(done.n_rows, want.len() as u64);
+    assert_eq!(records(&store.reader(), &rig.clock), []);
+    assert!(rig.memory.files().iter().all(|f| !f.starts_with("tenants")), "{:?}", rig.memory.files());
     store.shutdown().await.unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use super::*;
 use crate::config::ByteSize;
 use crate::disk::{Fault, Operation};
-use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
+use crate::store::tests::{Model, NOW_MS, Rig, everything, found, log_batch, put, sample};
 use crate::store::{JobStatus, Store};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -110,5 +110,70 @@ async fn a_disk_that_does_not_answer_is_said_and_taken_for_no_damage() {
     assert_eq!((store.status().n_damaged, everything(&store.reader(), &rig.clock).0), (0, model));
     rig.clock.advance(DAY);
     pass_time(&rig, "a clean pass", || check_of(&store).error.is_none()).await;
+    store.shutdown().await.unwrap();
+}
+
+fn index_of(rig: &Rig) -> std::path::PathBuf {
+    let files = rig.memory.files();
+    files.into_iter().find(|f| f.extension().is_some_and(|e| e == "index")).expect("there is an index")
+}
+
+/// What each kind of damage to an index leads to: it is made anew from the rows, and nothing is out of answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_made_anew_from_its_rows() {
+    use crate::disk::Disk as _;
+    let mut rig = Rig::new();
+    let store = rig.open().await;
+    let tenant = crate::model::TenantId::default();
+    let batch = log_batch(&["one line of several words", "another 17 lines"]);
+    store.appender().logs(&tenant, batch).await.unwrap();
+    store.flush().await.unwrap();
+    store.shutdown().await.unwrap();
+    let mends = |store: &Store| store.status().missing.is_empty() && store.status().n_damaged == 0;
+    // Found when the store opens: missing, or of another length. Found by the scrub: bits that flipped.
+    for kind in ["missing", "cut", "flipped", "flipped, no scrub"] {
+        let path = index_of(&rig);
+        match kind {
+            "missing" => rig.memory.remove(&path).unwrap(),
+            "cut" => rig.memory.damage(&path, |bytes| bytes.truncate(bytes.len() / 2)),
+            _ => rig.memory.damage(&path, |bytes| bytes[9] ^= 4),
+        }
+        if kind == "flipped, no scrub" {
+            rig.config.scrub_bytes_per_second = ByteSize(0);
+        }
+        let store = rig.open().await;
+        if kind == "flipped, no scrub" {
+            // A search meets it.
+            assert_eq!(
+                found(&store.reader(), &rig.clock, "several"),
+                [(NOW_MS, "one line of several words".to_owned())]
+            );
+        }
+        let is_whole = || {
+            rig.memory.read(&index_of(&rig)).is_ok_and(|bytes| {
+                let metas = store.inner.current.snapshot.load().metas();
+                let file = metas.iter().flat_map(|meta| &meta.files).find(|file| file.path == index_of(&rig));
+                file.is_some_and(|file| {
+                    *blake3::hash(&bytes).as_bytes() == file.blake3 && bytes.len() as u64 == file.bytes
+                })
+            })
+        };
+        let has_index = || rig.memory.files().iter().any(|f| f.extension().is_some_and(|e| e == "index"));
+        pass_time(&rig, kind, || has_index() && is_whole()).await;
+        assert!(mends(&store), "{kind}: {:?}", store.status());
+        assert_eq!(
+            found(&store.reader(), &rig.clock, "several"),
+            [(NOW_MS, "one line of several words".to_owned())]
+        );
+        assert!(store.verify().await.unwrap().is_clean(), "{kind}");
+        store.shutdown().await.unwrap();
+    }
+    // Rows that are damaged as well cannot give an index.
+    let path = index_of(&rig);
+    rig.memory.remove(&path).unwrap();
+    rig.memory.damage(&path.with_extension("parquet"), |bytes| bytes[6] ^= 1);
+    let store = rig.open().await;
+    pass_time(&rig, "finding the damage", || store.status().n_damaged == 1).await;
+    assert_eq!(store.status().missing.len(), 1);
     store.shutdown().await.unwrap();
 }
