@@ -1,5 +1,6 @@
 //! What the store promises, seen from outside.
 
+mod catalog_sync;
 mod durability;
 mod golden;
 mod kill;
