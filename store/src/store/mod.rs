@@ -15,6 +15,7 @@ mod metadata;
 mod jobs;
 mod verify;
 mod backup;
+mod publish;
 mod status;
 mod error;
 
