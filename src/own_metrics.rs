@@ -63,7 +63,12 @@ pub(crate) fn memory_limit_bytes() -> Option<u64> {
 
 fn store(page: &mut Writer, status: &Status) {
     let flag = |on: bool| if on { 1.0 } else { 0.0 };
-    gauge(page, "greylight_store_read_only", "1 after a write of the log failed.", flag(status.read_only));
+    gauge(
+        page,
+        "greylight_store_read_only",
+        "1 after a write of the log or the catalog failed.",
+        flag(status.read_only),
+    );
     gauge(page, "greylight_store_refusing", "1 while ingest is refused.", flag(status.refusing.is_some()));
     gauge(page, "greylight_store_free_bytes", "Bytes free on the disk.", status.free_bytes as f64);
     gauge(page, "greylight_head_bytes", "Bytes that the heads hold.", status.head_bytes as f64);

@@ -1,6 +1,6 @@
 //! The hot paths of metrics: log codec, head, sealing, merging, reading.
 //!
-//! `cargo bench -p greylight-store --bench metrics`. Two shapes of data, two hours each: `cpu`,
+//! `cargo bench --workspace --bench metrics`, with `GREYLIGHT_BENCH_SHORT=1` for a short run. Two shapes of data, two hours each: `cpu`,
 //! integers that walk between 0 and 100 as in TSBS cpu-only, and `node`, counters of hundredths,
 //! byte gauges and histogram buckets. Times are for all samples of a set; divide by the throughput.
 
@@ -18,6 +18,8 @@ use greylight_store::metrics::{
 use greylight_store::model::{Labels, Matcher, Random, SeededRandom, SystemClock, TenantId};
 use greylight_store::read::{Budget, Limits, Select, Selection, SpanMs};
 use greylight_store::segment::SegmentIds;
+
+mod short;
 
 const START_MS: i64 = 1_795_132_800_000;
 const STEP_MS: i64 = 10_000;
@@ -114,7 +116,7 @@ fn batches(set: &str) -> Vec<MetricBatch> {
         }
         batch
     };
-    (0..N_STEPS).map(batch).collect()
+    (0..short::part_of(N_STEPS)).map(batch).collect()
 }
 
 fn head_of(batches: &[MetricBatch]) -> Arc<Head> {
@@ -218,5 +220,5 @@ fn metrics(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, metrics);
+criterion_group! { name = benches; config = short::criterion(); targets = metrics }
 criterion_main!(benches);

@@ -28,6 +28,12 @@ pub struct StoreConfig {
     pub catalog: Option<DatabaseUrl>,
     /// Folder below which a caller with the scope `admin` may have backups made. Default: nowhere.
     pub backup_folder: Option<PathBuf>,
+    /// How often metrics are published as Delta tables in the folder `delta` of the data folder. Default: never.
+    #[serde(with = "humantime_serde")]
+    pub delta_every: Option<Duration>,
+    /// How long files that left a Delta table stay, for who began to read it before. Default `1h`.
+    #[serde(with = "humantime_serde")]
+    pub delta_keep: Duration,
     /// How long data is kept; what is not named is kept for ever.
     pub retention: RetentionConfig,
 }
@@ -44,6 +50,9 @@ impl Default for StoreConfig {
             scrub_bytes_per_second: ByteSize(4 << 20),
             catalog: None,
             backup_folder: None,
+            delta_every: None,
+            // Longer than a query runs.
+            delta_keep: Duration::from_secs(3600),
             retention: RetentionConfig::default(),
         }
     }
@@ -124,6 +133,9 @@ impl StoreConfig {
         }
         if self.scrub_bytes_per_second.0 != 0 && self.scrub_bytes_per_second.0 < 64 << 10 {
             return refuse("scrub_bytes_per_second", &self.scrub_bytes_per_second, "0 or at least 64KiB");
+        }
+        if let Some(every) = self.delta_every.filter(|every| *every < Duration::from_secs(1)) {
+            return refuse("delta_every", &format!("{every:?}"), "at least 1s");
         }
         for name in self.retention.tenants.keys() {
             if crate::model::TenantId::new(name).is_err() {
@@ -231,7 +243,7 @@ mod tests {
     fn each_field_is_read_and_unknown_ones_are_refused() {
         let config = parse(
             r#"{"head_age_max": "5m", "head_bytes_max": "10MiB", "wal_file_bytes": 2097152, "disk_free_min": "1GB",
-                "backup_folder": "/b", "scrub_bytes_per_second": "1MiB", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
+                "backup_folder": "/b", "delta_every": "5m", "delta_keep": "2h", "scrub_bytes_per_second": "1MiB", "retention": {"metrics": "30d", "logs_bytes": "5GiB",
                     "tenants": {"shop": {"logs": "1d", "logs_bytes": "1GiB", "metrics_bytes": 7}}}}"#,
         )
         .unwrap();
@@ -244,6 +256,8 @@ mod tests {
         let shop = TenantId::new("shop").unwrap();
         assert_eq!(config.scrub_bytes_per_second, ByteSize(1 << 20));
         assert_eq!(config.backup_folder, Some("/b".into()));
+        let delta = (config.delta_every, config.delta_keep);
+        assert_eq!(delta, (Some(Duration::from_secs(300)), Duration::from_secs(7200)));
         let keep = |age, bytes: Option<u64>| Keep { age, bytes: bytes.map(ByteSize) };
         assert_eq!(config.retention.of(&shop, Table::Logs), keep(Some(day), Some(1 << 30)));
         assert_eq!(config.retention.of(&shop, Table::Metrics), keep(Some(day * 30), Some(7)));
@@ -258,6 +272,8 @@ mod tests {
         let config = StoreConfig { wal_file_bytes: ByteSize(5), ..StoreConfig::default() };
         let text = config.validate().unwrap_err().to_string();
         assert_eq!(text, "[store] wal_file_bytes = 5B is not from 1MiB to 1GiB");
+        let config = StoreConfig { delta_every: Some(Duration::ZERO), ..StoreConfig::default() };
+        assert!(config.validate().unwrap_err().to_string().contains("delta_every = 0ns is not at least 1s"));
         StoreConfig::default().validate().unwrap();
     }
 

@@ -21,12 +21,14 @@ mod wal;
 mod catalog;
 mod store;
 mod backup;
+mod delta;
 pub mod read;
 pub mod records;
 
 pub use backup::{BackupError, BackupReport, backup, restore};
 pub use catalog::{CatalogAt, CatalogError, DatabaseUrl, DatabaseUrlError};
 pub use config::{ByteSize, ConfigError, StoreConfig};
+pub use delta::{DeltaError, Published};
 pub use store::{
     Deleted, JobStatus, OpenError, Status, Store, StoreEnv, StoreError, TableStatus, VerifyReport, WalStatus,
     verify,

@@ -129,7 +129,7 @@ fn expected(version: &str) -> (Samples, Vec<LogRecord>, Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_folder_that_a_release_wrote_is_read_in_full() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for version in ["1", "2"] {
+    for version in ["1", "2", "3", "4"] {
         let folder = tempfile::tempdir().unwrap();
         copy(&golden.join(version), folder.path());
         let report = verify(&StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();

@@ -1,5 +1,7 @@
 //! What the store promises, seen from outside.
 
+mod catalog_sync;
+mod delta;
 mod durability;
 mod golden;
 mod kill;

@@ -40,7 +40,9 @@ pub struct Appender {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// A write or sync of the log failed; nothing is taken until a restart.
-    pub(crate) read_only: AtomicBool,
+    pub(crate) log_failed: AtomicBool,
+    /// A sync of the catalog failed, which is no better.
+    pub(crate) catalog_failed: Arc<AtomicBool>,
     pub(crate) closed: AtomicBool,
     /// Bytes free on the disk as last seen, and how many must stay free.
     pub(crate) free_bytes: AtomicU64,
@@ -55,11 +57,16 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Tells whether nothing is taken until a restart.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.log_failed.load(Ordering::Acquire) || self.catalog_failed.load(Ordering::Acquire)
+    }
+
     pub(crate) fn check(&self) -> Result<(), AppendError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(AppendError::Closed);
         }
-        if self.read_only.load(Ordering::Acquire) {
+        if self.is_read_only() {
             return Err(AppendError::ReadOnly);
         }
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);

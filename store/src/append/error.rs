@@ -6,9 +6,9 @@ use crate::model::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// A write or sync of the log failed; the server takes nothing more until it is restarted.
+    /// A write or sync of the log failed, or a sync of the catalog; the server takes nothing more until it is restarted.
     #[error(
-        "the store is read-only since a write to its log failed; see the server's log, mend the disk and restart"
+        "the store is read-only since a write to its log or its catalog failed; see the server's log, mend the disk and restart"
     )]
     ReadOnly,
     /// The disk is nearly full.

@@ -1,14 +1,17 @@
 //! The catalog in a database, and what of it concerns segments. SQLite and PostgreSQL are asked the same questions in
 //! the same words; where they differ is in this file and in [`schema`].
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, ColumnIndex, ConnectOptions as _, Connection as _, Row};
 
 use super::sum::Sum;
-use super::{Catalog, CatalogError, DatabaseUrl, Loaded, Recording, Seal, schema};
+use super::{Catalog, CatalogError, DatabaseUrl, Loaded, Recording, Seal, checksum, schema};
 use crate::append::{MetricKind, MetricMetadata};
 use crate::model::{TenantId, Timestamp};
 use crate::read::SpanMs;
@@ -28,7 +31,12 @@ pub(crate) struct Database {
     backend: Backend,
     write: AnyPool,
     read: AnyPool,
+    sync_failed: Arc<AtomicBool>,
 }
+
+/// What SQLite says when a sync fails: of a file, of a folder. Linux forgets what it could not write then, so a sync
+/// that is tried again may succeed without it.
+const FAILED_SYNCS: [&str; 2] = ["1034", "1290"];
 
 /// What a connection that writes is told first.
 ///
@@ -86,7 +94,25 @@ impl Database {
             .map_err(failed())?;
         schema::migrate(&mut *write.acquire().await.map_err(failed())?, backend).await?;
         let read = AnyPoolOptions::new().max_connections(4).max_lifetime(None).connect_lazy_with(read);
-        Ok(Self { backend, write, read })
+        Ok(Self { backend, write, read, sync_failed: Arc::default() })
+    }
+
+    /// Does what changes the catalog, unless a sync failed before; notes it when one does now.
+    async fn changing<T, E>(&self, change: impl Future<Output = Result<T, E>> + Send) -> Result<T, E>
+    where
+        E: From<CatalogError> + Error + 'static,
+    {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(CatalogError::ReadOnly.into());
+        }
+        let done = change.await;
+        if let Err(error) = &done
+            && is_failed_sync(error)
+        {
+            self.sync_failed.store(true, Ordering::Release);
+            tracing::error!("a sync of the catalog failed; the store is read-only until a restart");
+        }
+        done
     }
 
     /// Begins to read all tables as they are at one moment.
@@ -100,60 +126,7 @@ impl Database {
         Ok(tx)
     }
 
-    /// Takes over all that another one holds; this one must be empty.
-    pub(super) async fn take_over(&self, from: &Self) -> Result<(), CatalogError> {
-        let failed = || CatalogError::doing("copying the catalog");
-        let mut source = from.reading().await.map_err(failed())?;
-        let mut target = self.write.begin().await.map_err(failed())?;
-        for table in schema::TABLES {
-            schema::copy_table(&mut source, &mut target, table).await?;
-        }
-        target.commit().await.map_err(failed())?;
-        source.commit().await.map_err(failed())
-    }
-}
-
-#[cfg(test)]
-impl Database {
-    pub(super) async fn write(&self, text: &'static str) {
-        sqlx::query(text).execute(&self.write).await.unwrap();
-    }
-}
-
-async fn prepare_writer(backend: Backend, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    for (of, text) in WRITER {
-        if of == backend {
-            let done = sqlx::raw_sql(text).execute(&mut *connection).await;
-            done.map(drop).map_err(in_use)?;
-        }
-    }
-    Ok(())
-}
-
-/// Says what it means that the lock was not to be had. It is waited for a little, since the connection of a server
-/// that has just ended may hold it for a moment.
-fn in_use(error: sqlx::Error) -> sqlx::Error {
-    match error.as_database_error().and_then(|e| e.code()).as_deref() {
-        Some("55P03") => sqlx::Error::Configuration(
-            "another server uses this catalog; each needs a database of its own".into(),
-        ),
-        _ => error,
-    }
-}
-
-#[async_trait::async_trait]
-impl Catalog for Database {
-    async fn load(&self) -> Result<Loaded, CatalogError> {
-        let failed = || CatalogError::doing("reading the list of segments");
-        // One transaction, so that the rows and their checksum are of one moment.
-        let mut tx = self.reading().await.map_err(failed())?;
-        let loaded = read_all(&mut tx).await?;
-        let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
-        Sum::read(&mut tx).await?.compare(Sum::of(metas, loaded.wal_position))?;
-        Ok(loaded)
-    }
-
-    async fn seal(&self, seal: &Seal, recording: &Recording<'_>) -> Result<(), CatalogError> {
+    async fn record_seal(&self, seal: &Seal, recording: &Recording<'_>) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("recording sealed segments");
         let mut tx = self.write.begin().await.map_err(failed())?;
         let moved = sqlx::query("UPDATE positions SET value = $1 WHERE name = 'wal' AND value = $2")
@@ -193,7 +166,7 @@ impl Catalog for Database {
         tx.commit().await.map_err(failed())
     }
 
-    async fn replace(
+    async fn record_replacement(
         &self,
         removed: &[SegmentId],
         added: &[SegmentMeta],
@@ -224,14 +197,92 @@ impl Catalog for Database {
         tx.commit().await.map_err(failed())
     }
 
+    /// Takes over all that another one holds; this one must be empty.
+    pub(super) async fn take_over(&self, from: &Self) -> Result<(), CatalogError> {
+        let failed = || CatalogError::doing("copying the catalog");
+        let mut source = from.reading().await.map_err(failed())?;
+        let mut target = self.write.begin().await.map_err(failed())?;
+        for table in schema::TABLES {
+            schema::copy_table(&mut source, &mut target, table).await?;
+        }
+        target.commit().await.map_err(failed())?;
+        source.commit().await.map_err(failed())
+    }
+}
+
+#[cfg(test)]
+impl Database {
+    pub(super) async fn write(&self, text: &'static str) {
+        sqlx::query(text).execute(&self.write).await.unwrap();
+    }
+}
+
+fn is_failed_sync(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            let code = error.as_database_error().and_then(|error| error.code());
+            return code.is_some_and(|code| FAILED_SYNCS.contains(&code.as_ref()));
+        }
+        cause = error.source();
+    }
+    false
+}
+
+async fn prepare_writer(backend: Backend, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for (of, text) in WRITER {
+        if of == backend {
+            let done = sqlx::raw_sql(text).execute(&mut *connection).await;
+            done.map(drop).map_err(in_use)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says what it means that the lock was not to be had. It is waited for a little, since the connection of a server
+/// that has just ended may hold it for a moment.
+fn in_use(error: sqlx::Error) -> sqlx::Error {
+    match error.as_database_error().and_then(|e| e.code()).as_deref() {
+        Some("55P03") => sqlx::Error::Configuration(
+            "another server uses this catalog; each needs a database of its own".into(),
+        ),
+        _ => error,
+    }
+}
+
+#[async_trait::async_trait]
+impl Catalog for Database {
+    async fn load(&self) -> Result<Loaded, CatalogError> {
+        let failed = || CatalogError::doing("reading the list of segments");
+        // One transaction, so that the rows and their checksum are of one moment.
+        let mut tx = self.reading().await.map_err(failed())?;
+        let loaded = read_all(&mut tx).await?;
+        let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
+        Sum::read(&mut tx).await?.compare(Sum::of(metas, loaded.wal_position))?;
+        for table in checksum::ALL {
+            table.compare(&mut tx).await?;
+        }
+        Ok(loaded)
+    }
+
+    async fn seal(&self, seal: &Seal, recording: &Recording<'_>) -> Result<(), CatalogError> {
+        self.changing(self.record_seal(seal, recording)).await
+    }
+
+    async fn replace(
+        &self,
+        removed: &[SegmentId],
+        added: &[SegmentMeta],
+        recording: &Recording<'_>,
+    ) -> Result<(), CatalogError> {
+        self.changing(self.record_replacement(removed, added, recording)).await
+    }
+
     async fn quarantine(&self, id: SegmentId, why: &str) -> Result<(), CatalogError> {
-        sqlx::query("UPDATE segments SET damage = $1 WHERE id = $2")
-            .bind(why)
-            .bind(signed(id.0))
-            .execute(&self.write)
-            .await
-            .map(drop)
-            .map_err(CatalogError::doing("recording a damaged segment"))
+        let update =
+            sqlx::query("UPDATE segments SET damage = $1 WHERE id = $2").bind(why).bind(signed(id.0));
+        let failed = CatalogError::doing("recording a damaged segment");
+        self.changing(async { update.execute(&self.write).await.map(drop).map_err(failed) }).await
     }
 
     async fn document(
@@ -258,7 +309,7 @@ impl Catalog for Database {
         changes: &[Change],
         now: Timestamp,
     ) -> Result<(), RecordsError> {
-        super::documents::change(&self.write, tenant, changes, now).await
+        self.changing(super::documents::change(&self.write, tenant, changes, now)).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantId>, RecordsError> {
@@ -277,11 +328,11 @@ impl Catalog for Database {
         note: &str,
         now: Timestamp,
     ) -> Result<(), RecordsError> {
-        super::outbox::report(&self.write, id, state, not_before, note, now).await
+        self.changing(super::outbox::report(&self.write, id, state, not_before, note, now)).await
     }
 
     async fn again(&self, id: &str, at: Timestamp) -> Result<(), RecordsError> {
-        super::outbox::again(&self.write, id, at).await
+        self.changing(super::outbox::again(&self.write, id, at)).await
     }
 
     async fn outgoing(
@@ -292,8 +343,17 @@ impl Catalog for Database {
         super::outbox::list(&self.read, tenant, filter).await
     }
 
+    fn sync_failed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sync_failed)
+    }
+
     async fn check(&self) -> Result<(), CatalogError> {
         let failed = || CatalogError::doing("checking the catalog");
+        let mut tx = self.reading().await.map_err(failed())?;
+        for table in checksum::ALL {
+            table.verify_all(&mut tx).await?;
+        }
+        drop(tx);
         if self.backend == Backend::Postgres {
             // PostgreSQL looks after its own pages; that each row can be read is what one can ask of it.
             return self.load().await.map(drop);
@@ -429,7 +489,7 @@ async fn insert_segment(connection: &mut AnyConnection, meta: &SegmentMeta) -> R
 }
 
 /// Returns a column's value; one that a damaged page has made another type is damage.
-fn value<'r, T>(row: &'r AnyRow, column: impl ColumnIndex<AnyRow>) -> Result<T, CatalogError>
+pub(super) fn value<'r, T>(row: &'r AnyRow, column: impl ColumnIndex<AnyRow>) -> Result<T, CatalogError>
 where
     T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
 {

@@ -4,6 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, Row};
 
 use super::CatalogError;
+use super::checksum::{DOCUMENTS, Part};
 use super::database::{signed, tenant_of, unsigned};
 use crate::model::{TenantId, Timestamp};
 use crate::records::{Change, Document, Expect, Order, Page, RecordsError};
@@ -17,15 +18,13 @@ pub(super) async fn get(
     kind: &str,
     id: &str,
 ) -> Result<Option<Document>, RecordsError> {
-    let row = sqlx::query(
-        "SELECT kind, id, version, updated_at, body FROM documents WHERE tenant = $1 AND kind = $2 AND id = $3",
-    )
-    .bind(tenant.as_str())
-    .bind(kind)
-    .bind(id)
-    .fetch_optional(pool)
-    .await
-    .map_err(CatalogError::doing("reading a document"))?;
+    let row = sqlx::query("SELECT * FROM documents WHERE tenant = $1 AND kind = $2 AND id = $3")
+        .bind(tenant.as_str())
+        .bind(kind)
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+        .map_err(CatalogError::doing("reading a document"))?;
     row.map(|row| document_of(&row)).transpose().map_err(Into::into)
 }
 
@@ -41,13 +40,13 @@ pub(super) async fn list(
         Order::Ascending => (
             after.unwrap_or(""),
             LAST,
-            "SELECT kind, id, version, updated_at, body FROM documents WHERE tenant = $1 AND kind = $2 \
+            "SELECT * FROM documents WHERE tenant = $1 AND kind = $2 \
              AND id >= $3 AND id < $4 AND id > $5 AND id < $6 ORDER BY id LIMIT $7",
         ),
         Order::Descending => (
             "",
             after.unwrap_or(LAST),
-            "SELECT kind, id, version, updated_at, body FROM documents WHERE tenant = $1 AND kind = $2 \
+            "SELECT * FROM documents WHERE tenant = $1 AND kind = $2 \
              AND id >= $3 AND id < $4 AND id > $5 AND id < $6 ORDER BY id DESC LIMIT $7",
         ),
     };
@@ -116,7 +115,7 @@ async fn put(
     .execute(&mut *connection)
     .await
     .map_err(CatalogError::doing("storing a document"))?;
-    Ok(())
+    Ok(DOCUMENTS.settle(connection, &key_of(tenant, kind, id)).await?)
 }
 
 async fn delete(
@@ -126,6 +125,7 @@ async fn delete(
     expect: Expect,
 ) -> Result<(), RecordsError> {
     expected(connection, tenant, (kind, id), expect).await?;
+    DOCUMENTS.forget(&mut *connection, &key_of(tenant, kind, id)).await?;
     sqlx::query("DELETE FROM documents WHERE tenant = $1 AND kind = $2 AND id = $3")
         .bind(tenant.as_str())
         .bind(kind)
@@ -162,12 +162,17 @@ async fn expected(
     Err(RecordsError::Conflict { kind: kind.into(), id: id.into(), expected: expect, found })
 }
 
+fn key_of<'a>(tenant: &'a TenantId, kind: &'a str, id: &'a str) -> [Part<'a>; 3] {
+    [Part::Text(tenant.as_str()), Part::Text(kind), Part::Text(id)]
+}
+
 fn document_of(row: &AnyRow) -> Result<Document, CatalogError> {
+    DOCUMENTS.verify(row)?;
     Ok(Document {
-        kind: row.get(0),
-        id: row.get(1),
-        version: unsigned(row.get(2))?,
-        updated_at: Timestamp::from_nanos(row.get(3)),
-        body: row.get(4),
+        kind: row.get("kind"),
+        id: row.get("id"),
+        version: unsigned(row.get("version"))?,
+        updated_at: Timestamp::from_nanos(row.get("updated_at")),
+        body: row.get("body"),
     })
 }

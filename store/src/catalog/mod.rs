@@ -8,6 +8,7 @@ mod documents;
 mod outbox;
 mod schema;
 mod sum;
+mod checksum;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,11 @@ pub(crate) trait Catalog: Send + Sync + fmt::Debug {
         filter: &OutgoingFilter,
     ) -> Result<Vec<Outgoing>, RecordsError>;
 
-    /// Asks the database to check itself.
+    /// Tells, from the moment on at which one failed, that a sync of the catalog failed: what its file holds is not
+    /// known any more, and it takes no change until a restart.
+    fn sync_failed(&self) -> std::sync::Arc<std::sync::atomic::AtomicBool>;
+
+    /// Asks the database to check itself, and checks every row that carries a checksum.
     async fn check(&self) -> Result<(), CatalogError>;
 
     /// Writes a copy of the whole as it is at one moment, while others read and write. The file must
@@ -222,6 +227,11 @@ pub enum CatalogError {
     /// Its content makes no sense.
     #[error("the catalog is damaged: {0}")]
     Damaged(String),
+    /// An earlier sync failed; nothing was done.
+    #[error(
+        "the catalog is read-only since a sync of it failed; see the server's log, mend the disk and restart"
+    )]
+    ReadOnly,
     /// Someone else changed what was to be changed; nothing was done.
     #[error("the catalog was changed by someone else: {0}")]
     Raced(String),
@@ -231,7 +241,9 @@ impl CatalogError {
     /// Says what the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Database { source: sqlx::Error::PoolTimedOut, .. } => ErrorKind::Unavailable,
+            Self::Database { source: sqlx::Error::PoolTimedOut, .. } | Self::ReadOnly => {
+                ErrorKind::Unavailable
+            }
             Self::Raced(_) => ErrorKind::Conflict,
             Self::Database { .. } | Self::Newer { .. } | Self::Damaged(_) => ErrorKind::Internal,
         }

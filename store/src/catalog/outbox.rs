@@ -4,7 +4,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::CatalogError;
-use super::database::tenant_of;
+use super::checksum::{OUTBOX, Part, TRIES};
+use super::database::{tenant_of, value};
 use crate::model::{TenantId, Timestamp};
 use crate::records::{OutboxItem, Outgoing, OutgoingFilter, OutgoingState, RecordsError, Try};
 
@@ -40,7 +41,10 @@ pub(super) async fn insert(
     .execute(&mut *connection)
     .await
     .map_err(failed())?;
-    if added.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::Exists(item.id.clone())) }
+    if added.rows_affected() != 1 {
+        return Err(RecordsError::Exists(item.id.clone()));
+    }
+    Ok(OUTBOX.settle(connection, &[Part::Text(&item.id)]).await?)
 }
 
 pub(super) async fn due(pool: &AnyPool, now: Timestamp, limit: usize) -> Result<Vec<Outgoing>, RecordsError> {
@@ -69,6 +73,7 @@ pub(super) async fn report(
 ) -> Result<(), RecordsError> {
     let failed = || CatalogError::doing("reporting on an item of the outbox");
     let mut tx = pool.begin().await.map_err(failed())?;
+    OUTBOX.verify_before(&mut tx, &[Part::Text(id)]).await?;
     let done = sqlx::query(
         "UPDATE outbox SET state = $1, not_before = COALESCE($2, not_before), attempts = attempts + 1 \
          WHERE id = $3",
@@ -82,30 +87,43 @@ pub(super) async fn report(
     if done.rows_affected() != 1 {
         return Err(RecordsError::NoItem(id.into()));
     }
-    sqlx::query(
-        "INSERT INTO outbox_tries (item, number, at, is_taken, note) \
-         SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4 FROM outbox_tries WHERE item = $1",
-    )
-    .bind(id)
-    .bind(now.as_nanos())
-    .bind(i64::from(state == OutgoingState::Delivered))
-    .bind(note)
-    .execute(&mut *tx)
-    .await
-    .map_err(failed())?;
+    OUTBOX.settle(&mut tx, &[Part::Text(id)]).await?;
+    let row = sqlx::query("SELECT COALESCE(MAX(number), 0) + 1 FROM outbox_tries WHERE item = $1")
+        .bind(id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failed())?;
+    let number: i64 = value(&row, 0)?;
+    sqlx::query("INSERT INTO outbox_tries (item, number, at, is_taken, note) VALUES ($1, $2, $3, $4, $5)")
+        .bind(id)
+        .bind(number)
+        .bind(now.as_nanos())
+        .bind(i64::from(state == OutgoingState::Delivered))
+        .bind(note)
+        .execute(&mut *tx)
+        .await
+        .map_err(failed())?;
+    TRIES.settle(&mut tx, &[Part::Text(id), Part::Number(number)]).await?;
     Ok(tx.commit().await.map_err(failed())?)
 }
 
 /// Makes an item wait again as if it had never been tried; its tries stay listed.
 pub(super) async fn again(pool: &AnyPool, id: &str, at: Timestamp) -> Result<(), RecordsError> {
+    let failed = || CatalogError::doing("sending an item of the outbox again");
+    let mut tx = pool.begin().await.map_err(failed())?;
+    OUTBOX.verify_before(&mut tx, &[Part::Text(id)]).await?;
     let done =
         sqlx::query("UPDATE outbox SET state = 'waiting', not_before = $1, attempts = 0 WHERE id = $2")
             .bind(at.as_nanos())
             .bind(id)
-            .execute(pool)
+            .execute(&mut *tx)
             .await
-            .map_err(CatalogError::doing("sending an item of the outbox again"))?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(RecordsError::NoItem(id.into())) }
+            .map_err(failed())?;
+    if done.rows_affected() != 1 {
+        return Err(RecordsError::NoItem(id.into()));
+    }
+    OUTBOX.settle(&mut tx, &[Part::Text(id)]).await?;
+    Ok(tx.commit().await.map_err(failed())?)
 }
 
 fn word(state: OutgoingState) -> &'static str {
@@ -155,9 +173,11 @@ async fn add_tries(pool: &AnyPool, items: &mut [Outgoing]) -> Result<(), Catalog
     }
     let tries = query.fetch_all(pool).await.map_err(CatalogError::doing("listing tries of the outbox"))?;
     for row in &tries {
-        let of: &str = row.get("item");
+        let of: &str = value(row, "item")?;
         let item = items.iter_mut().find(|item| item.id == of);
-        item.into_iter().for_each(|item| item.tries.push(try_of(row)));
+        if let Some(item) = item {
+            item.tries.push(try_of(row)?);
+        }
     }
     Ok(())
 }
@@ -168,15 +188,17 @@ fn numbered<T>(first: usize, list: &[T]) -> String {
     names.join(", ")
 }
 
-fn try_of(row: &AnyRow) -> Try {
-    Try {
+fn try_of(row: &AnyRow) -> Result<Try, CatalogError> {
+    TRIES.verify(row)?;
+    Ok(Try {
         at: Timestamp::from_nanos(row.get("at")),
         is_taken: row.get::<i64, _>("is_taken") != 0,
         note: row.get("note"),
-    }
+    })
 }
 
 fn outgoing_of(row: &AnyRow) -> Result<Outgoing, CatalogError> {
+    OUTBOX.verify(row)?;
     let word: &str = row.get("state");
     let state = STATES.iter().find(|(_, w)| *w == word).map(|(state, _)| *state);
     Ok(Outgoing {

@@ -6,12 +6,12 @@
 use sqlx::any::AnyTypeInfoKind;
 use sqlx::{AnyConnection, AssertSqlSafe, Column as _, Row};
 
-use super::CatalogError;
 use super::database::Backend;
 use super::sum::Sum;
+use super::{CatalogError, checksum};
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -97,10 +97,19 @@ ALTER TABLE outbox DROP COLUMN tried_at;
     "
 INSERT INTO positions (name, value) VALUES ('sum', 0);
 ",
+    "
+ALTER TABLE documents ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE outbox_tries ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
+INSERT INTO positions (name, value) VALUES ('documents', 0), ('outbox_rows', 0), ('outbox_tries', 0);
+",
 ];
 
 /// The version that has a checksum over segments and the log's position.
 const WITH_SUM: i64 = 4;
+
+/// The version whose documents and messages carry checksums.
+const WITH_CHECKSUMS: i64 = 5;
 
 /// The version that this release writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -156,6 +165,11 @@ pub(super) async fn migrate(connection: &mut AnyConnection, backend: Backend) ->
         let loaded = super::database::read_all(connection).await?;
         let metas = loaded.segments.iter().chain(loaded.quarantined.iter().map(|(meta, _)| meta));
         Sum::of(metas, loaded.wal_position).write(connection).await?;
+    }
+    if found < WITH_CHECKSUMS {
+        for table in checksum::ALL {
+            table.settle_all(connection).await?;
+        }
     }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed())?;
     Ok(())

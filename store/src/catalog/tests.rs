@@ -36,6 +36,9 @@ in_each_database!(
     documents_change_together_or_not_at_all,
     lists_run_both_ways_by_page_and_prefix,
     the_outbox_keeps_order_by_key_and_lets_queues_take_turns,
+    a_document_that_changed_by_itself_is_refused,
+    a_message_that_changed_by_itself_is_refused,
+    a_row_that_came_or_went_by_itself_is_noticed,
     a_copy_holds_everything,
 );
 
@@ -178,6 +181,102 @@ async fn documents_change_together_or_not_at_all(at: &CatalogAt) {
     assert_eq!(records.get(&TenantId::new("other").unwrap(), "release", "b").await.unwrap(), None);
     let empty = records.commit(&tenant, Transaction::default().put("", "x", Expect::Any, "")).await;
     assert_eq!(empty.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+/// A catalog with a document and a message that was tried.
+async fn with_rows(at: &CatalogAt) -> (Arc<Database>, Records) {
+    let database = Arc::new(database(at).await.unwrap());
+    let catalog: Arc<dyn Catalog> = Arc::<Database>::clone(&database);
+    let records = Records::new(catalog, Arc::new(ManualClock::at(Timestamp::from_millis(10))));
+    let item = OutboxItem {
+        id: "m".into(),
+        queue: "q".into(),
+        ordering_key: String::new(),
+        body: vec![0, 255],
+        not_before: Timestamp::from_millis(10),
+    };
+    let tenant = TenantId::default();
+    let all = Transaction::default().put("k", "a", Expect::Absent, "1").put("k", "b", Expect::Absent, "2");
+    records.commit(&tenant, all.send(item)).await.unwrap();
+    let again = Transaction::default().put("k", "a", Expect::Any, "3").delete("k", "b", Expect::Any);
+    records.commit(&tenant, again).await.unwrap();
+    records.retry_at("m", Timestamp::from_millis(10), "503").await.unwrap();
+    records.again("m", Timestamp::from_millis(10)).await.unwrap();
+    database.load().await.unwrap();
+    database.check().await.unwrap();
+    (database, records)
+}
+
+#[track_caller]
+fn is_damage<T: fmt::Debug>(done: Result<T, RecordsError>) {
+    assert!(matches!(done, Err(RecordsError::Catalog(CatalogError::Damaged(_)))), "{done:?}");
+}
+
+async fn a_document_that_changed_by_itself_is_refused(at: &CatalogAt) {
+    let (database, records) = with_rows(at).await;
+    let tenant = TenantId::default();
+    assert_eq!(records.get(&tenant, "k", "a").await.unwrap().unwrap().body, b"3");
+    for change in [
+        "UPDATE documents SET version = 3",
+        "UPDATE documents SET updated_at = 0, version = 2",
+        "UPDATE documents SET updated_at = 10000000, kind = 'l'",
+    ] {
+        database.write(change).await;
+        let kind = if change.contains("kind") { "l" } else { "k" };
+        is_damage(records.get(&tenant, kind, "a").await);
+        is_damage(records.list(&tenant, kind, Page::default()).await);
+        assert!(matches!(database.check().await, Err(CatalogError::Damaged(_))), "{change}");
+    }
+    // Written anew, it is whole again.
+    database.write("UPDATE documents SET kind = 'k', version = 8").await;
+    records.commit(&tenant, Transaction::default().put("k", "a", Expect::Any, "4")).await.unwrap();
+    assert_eq!(records.get(&tenant, "k", "a").await.unwrap().unwrap().version, 9);
+    database.check().await.unwrap();
+    database.load().await.unwrap();
+}
+
+async fn a_message_that_changed_by_itself_is_refused(at: &CatalogAt) {
+    let (database, records) = with_rows(at).await;
+    let (tenant, now) = (TenantId::default(), Timestamp::from_millis(10));
+    let all = || records.outgoing(&tenant, OutgoingFilter::default());
+    assert_eq!((records.due(now, 9).await.unwrap().len(), all().await.unwrap()[0].tries.len()), (1, 1));
+    database.write("UPDATE outbox SET queue = 'elsewhere'").await;
+    is_damage(records.due(now, 9).await);
+    is_damage(all().await);
+    is_damage(records.delivered("m", "200").await);
+    is_damage(records.again("m", now).await);
+    database.write("UPDATE outbox SET queue = 'q'").await;
+    assert_eq!(all().await.unwrap()[0].queue, "q");
+    database.write("UPDATE outbox_tries SET is_taken = 1").await;
+    is_damage(all().await);
+    assert!(matches!(database.check().await, Err(CatalogError::Damaged(_))));
+}
+
+async fn a_row_that_came_or_went_by_itself_is_noticed(at: &CatalogAt) {
+    let (database, _) = with_rows(at).await;
+    let gone = "DELETE FROM outbox_tries";
+    let twice =
+        "INSERT INTO documents SELECT tenant, kind, 'c', version, updated_at, body, checksum FROM documents";
+    for change in [gone, twice, "DELETE FROM outbox", "DELETE FROM documents WHERE id = 'a'"] {
+        database.write(change).await;
+        let error = database.load().await.unwrap_err();
+        assert!(matches!(error, CatalogError::Damaged(_)), "{change}: {error}");
+        // What each of these took away or added is made good before the next.
+        database
+            .write(
+                "UPDATE positions SET value = (SELECT CAST(COALESCE(SUM(checksum), 0) AS BIGINT) FROM documents) \
+                 WHERE name = 'documents'",
+            )
+            .await;
+        database
+            .write(
+                "UPDATE positions SET value = (SELECT CAST(COALESCE(SUM(checksum), 0) AS BIGINT) FROM outbox) \
+                 WHERE name = 'outbox_rows'",
+            )
+            .await;
+        database.write("UPDATE positions SET value = 0 WHERE name = 'outbox_tries'").await;
+        database.load().await.unwrap();
+    }
 }
 
 async fn lists_run_both_ways_by_page_and_prefix(at: &CatalogAt) {

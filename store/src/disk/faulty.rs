@@ -169,6 +169,11 @@ impl Disk for FaultyDisk {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(Operation::Folder).map_err(|(e, _)| e)?;
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.check(Operation::Folder).map_err(|(e, _)| e)?;
         self.inner.remove(path)

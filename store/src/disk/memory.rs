@@ -226,6 +226,17 @@ impl Disk for MemDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.alive()?;
+        let inode = Arc::clone(state.seen.get(from).ok_or(io::ErrorKind::NotFound)?);
+        if state.seen.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.seen.insert(to.into(), Arc::clone(&inode));
+        state.unsynced.push(NameChange::Add(to.into(), inode));
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.alive()?;
         let inode = state.seen.remove(path).ok_or(io::ErrorKind::NotFound)?;

@@ -102,6 +102,10 @@ impl Disk for OsDisk {
         std::fs::rename(self.at(from), self.at(to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(self.at(from), self.at(to))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the implementation of the storage trait")]
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(self.at(path))

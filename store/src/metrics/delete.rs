@@ -52,12 +52,12 @@ pub fn without(target: &Target, segment: &Arc<Segment>, deletion: &Deletion) -> 
     }
     let meta = segment.meta();
     let mut writer = SegmentWriter::create(target, meta.window, meta.level, Effort::Small)?;
-    let mut reader = RowReader::new(segment.clone(), index.clone());
+    let mut reader = RowReader::new(segment.clone(), index.places.clone());
     let mut columns = Columns::default();
     let (mut n_deleted, mut n_left) = (0, 0);
     for (id, is_selected) in (0..).zip(selected) {
         columns.clear();
-        reader.read(id, SpanMs::ALL, &mut columns)?;
+        reader.read(id, &index.rows[id as usize], SpanMs::ALL, &mut columns)?;
         if is_selected {
             n_deleted += columns.remove(span) as u64;
         }

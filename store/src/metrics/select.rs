@@ -427,8 +427,8 @@ impl Selected {
             let n_before = columns.histograms.len();
             match &self.parts[part as usize] {
                 Part::Segment(segment, index) => reading.readers[part as usize]
-                    .get_or_insert_with(|| RowReader::new(segment.clone(), index.clone()))
-                    .read(id, self.span, columns)?,
+                    .get_or_insert_with(|| RowReader::new(segment.clone(), index.places.clone()))
+                    .read(id, &index.rows[id as usize], self.span, columns)?,
                 Part::Head(head, slots) => {
                     head.read(slots[id as usize], self.span, &mut reading.scratch, columns);
                 }

@@ -97,11 +97,6 @@ impl SeriesTableBuilder {
         self.series.items.push(number);
     }
 
-    /// Returns how many series were ended.
-    pub(super) fn len(&self) -> usize {
-        self.series.len()
-    }
-
     /// Ends a series.
     pub(super) fn finish_series(&mut self) {
         self.series.ends.push(self.series.items.len() as u32);
@@ -209,18 +204,6 @@ impl SeriesTable {
             }
         }
         if rest.is_empty() { Ordering::Equal } else { Ordering::Less }
-    }
-
-    /// Compares the label set of a series with that of a series of another table.
-    pub(super) fn cmp_with(&self, series: u32, other: &Self, theirs: u32) -> Ordering {
-        let (ours, theirs) = (self.series.get(series), other.series.get(theirs));
-        for (&a, &b) in ours.iter().zip(theirs) {
-            let (a, b) = (self.pair(a), other.pair(b));
-            if a != b {
-                return split_pair(a).cmp(&split_pair(b));
-            }
-        }
-        ours.len().cmp(&theirs.len())
     }
 
     /// Finds the series that match all matchers, in order.
@@ -406,9 +389,6 @@ pub(super) mod tests {
             for (i, set) in all.iter().enumerate() {
                 for other in &all {
                     prop_assert_eq!(table.cmp(i as u32, other), set.cmp(other));
-                }
-                for (j, other) in all.iter().enumerate() {
-                    prop_assert_eq!(table.cmp_with(i as u32, &table, j as u32), set.cmp(other));
                 }
             }
         }

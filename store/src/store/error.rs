@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::append::AppendError;
 use crate::catalog::CatalogError;
 use crate::config::ConfigError;
+use crate::delta::DeltaError;
 use crate::metrics::SegmentError;
 use crate::model::ErrorKind;
 use crate::read::ReadError;
@@ -76,6 +77,12 @@ pub enum StoreError {
     /// What was just written cannot be read.
     #[error("opening a new segment failed")]
     Reopen(#[from] ReadError),
+    /// Tables for other engines could not be published.
+    #[error("publishing Delta tables failed")]
+    Delta(#[from] DeltaError),
+    /// The disk is nearly full.
+    #[error("{0} waits until the disk has room again")]
+    NoRoom(&'static str),
     /// A file could not be removed or listed.
     #[error("{doing} failed")]
     Disk {
@@ -101,8 +108,8 @@ impl StoreError {
             Self::Metrics(e) | Self::Logs(e) => e.kind(),
             Self::Catalog(e) => e.kind(),
             Self::Reopen(e) => e.kind(),
-            Self::Unread(_) => ErrorKind::Unavailable,
-            Self::Disk { .. } | Self::Died(_) => ErrorKind::Internal,
+            Self::Unread(_) | Self::NoRoom(_) => ErrorKind::Unavailable,
+            Self::Delta(_) | Self::Disk { .. } | Self::Died(_) => ErrorKind::Internal,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{Clock, Timestamp};
 /// How one kind of work in the background fares. Counts run from the start of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
-    /// `seal`, `compaction`, `retention` or `check`.
+    /// `seal`, `compaction`, `retention`, `check` or `publication`.
     pub name: &'static str,
     /// Times that something was done.
     pub n_done: u64,
@@ -30,10 +30,11 @@ pub(super) enum Job {
     Merge,
     Retire,
     Check,
+    Publish,
 }
 
 impl Job {
-    const ALL: [Self; 4] = [Self::Seal, Self::Merge, Self::Retire, Self::Check];
+    const ALL: [Self; 5] = [Self::Seal, Self::Merge, Self::Retire, Self::Check, Self::Publish];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,6 +42,7 @@ impl Job {
             Self::Merge => "compaction",
             Self::Retire => "retention",
             Self::Check => "check",
+            Self::Publish => "publication",
         }
     }
 
@@ -51,6 +53,7 @@ impl Job {
             Self::Merge => "merging",
             Self::Retire => "retention",
             Self::Check => "checking segments",
+            Self::Publish => "publishing Delta tables",
         }
     }
 }

@@ -99,7 +99,7 @@ impl Log {
 
     /// Writes a batch together with all that wait already; returns what ended the group.
     fn group(&mut self, first: Pending, work: &mut mpsc::Receiver<Work>) -> Option<Work> {
-        if self.shared.gate.read_only.load(Ordering::Acquire) {
+        if self.shared.gate.is_read_only() {
             refuse(first, AppendError::ReadOnly);
             return None;
         }
@@ -161,7 +161,7 @@ impl Log {
         let broken = matches!(error, CommitError::Broken(_));
         let (CommitError::Refused(source) | CommitError::Broken(source)) = error;
         if broken {
-            gate.read_only.store(true, Ordering::Release);
+            gate.log_failed.store(true, Ordering::Release);
             tracing::error!(error = %source, "the write-ahead log failed; the store is read-only until a restart");
         } else {
             tracing::warn!(error = %source, "the write-ahead log takes nothing for now");

@@ -56,6 +56,9 @@ impl Inner {
     /// Does one merge, if one is due; `false` when none is.
     pub(super) async fn merge_once(self: &Arc<Self>, eagerness: Eagerness) -> Result<bool, StoreError> {
         let mut merging = self.merging.lock().await;
+        if self.gate.catalog_failed.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let now = self.env.clock.elapsed();
         merging.failed.retain(|_, until| eagerness == Eagerness::Background && *until > now);
         let metas = self.current.snapshot.load().metas();

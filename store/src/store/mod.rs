@@ -16,6 +16,7 @@ mod patterns;
 mod jobs;
 mod verify;
 mod backup;
+mod publish;
 mod status;
 mod error;
 
@@ -273,6 +274,7 @@ impl Inner {
             free_bytes: env.disk.free_bytes().unwrap_or(u64::MAX).into(),
             free_bytes_min: config.disk_free_min.0,
             head_bytes_max: config.head_bytes_max.0.saturating_mul(2),
+            catalog_failed: catalog.sync_failed(),
             ..Gate::default()
         });
         let counters = Arc::new(Counters::new(loaded.wal_position, loaded.wal_position));

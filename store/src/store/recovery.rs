@@ -2,21 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use super::journal::Shared;
 use super::patterns::Saved;
 use super::{AnySegment, Current, OpenError, StoreEnv, loss};
-use crate::append::{Batch, MetricBatch};
+use crate::append::{Batch, LogBatch, MetricBatch};
 use crate::catalog::Loaded;
 use crate::disk::Disk;
 use crate::logs;
-use crate::metrics::wal_codec::{self, WalSeriesTable};
+use crate::metrics::wal_codec::WalSeriesTable;
 use crate::metrics::{self, IndexCache};
 use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentMeta, Table};
-use crate::wal::{self, Frame, Kind, RecoverError, Visit};
+use crate::wal::{self, Kind, RecoverError, Visit};
 
 /// What a replay found.
 #[derive(Debug, Default)]
@@ -69,22 +70,40 @@ pub(super) fn open_segment(
     }
 }
 
-/// Brings what the log holds beyond the segments back into the heads, frame by frame.
+/// Batches of each table that are decoded and wait for its heads: enough that neither side waits for the other over
+/// one that is large, and few, since memory holds them all.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// Brings what the log holds beyond the segments back into the heads, frame by frame: this thread reads, checks and
+/// decodes, one more for each table fills its heads, in the order of the log.
 pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Replayed, OpenError> {
     let started = env.clock.elapsed();
-    let mut table = WalSeriesTable::default();
-    let mut batch = MetricBatch::default();
-    let mut n_frames = 0;
-    let log = wal::recover(env.disk.as_ref(), covered, &mut |visit| match visit {
-        Visit::File => {
-            table = WalSeriesTable::default();
-            Ok(())
-        }
-        Visit::Frame(frame) => {
-            let wanted = frame.sequence > covered;
-            n_frames += u64::from(wanted);
-            replay_frame(shared, frame, &mut table, &mut batch, wanted)
-        }
+    let (metrics, metrics_todo) = sync_channel::<(TenantId, MetricBatch)>(BATCHES_WAITING_MAX);
+    let (logs, logs_todo) = sync_channel::<(TenantId, LogBatch)>(BATCHES_WAITING_MAX);
+    let (used, emptied) = channel();
+    let mut decoder =
+        Decoder { metrics, logs, emptied, table: WalSeriesTable::default(), covered, n_frames: 0 };
+    let (log, n_frames) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (tenant, batch) in metrics_todo {
+                let batch = Batch::Metrics(batch);
+                shared.apply(&tenant, &batch);
+                if let Batch::Metrics(batch) = batch {
+                    // Who decodes may be done by now.
+                    let _ = used.send(batch);
+                }
+            }
+        });
+        scope.spawn(move || {
+            for (tenant, batch) in logs_todo {
+                shared.apply(&tenant, &Batch::Logs(batch));
+            }
+        });
+        let log = wal::recover(env.disk.as_ref(), covered, &mut |visit| decoder.visit(visit));
+        let n_frames = decoder.n_frames;
+        // Then the threads come to the end of what they were sent.
+        drop(decoder);
+        (log, n_frames)
     });
     let log = log.map_err(|error| match error {
         RecoverError::Io(source) => OpenError::Log(source),
@@ -99,34 +118,45 @@ pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Re
     Ok(Replayed { log, n_frames, time: env.clock.elapsed().saturating_sub(started) })
 }
 
-fn replay_frame(
-    shared: &Shared,
-    frame: Frame<'_>,
-    table: &mut WalSeriesTable,
-    batch: &mut MetricBatch,
-    wanted: bool,
-) -> Result<(), String> {
-    let tenant = TenantId::new(frame.tenant).map_err(|e| e.to_string())?;
-    match frame.kind {
-        Kind::Metrics => {
-            // A frame that segments cover still names series for those after it.
-            wal_codec::decode(frame.payload, table, batch).map_err(|e| e.to_string())?;
-            if wanted {
-                let taken = std::mem::take(batch);
-                let whole = Batch::Metrics(taken);
-                shared.apply(&tenant, &whole);
-                if let Batch::Metrics(taken) = whole {
-                    *batch = taken;
+/// Makes batches of frames.
+struct Decoder {
+    metrics: SyncSender<(TenantId, MetricBatch)>,
+    logs: SyncSender<(TenantId, LogBatch)>,
+    /// Batches whose memory can be used again.
+    emptied: Receiver<MetricBatch>,
+    table: WalSeriesTable,
+    covered: u64,
+    n_frames: u64,
+}
+
+impl Decoder {
+    fn visit(&mut self, visit: Visit<'_>) -> Result<(), String> {
+        let Visit::Frame(frame) = visit else {
+            self.table = WalSeriesTable::default();
+            return Ok(());
+        };
+        let is_wanted = frame.sequence > self.covered;
+        self.n_frames += u64::from(is_wanted);
+        let tenant = TenantId::new(frame.tenant).map_err(|e| e.to_string())?;
+        // Nobody takes what is sent only where a thread died, and with it the whole replay.
+        match frame.kind {
+            Kind::Metrics => {
+                let mut batch = self.emptied.try_recv().unwrap_or_default();
+                // A frame that segments cover still names series for those after it.
+                metrics::wal_codec::decode(frame.payload, &mut self.table, &mut batch)
+                    .map_err(|e| e.to_string())?;
+                if is_wanted {
+                    let _ = self.metrics.send((tenant, batch));
                 }
             }
+            Kind::Logs if is_wanted => {
+                let batch = logs::wal_codec::decode(frame.payload).map_err(|e| e.to_string())?;
+                let _ = self.logs.send((tenant, batch));
+            }
+            Kind::Logs => {}
         }
-        Kind::Logs if wanted => {
-            let records = logs::wal_codec::decode(frame.payload).map_err(|e| e.to_string())?;
-            shared.apply(&tenant, &Batch::Logs(records));
-        }
-        Kind::Logs => {}
+        Ok(())
     }
-    Ok(())
 }
 
 /// Removes files that no segment has: what was being written when the process ended.

@@ -15,7 +15,8 @@ const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// a tenant's table beyond its size, those that end first.
 ///
 /// A table's newest segment stays, however large it is: a size that one segment passes would
-/// otherwise drop data as it is sealed.
+/// otherwise drop data as it is sealed. So does a segment of metrics that was written over one that stays: without it,
+/// samples that it replaced would be in answers again.
 pub(super) fn expired(
     segments: &[SegmentMeta],
     retention: &RetentionConfig,
@@ -32,7 +33,16 @@ pub(super) fn expired(
         let limit = retention.of(tenant, table);
         if let Some(age) = limit.age {
             let end = now.saturating_sub(age).as_millis();
-            expired.extend(metas.extract_if(.., |meta| meta.span.end < end).map(|meta| meta.id));
+            metas.sort_by_key(|meta| (meta.sequence, meta.id));
+            let mut stay: Vec<&SegmentMeta> = Vec::new();
+            for meta in metas {
+                if meta.span.end < end && !stay.iter().any(|other| replaces(meta, other)) {
+                    expired.push(meta.id);
+                } else {
+                    stay.push(meta);
+                }
+            }
+            metas = stay;
         }
         if let Some(bytes_max) = limit.bytes {
             expired.extend(beyond(metas, bytes_max.0));
@@ -41,15 +51,24 @@ pub(super) fn expired(
     expired
 }
 
+/// Tells whether a segment may hold samples that came in the place of another's. Log records replace nothing.
+fn replaces(meta: &SegmentMeta, other: &SegmentMeta) -> bool {
+    meta.table == Table::Metrics
+        && (other.sequence, other.id) < (meta.sequence, meta.id)
+        && other.span.start <= meta.span.end
+        && meta.span.start <= other.span.end
+}
+
 /// Returns the segments of one table that are in the way of its size, oldest first.
 fn beyond(mut metas: Vec<&SegmentMeta>, bytes_max: u64) -> Vec<SegmentId> {
     metas.sort_by_key(|meta| (meta.span.end, meta.id));
     let mut bytes: u64 = metas.iter().map(|meta| meta.bytes()).sum();
     let mut gone = Vec::new();
-    for meta in &metas[..metas.len().saturating_sub(1)] {
-        if bytes <= bytes_max {
-            break;
-        }
+    while bytes > bytes_max {
+        let n_old = metas.len().saturating_sub(1);
+        let may_go = |i: &usize| !metas.iter().any(|other| replaces(metas[*i], other));
+        let Some(next) = (0..n_old).find(may_go) else { break };
+        let meta = metas.remove(next);
         bytes -= meta.bytes();
         gone.push(meta.id);
     }
@@ -64,6 +83,7 @@ mod tests {
     use crate::config::{ByteSize, TenantRetention};
     use crate::read::SpanMs;
     use crate::segment::SegmentFile;
+    use crate::store::tests::{Model, NOW_MS, Rig, everything, put, sample};
 
     const HOUR_MS: i64 = 3_600_000;
 
@@ -133,6 +153,51 @@ mod tests {
         // What is too old does not count for the size.
         let both = RetentionConfig { metrics: Some(hours(15)), metrics_bytes: size(80), ..none() };
         check(&all, &both, 31, &[1, 6]);
+    }
+
+    #[test]
+    fn what_replaced_samples_goes_with_them_or_after_them() {
+        let over = |id, start, end| {
+            let mut meta = segment(id, "default", Table::Metrics, end, 40);
+            meta.span.start = start * HOUR_MS;
+            meta
+        };
+        let by_age = RetentionConfig { metrics: Some(hours(10)), ..Default::default() };
+        let by_size = |n| RetentionConfig { metrics_bytes: Some(ByteSize(n)), ..Default::default() };
+        // 2 was written over the begin of 1, and 3 over that of 2.
+        let all = [over(1, 0, 20), over(2, 5, 9), over(3, 1, 6), over(4, 21, 30)];
+        check(&all, &by_age, 25, &[]);
+        check(&all, &by_age, 30, &[]);
+        check(&all, &by_age, 31, &[1, 2, 3]);
+        check(&all, &by_size(159), 31, &[1]);
+        check(&all, &by_size(119), 31, &[1, 2]);
+        check(&all, &by_size(79), 31, &[1, 2, 3]);
+        // What came before the rest replaces nothing of it.
+        check(&[over(1, 0, 9), over(2, 5, 20)], &by_age, 25, &[1]);
+        let logs = |meta: &SegmentMeta| SegmentMeta { table: Table::Logs, ..meta.clone() };
+        let by_age = RetentionConfig { logs: Some(hours(10)), ..Default::default() };
+        check(&all.each_ref().map(logs), &by_age, 25, &[2, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_replaced_sample_does_not_come_back_when_what_replaced_it_is_old() {
+        let mut rig = Rig::new();
+        let age = Duration::from_secs(3600);
+        rig.config.retention = RetentionConfig { metrics: Some(age), ..RetentionConfig::default() };
+        let store = rig.open().await;
+        let mut model = Model::new();
+        // Both in one window that is not over, so that nothing is merged.
+        put(&store, &mut model, &[sample("a", NOW_MS - 600_000, 1.0), sample("a", NOW_MS - 1, 1.0)]).await;
+        store.inner.seal().await.unwrap();
+        put(&store, &mut model, &[sample("a", NOW_MS - 600_000, 2.0)]).await;
+        store.inner.seal().await.unwrap();
+        rig.clock.advance(age - Duration::from_secs(60));
+        store.inner.retire().await.unwrap();
+        assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+        rig.clock.advance(Duration::from_secs(120));
+        store.inner.retire().await.unwrap();
+        assert_eq!(everything(&store.reader(), &rig.clock).0, Model::new());
+        store.shutdown().await.unwrap();
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use super::jobs::Job;
 use super::plan::{self, Eagerness};
 use super::{Frozen, FrozenTenant, Inner, StoreError};
 use crate::append::MetricMetadata;
-use crate::catalog::Seal;
+use crate::catalog::{CatalogError, Seal};
 use crate::logs;
 use crate::metrics::{self, Target};
 use crate::model::TenantId;
@@ -20,6 +20,10 @@ impl Inner {
     /// Heads that a failed attempt left frozen are sealed first: their position comes first.
     pub(super) async fn seal(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut waiting = self.sealing.lock().await;
+        // What is written now could not be recorded, and would lie on the disk until a restart.
+        if self.gate.catalog_failed.load(Ordering::Acquire) {
+            return Err(CatalogError::ReadOnly.into());
+        }
         // Log records are held against segments, so it must be known which of these there are.
         self.note_suspects().await?;
         self.make_room_for_segments().await;

@@ -12,7 +12,7 @@ use crate::segment::Table;
 /// How the store fares. Counters run from the start of the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// A write or sync of the log failed: nothing is taken until a restart.
+    /// A write or sync of the log failed, or a sync of the catalog: nothing is taken until a restart.
     pub read_only: bool,
     /// Why ingest is refused for now; `None` when it is not.
     pub refusing: Option<String>,
@@ -112,7 +112,7 @@ impl Status {
         }
         let missing = snapshot.missing();
         Self {
-            read_only: gate.read_only.load(Ordering::Relaxed),
+            read_only: gate.is_read_only(),
             refusing: gate.check().err().map(|why| why.to_string()),
             free_bytes: get(&gate.free_bytes),
             n_samples: get(&counters.n_samples),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::Job;
 use super::plan::Eagerness;
-use super::{Inner, StoreError, scrub};
+use super::{Inner, StoreError, publish, scrub};
 use crate::model::Clock;
 
 /// How often the disk and the age of the head are looked at.
@@ -32,6 +32,10 @@ pub(super) fn start(inner: &Arc<Inner>, stop: &CancellationToken) -> Vec<JoinHan
     if inner.config.scrub_bytes_per_second.0 > 0 {
         let clock = Arc::clone(&inner.env.clock);
         tasks.push(tokio::spawn(scrub::scrub(Arc::downgrade(inner), clock, stop.clone())));
+    }
+    if let Some(every) = inner.config.delta_every {
+        let clock = Arc::clone(&inner.env.clock);
+        tasks.push(tokio::spawn(publish::publish(Arc::downgrade(inner), clock, every, stop.clone())));
     }
     tasks
 }

@@ -36,7 +36,7 @@ mod recover;
 mod scan;
 mod writer;
 
-pub(crate) use format::{Frame, Kind};
+pub(crate) use format::Kind;
 pub(crate) use recover::{RecoverError, Recovered, Visit, recover};
 pub(crate) use writer::{ClosedFiles, CommitError, Writer};
 

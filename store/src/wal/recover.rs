@@ -116,13 +116,6 @@ fn read_file(
     let Ok(header) = Header::decode(&start) else {
         return Ok(without_header(disk, path, file.as_ref(), next_first, recovered)?);
     };
-    if next_first.is_none()
-        && let Some(end) = torn_at(file.as_ref(), &header)?
-    {
-        recovered.torn_bytes += file.len() - end;
-        disk.truncate(path, end)?;
-        file = disk.open(path)?;
-    }
     let mut unusable: Option<(Range<u64>, String)> = None;
     let mut note = |sequence: u64, result: Result<(), String>| {
         if let Err(why) = result {
@@ -131,7 +124,30 @@ fn read_file(
         }
     };
     note(0, visit(Visit::File));
-    let scan = scan(file.as_ref(), &header, |frame| note(frame.sequence, visit(Visit::Frame(frame))))?;
+    let is_last = next_first.is_none();
+    // In the last file it must be known first whether what comes behind a damaged place counts.
+    let mut some_wait = false;
+    let mut found = scan(file.as_ref(), &header, |frame, is_past_damage| {
+        if is_last && is_past_damage {
+            some_wait = true;
+        } else {
+            note(frame.sequence, visit(Visit::Frame(frame)));
+        }
+    })?;
+    if is_last && let Some(end) = torn_at(file.as_ref(), &header, &found)? {
+        recovered.torn_bytes += file.len() - end;
+        disk.truncate(path, end)?;
+        file = disk.open(path)?;
+        found.tail_bytes = 0;
+    }
+    if some_wait {
+        found = scan(file.as_ref(), &header, |frame, is_past_damage| {
+            if is_past_damage {
+                note(frame.sequence, visit(Visit::Frame(frame)));
+            }
+        })?;
+    }
+    let scan = found;
     let mut damage: Vec<String> = scan.bad.iter().map(|bad| describe(path, &bad.bytes, &bad.lost)).collect();
     if let Some((frames, why)) = unusable {
         let text = format!(

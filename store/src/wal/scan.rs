@@ -31,11 +31,11 @@ pub(super) struct Bad {
     pub(super) was_synced: bool,
 }
 
-/// Visits every good frame of a file in order.
+/// Visits every good frame of a file in order, and says of each whether a damaged place came before it.
 pub(super) fn scan(
     file: &dyn DiskRead,
     header: &Header,
-    mut visit: impl FnMut(Frame<'_>),
+    mut visit: impl FnMut(Frame<'_>, bool),
 ) -> io::Result<Scan> {
     let mut window = Window { file, bytes: Bytes::new(), start: 0 };
     let start = (FRAMES_AT as u64).min(file.len());
@@ -44,10 +44,8 @@ pub(super) fn scan(
     let mut at = start;
     while at < file.len() {
         let next = scan.last_sequence.wrapping_add(1);
-        if let Some(head) = window.frame_at(at, header, next, &mut |frame| {
+        if let Some((head, frame)) = window.frame_at(at, header, next)? {
             scan.last_sequence = frame.sequence;
-            visit(frame);
-        })? {
             if at > scan.end || scan.last_sequence > next {
                 let lost = next..scan.last_sequence;
                 scan.bad.push(Bad { bytes: scan.end..at, lost, was_synced: false });
@@ -55,6 +53,7 @@ pub(super) fn scan(
             if head.begins_group {
                 scan.bad.iter_mut().for_each(|bad| bad.was_synced = true);
             }
+            visit(frame, !scan.bad.is_empty());
             at += head.frame_len() as u64;
             scan.end = at;
             continue;
@@ -70,8 +69,7 @@ pub(super) fn scan(
 
 /// Returns where the last file of the log stops being what was synced, if it does: where a write was cut short, or
 /// where a power loss left holes in the last group. What it says of a bit that flipped is no.
-pub(super) fn torn_at(file: &dyn DiskRead, header: &Header) -> io::Result<Option<u64>> {
-    let scan = scan(file, header, |_| {})?;
+pub(super) fn torn_at(file: &dyn DiskRead, header: &Header, scan: &Scan) -> io::Result<Option<u64>> {
     for bad in scan.bad.iter().filter(|bad| !bad.was_synced) {
         if has_hole(file, bad.bytes.clone())? {
             return Ok(Some(bad.bytes.start));
@@ -153,7 +151,8 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    const STEP: usize = 1 << 20;
+    /// Several frames of the usual size, since the one that the end cuts is read again.
+    const STEP: usize = 4 << 20;
 
     /// Returns up to `len` bytes at `at`, fewer at the file's end.
     fn get(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
@@ -168,14 +167,13 @@ impl Window<'_> {
         Ok(&self.bytes[from..from + len])
     }
 
-    /// Visits the frame at `at` if it is good and its sequence not below `next`; returns its header.
+    /// Returns the frame at `at` if it is good and its sequence not below `next`.
     fn frame_at(
         &mut self,
         at: u64,
         header: &Header,
         next: u64,
-        visit: &mut dyn FnMut(Frame<'_>),
-    ) -> io::Result<Option<FrameHead>> {
+    ) -> io::Result<Option<(FrameHead, Frame<'_>)>> {
         let Some(head) = FrameHead::decode(self.get(at, FrameHead::BYTES_MAX)?, &header.salt) else {
             return Ok(None);
         };
@@ -183,9 +181,7 @@ impl Window<'_> {
         if head.sequence < next || head.frame_len() as u64 > self.file.len() - at {
             return Ok(None);
         }
-        let Some(frame) = head.frame(self.get(at, head.frame_len())?) else { return Ok(None) };
-        visit(frame);
-        Ok(Some(head))
+        Ok(head.frame(self.get(at, head.frame_len())?).map(|frame| (head, frame)))
     }
 
     /// Finds the next place from `at` where a frame could begin.

@@ -9,8 +9,9 @@ use std::path::Path;
 use greylight_store::Store;
 use greylight_store::config::ByteSize;
 use greylight_store::metrics::Deletion;
-use greylight_store::model::TenantId;
+use greylight_store::model::{TenantId, Timestamp};
 use greylight_store::read::SpanMs;
+use greylight_store::records::{Expect, OutboxItem, OutgoingFilter, Transaction};
 
 use super::facts::{Facts, Found, Record, Sample};
 use super::rig::{Image, NOW_MS, Rig, put_records, put_samples};
@@ -84,6 +85,15 @@ impl Subject {
             seal(&store).await?;
         }
         put(&store, &mut facts, 2).await?;
+        let message = OutboxItem {
+            id: MESSAGE.into(),
+            queue: "hook".into(),
+            ordering_key: String::new(),
+            body: DOCUMENT.into(),
+            not_before: Timestamp::from_millis(NOW_MS),
+        };
+        let both = Transaction::default().put("release", "r1", Expect::Absent, DOCUMENT).send(message);
+        store.records().commit(&TenantId::default(), both).await?;
         store.shutdown().await?;
         // Another process begins another file of the log.
         let store = rig.open().await?;
@@ -194,6 +204,7 @@ impl Subject {
                     return Ok(());
                 }
             };
+            look_at_records(&store).await.map_err(|e| format!("life {life}: {e}"))?;
             for look in 0..3 {
                 match rig.read(&store) {
                     Ok(found) => {
@@ -230,6 +241,24 @@ impl Subject {
         })?;
         Ok(!found.missing.is_empty())
     }
+}
+
+const DOCUMENT: &str = "what the release is";
+const MESSAGE: &str = "01K00000000000000000000000";
+
+/// Reads the document and the message: they are as they were put, or refused.
+async fn look_at_records(store: &Store) -> Outcome<()> {
+    let (records, tenant) = (store.records(), TenantId::default());
+    if let Ok(found) = records.get(&tenant, "release", "r1").await {
+        let body = found.map(|document| document.body);
+        must(body.as_deref() == Some(DOCUMENT.as_bytes()), || format!("the document says {body:?}"))?;
+    }
+    if let Ok(found) = records.outgoing(&tenant, OutgoingFilter::default()).await {
+        let is_whole = matches!(found.as_slice(), [item] if item.id == MESSAGE && item.queue == "hook"
+            && item.body == DOCUMENT.as_bytes() && item.attempts == 0);
+        must(is_whole, || format!("the outbox has {found:?}"))?;
+    }
+    Ok(())
 }
 
 async fn put(store: &Store, facts: &mut Facts, i: i64) -> Outcome<()> {

@@ -65,9 +65,11 @@ impl Step {
     }
 }
 
-/// Times over two days in steps of twelve minutes, so that windows and days are crossed and many repeat.
+/// Times over two days in steps of twelve minutes or of two hours, so that windows and days are crossed and many are
+/// written again.
 fn time(chance: &mut Chance) -> i64 {
-    NOW_MS - chance.below(240) as i64 * 720_000 + i64::from(chance.one_in(4))
+    let steps = if chance.one_in(2) { chance.below(24) * 10 } else { chance.below(240) };
+    NOW_MS - steps as i64 * 720_000 + i64::from(chance.one_in(4))
 }
 
 fn span(chance: &mut Chance) -> SpanMs {

@@ -5,6 +5,7 @@
 mod agent_kill;
 mod calibrate;
 mod child;
+mod churn;
 mod durability;
 mod kill9;
 mod kill_steps;
@@ -30,6 +31,8 @@ enum Command {
     AgentKill(agent_kill::Args),
     /// Judges simulated releases and prints how many good ones are refused and bad ones found.
     Calibrate(calibrate::Args),
+    /// Stores series of which some are replaced all the time, and watches memory.
+    Churn(churn::Args),
     /// Flips bits and cuts files of a store: nothing is wrong, and nothing is missing in silence.
     Damage(durability::DamageArgs),
     /// Lets a store's disk fill up, fail or stand still at every operation.
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::AgentKill(args) => agent_kill::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Churn(args) => churn::run(&args),
         Command::Damage(args) => durability::damage(&args),
         Command::Faults(args) => durability::faults(&args),
         Command::Kill9(args) => kill9::run(&args),

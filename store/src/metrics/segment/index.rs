@@ -14,6 +14,7 @@ use super::super::series_table::SeriesTable;
 use super::Segment;
 use super::blocks::{BlockFile, BlockPlace};
 use super::page::PagePlace;
+use super::row_writer::Tail;
 use super::series_file::{self, SeriesRows};
 use crate::read::ReadError;
 use crate::segment::{SegmentFile, SegmentId};
@@ -25,16 +26,46 @@ pub(in crate::metrics) struct SegmentIndex {
     pub(in crate::metrics) table: SeriesTable,
     /// Where the rows of each series are.
     pub(in crate::metrics) rows: Vec<SeriesRows>,
+    /// Where the pages are.
+    pub(in crate::metrics) places: Arc<Places>,
+}
+
+/// Where the parts of a segment are that hold its samples.
+#[derive(Debug)]
+pub(in crate::metrics) struct Places {
     /// Pages of each column, in the order of the schema.
     pub(super) pages: [Vec<PagePlace>; 5],
     /// Blocks of histograms; none where the segment has no histogram.
     pub(super) histograms: Vec<BlockPlace>,
 }
 
+impl Places {
+    /// Reads the footer of the samples, which must be the one that the file of series names.
+    pub(super) fn load(segment: &Segment, tail: &Tail, n_rows: u64) -> Result<Self, ReadError> {
+        let samples_file = &segment.meta.files[0];
+        if tail.offset > segment.samples.len() {
+            return Err(corrupt(samples_file, "it ends before its footer".into()));
+        }
+        let bytes = read(segment.samples.as_ref(), samples_file, tail.offset)?;
+        if *blake3::hash(&bytes).as_bytes() != tail.blake3 {
+            return Err(corrupt(samples_file, "the checksum of its footer differs".into()));
+        }
+        let tail = TailOf { offset: tail.offset, bytes };
+        let pages = page_places(&tail, n_rows).map_err(|detail| corrupt(samples_file, detail))?;
+        let histograms = segment.histograms.as_ref().map_or(Ok(Vec::new()), BlockFile::places)?;
+        Ok(Self { pages, histograms })
+    }
+
+    fn bytes(&self) -> usize {
+        let pages: usize = self.pages.iter().map(|p| p.capacity() * size_of::<PagePlace>()).sum();
+        pages + self.histograms.capacity() * size_of::<BlockPlace>()
+    }
+}
+
 impl SegmentIndex {
     /// Reads the file of series and the footer of the samples, and checks both against checksums.
     pub(super) fn load(segment: &Segment) -> Result<Self, ReadError> {
-        let [samples_file, series_file, ..] = segment.meta.files.as_slice() else {
+        let [_, series_file, ..] = segment.meta.files.as_slice() else {
             unreachable!("opening a segment checks that it has these files");
         };
         let bytes = read(segment.series.as_ref(), series_file, 0)?;
@@ -42,34 +73,27 @@ impl SegmentIndex {
             return Err(corrupt(series_file, "its checksum differs from the catalog's".into()));
         }
         let series = series_file::read(bytes).map_err(|detail| corrupt(series_file, detail))?;
-        if series.tail.offset > segment.samples.len() {
-            return Err(corrupt(samples_file, "it ends before its footer".into()));
-        }
-        let tail = read(segment.samples.as_ref(), samples_file, series.tail.offset)?;
-        if *blake3::hash(&tail).as_bytes() != series.tail.blake3 {
-            return Err(corrupt(samples_file, "the checksum of its footer differs".into()));
-        }
         let n_rows = series.rows.last().map_or(0, |last| last.first_row + last.n_rows);
-        let tail = TailOf { offset: series.tail.offset, bytes: tail };
-        let pages = page_places(&tail, n_rows).map_err(|detail| corrupt(samples_file, detail))?;
-        let histograms = segment.histograms.as_ref().map_or(Ok(Vec::new()), BlockFile::places)?;
-        Ok(Self { table: series.table, rows: series.rows, pages, histograms })
+        let places = Arc::new(Places::load(segment, &series.tail, n_rows)?);
+        Ok(Self { table: series.table, rows: series.rows, places })
     }
 
     /// Returns about how much memory it holds.
     fn bytes(&self) -> usize {
-        let pages: usize = self.pages.iter().map(|p| p.capacity() * size_of::<PagePlace>()).sum();
-        let histograms = self.histograms.capacity() * size_of::<BlockPlace>();
-        self.table.bytes() + self.rows.capacity() * size_of::<SeriesRows>() + pages + histograms
+        self.table.bytes() + self.rows.capacity() * size_of::<SeriesRows>() + self.places.bytes()
     }
 }
 
-fn read(file: &dyn crate::disk::DiskRead, meta: &SegmentFile, from: u64) -> Result<Bytes, ReadError> {
+pub(super) fn read(
+    file: &dyn crate::disk::DiskRead,
+    meta: &SegmentFile,
+    from: u64,
+) -> Result<Bytes, ReadError> {
     let len = usize::try_from(file.len() - from).map_err(|e| corrupt(meta, e.to_string()))?;
     file.read_at(from, len).map_err(|source| ReadError::Io { path: meta.path.display().to_string(), source })
 }
 
-fn corrupt(file: &SegmentFile, detail: String) -> ReadError {
+pub(super) fn corrupt(file: &SegmentFile, detail: String) -> ReadError {
     ReadError::Corrupt { path: file.path.display().to_string(), detail }
 }
 

@@ -33,6 +33,7 @@ mod exemplar_file;
 mod row_reader;
 mod row_writer;
 mod series_file;
+mod series_scan;
 mod index;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ pub(super) use row_writer::Effort;
 use row_writer::RowWriter;
 pub(super) use series_file::SeriesRows;
 use series_file::SeriesWriter;
+pub(super) use series_scan::SeriesScan;
 
 /// Width of the windows, aligned to UTC, that a sealed head is cut into.
 pub const WINDOW_MS: i64 = 2 * 3_600_000;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::super::samples::Columns;
 use super::super::{decimal, delta};
 use super::histogram_file::HistogramReader;
+use super::index::Places;
 use super::page::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PageHeader, PagePlace, decompress, take_levels};
-use super::{Segment, SegmentIndex, SeriesRows};
+use super::{Segment, SeriesRows};
 use crate::read::{ReadError, SpanMs};
 
 // A page of 16,384 rows of 64-bit values is 128 KiB; more than this is damage, not data.
@@ -18,7 +19,7 @@ const PAGE_BYTES_MAX: u32 = 16 << 20;
 #[derive(Debug)]
 pub(in crate::metrics) struct RowReader {
     segment: Arc<Segment>,
-    index: Arc<SegmentIndex>,
+    places: Arc<Places>,
     times: Column,
     mantissas: Column,
     scales: Column,
@@ -58,10 +59,10 @@ impl Column {
 
 impl RowReader {
     /// Makes a reader; it reads nothing yet.
-    pub(in crate::metrics) fn new(segment: Arc<Segment>, index: Arc<SegmentIndex>) -> Self {
+    pub(in crate::metrics) fn new(segment: Arc<Segment>, places: Arc<Places>) -> Self {
         Self {
             segment,
-            index,
+            places,
             times: Column::new(TIME),
             mantissas: Column::new(MANTISSA),
             scales: Column::new(SCALE),
@@ -76,27 +77,27 @@ impl RowReader {
     pub(in crate::metrics) fn read(
         &mut self,
         series: u32,
+        place: &SeriesRows,
         span: SpanMs,
         columns: &mut Columns,
     ) -> Result<(), ReadError> {
-        let place = self.index.rows[series as usize];
         let values = &mut columns.values;
-        let Some(rows) = self.rows_within(&place, span, &mut columns.t_ms)? else { return Ok(()) };
+        let Some(rows) = self.rows_within(place, span, &mut columns.t_ms)? else { return Ok(()) };
         match place.scale {
-            Some(scale) => self.mantissas.read(&self.segment, &self.index, rows.clone(), |mantissas| {
+            Some(scale) => self.mantissas.read(&self.segment, &self.places, rows.clone(), |mantissas| {
                 decimal::floats(mantissas, scale, values);
             })?,
             None => self.read_mixed(rows.clone(), values)?,
         }
         if place.has_raw {
             let start = values.len() - (rows.end - rows.start) as usize;
-            self.raw.overwrite(&self.segment, &self.index, rows.clone(), &mut values[start..])?;
+            self.raw.overwrite(&self.segment, &self.places, rows.clone(), &mut values[start..])?;
             // A histogram's row is a NaN, so one of the raw values.
             if let Some(file) = &self.segment.histograms
                 && values[start..].iter().any(|value| value.is_nan())
             {
                 let rows = rows.start - place.first_row..rows.end - place.first_row;
-                self.histograms.read(file, &self.index.histograms, series, rows, start, columns)?;
+                self.histograms.read(file, &self.places.histograms, series, rows, start, columns)?;
             }
         }
         Ok(())
@@ -126,7 +127,7 @@ impl RowReader {
             return Ok((from < to).then(|| all.start + from..all.start + to));
         }
         let at = t_ms.len();
-        self.times.read(&self.segment, &self.index, all.clone(), |times| t_ms.extend_from_slice(times))?;
+        self.times.read(&self.segment, &self.places, all.clone(), |times| t_ms.extend_from_slice(times))?;
         let read = &t_ms[at..];
         if !read.is_sorted_by(|a, b| a < b) {
             return Err(self.segment.damaged("times of a series do not rise"));
@@ -142,9 +143,9 @@ impl RowReader {
         let (mantissas, scales) = (&mut self.series_mantissas, &mut self.series_scales);
         mantissas.clear();
         scales.clear();
-        let (segment, index) = (&self.segment, &self.index);
-        self.mantissas.read(segment, index, rows.clone(), |run| mantissas.extend_from_slice(run))?;
-        self.scales.read(segment, index, rows, |run| scales.extend_from_slice(run))?;
+        let (segment, places) = (&self.segment, &self.places);
+        self.mantissas.read(segment, places, rows.clone(), |run| mantissas.extend_from_slice(run))?;
+        self.scales.read(segment, places, rows, |run| scales.extend_from_slice(run))?;
         let mut from = 0;
         for run in scales.chunk_by(|a, b| a == b) {
             let scale = u8::try_from(run[0]).ok().filter(|s| *s <= decimal::SCALE_MAX);
@@ -170,11 +171,11 @@ impl Column {
     fn read(
         &mut self,
         segment: &Segment,
-        index: &SegmentIndex,
+        places: &Places,
         rows: Range<u64>,
         mut f: impl FnMut(&[i64]),
     ) -> Result<(), ReadError> {
-        let pages = &index.pages[self.column];
+        let pages = &places.pages[self.column];
         let end = rows.end;
         let mut next = rows.start;
         for (i, part) in pages_of(pages, rows) {
@@ -204,11 +205,11 @@ impl RawPage {
     fn overwrite(
         &mut self,
         segment: &Segment,
-        index: &SegmentIndex,
+        places: &Places,
         rows: Range<u64>,
         out: &mut [f64],
     ) -> Result<(), ReadError> {
-        let pages = &index.pages[RAW];
+        let pages = &places.pages[RAW];
         let start = rows.start;
         for (i, part) in pages_of(pages, rows) {
             let first_row = pages[i].first_row;

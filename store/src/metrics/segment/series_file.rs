@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -22,7 +22,7 @@ use super::SegmentError;
 use super::file::HashedFile;
 use super::row_writer::Tail;
 use crate::disk::Disk;
-use crate::model::{encode_pair, hex};
+use crate::model::{Labels, encode_pair, hex};
 use crate::read::SpanMs;
 use crate::segment::SegmentFile;
 
@@ -215,6 +215,74 @@ pub(super) struct SeriesFile {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub(super) fn read(bytes: Bytes) -> Result<SeriesFile, String> {
+    let (tail, batches) = open(bytes)?;
+    let (mut labels, mut rows) = (SeriesTableBuilder::default(), Vec::new());
+    for batch in batches {
+        let batch = batch.map_err(|e| e.to_string())?;
+        walk_labels(&batch, |pair| match pair {
+            Some(pair) => labels.push_pair(pair),
+            None => labels.finish_series(),
+        })?;
+        read_rows(&batch, &mut rows)?;
+    }
+    let (table, order) = labels.finish();
+    if !order.is_sorted() {
+        return Err("its series are not in order".into());
+    }
+    check_rows(&rows, &mut 0)?;
+    Ok(SeriesFile { table, rows, tail })
+}
+
+/// Series of a file, a batch at a time.
+pub(super) struct Batches {
+    /// What proves the footer of the samples.
+    pub(super) tail: Tail,
+    reader: ParquetRecordBatchReader,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+impl Batches {
+    /// Opens a file of series.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub(super) fn open(bytes: Bytes) -> Result<Self, String> {
+        open(bytes).map(|(tail, reader)| Self { tail, reader })
+    }
+
+    /// Reads the next batch; `None` at the end. `next_row` is the first row of its first series, and then the one
+    /// after its last.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub(super) fn next(&mut self, next_row: &mut u64) -> Result<Option<Vec<(Labels, SeriesRows)>>, String> {
+        let Some(batch) = self.reader.next() else { return Ok(None) };
+        let batch = batch.map_err(|e| e.to_string())?;
+        let (mut labels, mut rows) = (Vec::with_capacity(batch.num_rows()), Vec::new());
+        let mut bytes = Vec::new();
+        let mut damage = None;
+        walk_labels(&batch, |pair| match pair {
+            Some(pair) => bytes.extend_from_slice(pair),
+            None => {
+                match Labels::from_bytes(&bytes) {
+                    Ok(one) => labels.push(one),
+                    Err(error) => damage = Some(error.to_string()),
+                }
+                bytes.clear();
+            }
+        })?;
+        read_rows(&batch, &mut rows)?;
+        check_rows(&rows, next_row)?;
+        damage.map_or_else(|| Ok(Some(labels.into_iter().zip(rows).collect())), Err)
+    }
+}
+
+fn open(bytes: Bytes) -> Result<(Tail, ParquetRecordBatchReader), String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| e.to_string())?;
     let about = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let find = |key: &str| {
@@ -231,42 +299,29 @@ pub(super) fn read(bytes: Bytes) -> Result<SeriesFile, String> {
         offset: find(TAIL_OFFSET)?.parse().map_err(|_| format!("{TAIL_OFFSET} is no number"))?,
         blake3: *blake3::Hash::from_hex(find(TAIL_BLAKE3)?).map_err(|e| e.to_string())?.as_bytes(),
     };
-    let (mut labels, mut rows) = (SeriesTableBuilder::default(), Vec::new());
-    let mut pair = Vec::new();
-    for batch in builder.with_batch_size(BATCH).build().map_err(|e| e.to_string())? {
-        let batch = batch.map_err(|e| e.to_string())?;
-        read_labels(&batch, &mut labels, &mut pair)?;
-        read_rows(&batch, &mut rows)?;
-    }
-    let (table, order) = labels.finish();
-    if !order.is_sorted() {
-        return Err("its series are not in order".into());
-    }
-    check_rows(&rows)?;
-    Ok(SeriesFile { table, rows, tail })
+    let reader = builder.with_batch_size(BATCH).build().map_err(|e| e.to_string())?;
+    Ok((tail, reader))
 }
 
-fn read_labels(
-    batch: &RecordBatch,
-    labels: &mut SeriesTableBuilder,
-    pair: &mut Vec<u8>,
-) -> Result<(), String> {
+/// Hands each pair of each series, as canonical bytes, to `f`, and `None` where a series ends.
+fn walk_labels(batch: &RecordBatch, mut f: impl FnMut(Option<&[u8]>)) -> Result<(), String> {
+    let mut pair = Vec::new();
     let maps = column(batch, "labels")?.as_map_opt().ok_or("labels are no map")?;
     let keys = maps.keys().as_string_opt::<i32>().ok_or("names of labels are no text")?;
     let values = maps.values().as_string_opt::<i32>().ok_or("values of labels are no text")?;
-    for ends in maps.offsets().windows(2) {
+    for (series, ends) in maps.offsets().windows(2).enumerate() {
         let mut last = "";
         for i in ends[0] as usize..ends[1] as usize {
             let (name, value) = (keys.value(i), values.value(i));
             if name <= last || value.is_empty() {
-                return Err(format!("labels of series {} are not sorted and unique", labels.len()));
+                return Err(format!("labels of series {series} of a batch are not sorted and unique"));
             }
             last = name;
             pair.clear();
-            encode_pair(pair, name, value);
-            labels.push_pair(pair);
+            encode_pair(&mut pair, name, value);
+            f(Some(&pair));
         }
-        labels.finish_series();
+        f(None);
     }
     Ok(())
 }
@@ -303,18 +358,17 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String
 }
 
 // Readers rely on this: rows of series follow each other, each has some, in a sane span of time.
-fn check_rows(rows: &[SeriesRows]) -> Result<(), String> {
-    let mut next = 0;
+fn check_rows(rows: &[SeriesRows], next: &mut u64) -> Result<(), String> {
     for (i, row) in rows.iter().enumerate() {
         let regular = row.step_ms == 0
             || i64::try_from(row.n_rows)
                 .ok()
                 .and_then(|n| row.step_ms.checked_mul(n - 1)?.checked_add(row.span.start))
                 == Some(row.span.end);
-        if row.first_row != next || row.n_rows == 0 || row.span.start > row.span.end || !regular {
+        if row.first_row != *next || row.n_rows == 0 || row.span.start > row.span.end || !regular {
             return Err(format!("rows of series {i} are not where they should be"));
         }
-        next = row.first_row.checked_add(row.n_rows).ok_or("too many rows")?;
+        *next = row.first_row.checked_add(row.n_rows).ok_or("too many rows")?;
     }
     Ok(())
 }
