@@ -90,7 +90,7 @@ fn batches(set: &str) -> Vec<LogBatch> {
 }
 
 fn head_of(batches: &[LogBatch]) -> Arc<Head> {
-    let head = Arc::new(Head::new());
+    let head = Arc::new(Head::new(Arc::default()));
     batches.iter().for_each(|batch| {
         let _ = head.append_batch(batch);
     });
@@ -139,7 +139,7 @@ fn write_path(c: &mut Criterion, set: &str, batches: &[LogBatch], n: u64) {
     });
     group.bench_function("append", |b| {
         b.iter_batched(
-            Head::new,
+            || Head::new(Arc::default()),
             |head| {
                 batches.iter().for_each(|batch| {
                     let _ = head.append_batch(batch);
@@ -166,7 +166,7 @@ fn read_path(c: &mut Criterion, set: &str, batches: &[LogBatch], n: u64) {
     let target = target();
     let segments = seal(&target, &head_of(batches));
     let logs = TenantLogs {
-        head: Arc::new(Head::new()),
+        head: Arc::new(Head::new(Arc::default())),
         frozen: Vec::new(),
         segments,
         missing: Vec::new(),
