@@ -536,6 +536,18 @@ fn an_attribute_called_pattern_is_searched_as_well() {
     );
 }
 
+/// A search finds something, and what a look at each record finds.
+fn check_found(place: &Place, all: &[LogRecord], text: &str, round: &str) {
+    let query = Query::parse(text).unwrap();
+    let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+    let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
+    want.sort_by_key(|r| id_of(r));
+    let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
+    let got = place.logs.search(&select, &page, &budget()).unwrap().records;
+    assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
+    assert!(!want.is_empty(), "{text}");
+}
+
 /// Thousands of names make neither thousands of columns nor a shape for each record.
 #[test]
 fn records_of_thousands_of_attribute_names_have_few_columns() {
@@ -585,14 +597,7 @@ fn records_of_thousands_of_attribute_names_have_few_columns() {
             assert!(n_columns < 256, "{n_columns} columns, {round}");
         }
         for text in searches {
-            let query = Query::parse(text).unwrap();
-            let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
-            let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
-            want.sort_by_key(|r| id_of(r));
-            let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
-            let got = place.logs.search(&select, &page, &budget()).unwrap().records;
-            assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
-            assert!(!want.is_empty(), "{text}");
+            check_found(&place, &all, text, round);
         }
         place.merge();
     }
@@ -659,14 +664,7 @@ fn json_lines_of_thousands_of_field_names_have_few_columns() {
             assert!(n_columns < 64, "{n_columns} columns, {round}");
         }
         for text in ["key_17:*", "key_4711:>100 OR key_4712:<500", "level:warn NOT key_5:*"] {
-            let query = Query::parse(text).unwrap();
-            let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
-            let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
-            want.sort_by_key(|r| id_of(r));
-            let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
-            let got = place.logs.search(&select, &page, &budget()).unwrap().records;
-            assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
-            assert!(!want.is_empty(), "{text}");
+            check_found(&place, &all, text, round);
         }
         place.merge();
     }
