@@ -12,7 +12,7 @@ use greylight_store::model::{Labels, Timestamp};
 use greylight_store::records::{Expect, OutboxItem, Transaction};
 use greylight_store::{Store, StoreConfig, StoreEnv};
 
-use content::{BASE_MS, exemplars, histograms, metadata, records, series, tenant};
+use content::{BASE_MS, exemplars, histograms, later_records, metadata, records, series, tenant};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,5 +51,6 @@ async fn send(store: &Store, sealed: bool) -> Result<(), Box<dyn std::error::Err
     }
     store.appender().metrics(&tenant(), batch).await?;
     store.appender().logs(&tenant(), LogBatch { records: records(sealed) }).await?;
+    store.appender().logs(&tenant(), LogBatch { records: later_records(sealed) }).await?;
     Ok(())
 }

@@ -95,18 +95,7 @@ impl SharedTemplates {
             state.take(service, pattern);
             return Place::AsWritten;
         }
-        state.n_coarse += 1;
-        let end = coarse_end(pattern.as_bytes());
-        general.pattern_of(pattern, &[], end);
-        let id = PatternId::of(general.pattern.as_bytes());
-        let n_used = state.services.get(&service).map_or(0, HashMap::len);
-        if state.is_used(service, id) {
-            return Place::Coarse(end);
-        }
-        let end = if n_used < SERVICE_PATTERNS_MAX + COARSE_MAX { end } else { 0 };
-        general.pattern_of(pattern, &[], end);
-        state.take(service, &general.pattern);
-        Place::Coarse(end)
+        Place::Coarse(state.coarse(service, pattern, general))
     }
 
     /// Goes on to the next head: patterns that neither it nor the one before uses are out of use.
@@ -226,6 +215,24 @@ impl State {
     fn is_used(&mut self, service: u64, pattern: PatternId) -> bool {
         let used = self.services.get_mut(&service).and_then(|used| used.get_mut(&pattern.0));
         used.map(|head| *head = self.head).is_some()
+    }
+
+    /// Returns where the part of a pattern ends that is kept of it where there is no room: the words that it begins
+    /// with, or nothing where there is no room for these either.
+    fn coarse(&mut self, service: u64, pattern: &str, general: &mut General) -> usize {
+        self.n_coarse += 1;
+        let mut end = coarse_end(pattern.as_bytes());
+        general.pattern_of(pattern, &[], end);
+        if self.is_used(service, PatternId::of(general.pattern.as_bytes())) {
+            return end;
+        }
+        let n_used = self.services.get(&service).map_or(0, HashMap::len);
+        if n_used >= SERVICE_PATTERNS_MAX + COARSE_MAX {
+            end = 0;
+            general.pattern_of(pattern, &[], end);
+        }
+        self.take(service, &general.pattern);
+        end
     }
 
     /// Takes a pattern in for a service.

@@ -536,6 +536,18 @@ fn an_attribute_called_pattern_is_searched_as_well() {
     );
 }
 
+/// A search finds something, and what a look at each record finds.
+fn check_found(place: &Place, all: &[LogRecord], text: &str, round: &str) {
+    let query = Query::parse(text).unwrap();
+    let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
+    let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
+    want.sort_by_key(|r| id_of(r));
+    let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
+    let got = place.logs.search(&select, &page, &budget()).unwrap().records;
+    assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
+    assert!(!want.is_empty(), "{text}");
+}
+
 /// Thousands of names make neither thousands of columns nor a shape for each record.
 #[test]
 fn records_of_thousands_of_attribute_names_have_few_columns() {
@@ -585,14 +597,7 @@ fn records_of_thousands_of_attribute_names_have_few_columns() {
             assert!(n_columns < 256, "{n_columns} columns, {round}");
         }
         for text in searches {
-            let query = Query::parse(text).unwrap();
-            let select = LogSelect { query, matchers: Vec::new(), range: TimeRange::ALL };
-            let mut want: Vec<_> = all.iter().filter(|r| selects(&select, r)).collect();
-            want.sort_by_key(|r| id_of(r));
-            let page = PageRequest { order: Order::OldestFirst, limit: usize::MAX, after: None };
-            let got = place.logs.search(&select, &page, &budget()).unwrap().records;
-            assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
-            assert!(!want.is_empty(), "{text}");
+            check_found(&place, &all, text, round);
         }
         place.merge();
     }
@@ -633,4 +638,34 @@ fn counts_read_no_bodies() {
     }
     let page = PageRequest { order: Order::NewestFirst, limit: 1, after: None };
     assert!(place.logs.search(&select("*"), &page, &budget()).is_err(), "bodies are damaged");
+}
+
+/// The same for names of fields of JSON lines.
+#[test]
+fn json_lines_of_thousands_of_field_names_have_few_columns() {
+    let mut place = Place::new();
+    let random = crate::model::SeededRandom::new(12);
+    let below = |n: u64| crate::model::Random::next_u64(&random) % n;
+    let all: Vec<LogRecord> = (0..2000)
+        .map(|n| {
+            let mut object = serde_json::Map::new();
+            object.insert("level".into(), ["info", "warn"][n as usize % 2].into());
+            (0..10).for_each(|_| drop(object.insert(format!("key_{}", below(5000)), below(1000).into())));
+            plain(n, &serde_json::Value::Object(object).to_string())
+        })
+        .collect();
+    for part in all.chunks(1000) {
+        place.append(part);
+        place.seal();
+    }
+    for round in ["sealed", "merged"] {
+        for segment in &place.logs.segments {
+            let n_columns = segment.n_columns().unwrap();
+            assert!(n_columns < 64, "{n_columns} columns, {round}");
+        }
+        for text in ["key_17:*", "key_4711:>100 OR key_4712:<500", "level:warn NOT key_5:*"] {
+            check_found(&place, &all, text, round);
+        }
+        place.merge();
+    }
 }

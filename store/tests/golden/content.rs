@@ -132,6 +132,25 @@ pub(crate) fn records(sealed: bool) -> Vec<LogRecord> {
     all
 }
 
+/// Returns records of version 5: words that turn out to be values, and attributes of more names than there are slots.
+pub(crate) fn later_records(sealed: bool) -> Vec<LogRecord> {
+    let base = records(sealed).remove(0);
+    let record = |i: i64, body: String| LogRecord {
+        time: Timestamp::from_nanos(base.time.as_nanos() + 60_000_000_000 + i),
+        body,
+        ..base.clone()
+    };
+    let users = ["ann", "bob", "eve", "joe", "sam", "tim", "zoë"];
+    let mut all: Vec<LogRecord> =
+        users.iter().zip(0..).map(|(user, i)| record(i, format!("login by user {user}"))).collect();
+    let mut wide = record(100, "many attributes".to_owned());
+    wide.attributes = (0..90).map(|n| (format!("name {n}"), AttributeValue::Int(n))).collect();
+    wide.attributes.push(("text".into(), AttributeValue::String("a \"b\"\n".into())));
+    wide.attributes.push(("double".into(), AttributeValue::Double(0.5)));
+    all.push(wide);
+    all
+}
+
 /// What is known of one family of metrics.
 pub(crate) fn metadata() -> MetricMetadata {
     MetricMetadata {
