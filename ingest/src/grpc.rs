@@ -6,7 +6,7 @@
 use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::Next;
 use axum::response::Response as HttpResponse;
-use greylight_store::model::{Caller, ErrorKind};
+use greylight_store::model::Caller;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -122,17 +122,6 @@ impl Receiver {
     }
 }
 
-/// Clients retry UNAVAILABLE; they drop a batch on the others.
 fn status(error: &IngestError) -> Status {
-    let code = match error.kind() {
-        ErrorKind::Invalid => Code::InvalidArgument,
-        ErrorKind::Unauthorized => Code::Unauthenticated,
-        ErrorKind::Forbidden => Code::PermissionDenied,
-        ErrorKind::NotFound => Code::NotFound,
-        ErrorKind::Conflict => Code::FailedPrecondition,
-        ErrorKind::TooLarge | ErrorKind::Limit => Code::ResourceExhausted,
-        ErrorKind::RateLimited | ErrorKind::Unavailable => Code::Unavailable,
-        ErrorKind::Internal => Code::Internal,
-    };
-    Status::new(code, error.to_string())
+    Status::new(Code::from_i32(error.kind().grpc_code()), error.to_string())
 }

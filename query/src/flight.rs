@@ -25,7 +25,7 @@ use arrow_flight::{
     SchemaAsIpc, Ticket,
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use greylight_store::model::{Caller, ErrorKind, Problem, Scope};
+use greylight_store::model::{Caller, Problem, Scope};
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::service::Routes;
@@ -172,17 +172,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 fn status(problem: &Problem) -> Status {
-    let code = match problem.kind {
-        ErrorKind::Invalid => Code::InvalidArgument,
-        ErrorKind::Unauthorized => Code::Unauthenticated,
-        ErrorKind::Forbidden => Code::PermissionDenied,
-        ErrorKind::NotFound => Code::NotFound,
-        ErrorKind::Conflict => Code::FailedPrecondition,
-        ErrorKind::TooLarge | ErrorKind::Limit => Code::ResourceExhausted,
-        ErrorKind::RateLimited | ErrorKind::Unavailable => Code::Unavailable,
-        ErrorKind::Internal => Code::Internal,
-    };
-    Status::new(code, problem.to_string())
+    Status::new(Code::from_i32(problem.kind.grpc_code()), problem.to_string())
 }
 
 fn internal(at: &str) -> Status {

@@ -58,6 +58,20 @@ impl ErrorKind {
             Self::Internal => 500,
         }
     }
+
+    /// Returns the number of gRPC's status code. Clients retry 14 (unavailable) and nothing else.
+    pub fn grpc_code(self) -> i32 {
+        match self {
+            Self::Invalid => 3,
+            Self::Unauthorized => 16,
+            Self::Forbidden => 7,
+            Self::NotFound => 5,
+            Self::Conflict => 9,
+            Self::TooLarge | Self::Limit => 8,
+            Self::RateLimited | Self::Unavailable => 14,
+            Self::Internal => 13,
+        }
+    }
 }
 
 /// An error as an answer carries it: `{"error": {"kind", "message", "field", "value", "limit"}}`.
