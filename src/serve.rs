@@ -129,7 +129,7 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         .layer(axum::middleware::from_fn_with_state(keeper.clone(), auth::authenticate));
     let grpc = greylight_ingest::grpc::router(ingest)
         // Both answer what they do not know alike; a router has one such answer.
-        .merge(greylight_query::flight::router(queries).reset_fallback())
+        .merge(greylight_query::grpc::router(queries).reset_fallback())
         .layer(axum::middleware::from_fn_with_state(keeper, auth::authenticate));
 
     let addresses = json!({
