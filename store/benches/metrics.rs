@@ -17,7 +17,7 @@ use greylight_store::metrics::{
 };
 use greylight_store::model::{Labels, Matcher, Random, SeededRandom, SystemClock, TenantId};
 use greylight_store::read::{Budget, Limits, Select, Selection, SpanMs};
-use greylight_store::segment::SegmentIds;
+use greylight_store::segment::{SegmentIds, SegmentMeta};
 
 mod short;
 
@@ -132,10 +132,14 @@ fn target() -> Target {
     Target { disk, tenant: TenantId::default(), ids: SegmentIds::after(0), sequence: 1 }
 }
 
-fn seal(target: &Target, frozen: &FrozenHead) -> Vec<Arc<Segment>> {
+fn open(target: &Target, metas: impl IntoIterator<Item = SegmentMeta>) -> Vec<Arc<Segment>> {
     let cache = Arc::new(IndexCache::new(256 << 20));
-    let metas = segment::write(target, frozen).expect("memory takes what is written");
-    metas.into_iter().map(|meta| segment::open(&target.disk, meta, &cache).expect("just written")).collect()
+    let open = |meta| segment::open(&target.disk, meta, &cache).expect("just written");
+    metas.into_iter().map(open).collect()
+}
+
+fn seal(target: &Target, frozen: &FrozenHead) -> Vec<Arc<Segment>> {
+    open(target, segment::write(target, frozen).expect("memory takes what is written"))
 }
 
 fn read(metrics: &TenantMetrics, matchers: &[Matcher], span: SpanMs) -> usize {
@@ -191,7 +195,14 @@ fn write_path(c: &mut Criterion, set: &str, batches: &[MetricBatch], n: u64) {
         inputs.extend(seal(&target, &head_of(part).freeze()));
     }
     let day = segment::window_of(START_MS, 86_400_000);
-    group.bench_function("merge", |b| b.iter(|| merge(&target, &inputs, day, 2).expect("inputs are whole")));
+    // Opened each time: what was just sealed has not been read before it is merged.
+    group.bench_function("merge", |b| {
+        b.iter_batched(
+            || open(&target, inputs.iter().map(|segment| segment.meta().clone())),
+            |inputs| merge(&target, &inputs, day, 2).expect("inputs are whole"),
+            BatchSize::PerIteration,
+        );
+    });
     group.finish();
 }
 

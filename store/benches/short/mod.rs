@@ -1,5 +1,5 @@
-//! The short mode of the benches: with `GREYLIGHT_BENCH_SHORT=1` they work on a tenth of the data and measure for a
-//! moment each, so that all of them end within two minutes. Figures are rougher then.
+//! The short mode of the benches: with `GREYLIGHT_BENCH_SHORT=1` they work on a tenth of the data and measure for half a
+//! second each. Figures are rougher then.
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::exemplars::ExemplarSet;
 use super::samples::Columns;
 use super::segment::{Effort, Segment, SegmentError, SegmentWriter, SeriesScan, Target};
+use crate::model::Labels;
 use crate::read::SpanMs;
 use crate::segment::SegmentMeta;
 
@@ -30,7 +31,7 @@ pub fn merge(
     }
     let mut writer = SegmentWriter::create(target, window, level, Effort::Small)?;
     let (mut columns, mut scratch) = (Columns::default(), Vec::new());
-    while let Some(series) = runs.iter().filter_map(SeriesScan::series).min().cloned() {
+    while let Some(series) = least(&runs) {
         columns.clear();
         for run in runs.iter_mut().filter(|run| run.series() == Some(&series)) {
             run.read(&mut columns)?;
@@ -62,6 +63,17 @@ fn merge_exemplars(inputs: &[Arc<Segment>], writer: &mut SegmentWriter<'_>) -> R
         writer.push_exemplars(&series, all)?;
     }
     Ok(())
+}
+
+// Returns the series that comes next. Mostly all inputs stand at it, and bytes tell that faster than the order does.
+fn least(runs: &[SeriesScan]) -> Option<Labels> {
+    let mut least: Option<&Labels> = None;
+    for series in runs.iter().filter_map(SeriesScan::series) {
+        if least.is_none_or(|least| series != least && series < least) {
+            least = Some(series);
+        }
+    }
+    least.cloned()
 }
 
 fn in_order_of_writing(inputs: &[Arc<Segment>]) -> Vec<Arc<Segment>> {

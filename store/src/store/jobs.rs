@@ -9,7 +9,7 @@ use crate::model::{Clock, Timestamp};
 /// How one kind of work in the background fares. Counts run from the start of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
-    /// `seal`, `compaction`, `retention`, `check` or `publication`.
+    /// `seal`, `compaction`, `retention`, `check`; `publication` where it is asked for.
     pub name: &'static str,
     /// Times that something was done.
     pub n_done: u64,
@@ -119,7 +119,11 @@ impl Jobs {
             let next_at = next.map(|at| now.saturating_add(at.saturating_sub(elapsed)));
             JobStatus { name: job.name(), n_done, n_failed, last_at, error, next_at }
         };
-        Job::ALL.map(of).into()
+        // Publication is done where it is asked for alone.
+        let is_known = |status: &JobStatus| {
+            status.name != Job::Publish.name() || status.last_at.is_some() || status.next_at.is_some()
+        };
+        Job::ALL.into_iter().map(of).filter(is_known).collect()
     }
 }
 
@@ -134,6 +138,9 @@ mod tests {
         let jobs = Jobs::default();
         let of = |name: &str| jobs.list(&clock).into_iter().find(|job| job.name == name).expect("a job");
         assert_eq!((of("seal").last_at, of("seal").next_at), (None, None));
+        assert!(jobs.list(&clock).iter().all(|job| job.name != "publication"));
+        jobs.next(Job::Publish, Some(Duration::from_secs(60)));
+        assert!(of("publication").next_at.is_some());
         jobs.failed(Job::Seal, clock.now(), "disk full".into());
         assert_eq!((of("seal").n_failed, of("seal").error.as_deref()), (1, Some("disk full")));
         jobs.next(Job::Seal, Some(clock.elapsed() + Duration::from_secs(5)));
