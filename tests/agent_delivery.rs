@@ -126,7 +126,7 @@ async fn one_matcher_selects_series_and_records() {
     assert!(agents[0]["samples"].as_u64().unwrap() > 1 && agents[0]["last_seen"].is_string(), "{agents:?}");
     assert!(found["memory"]["used_bytes"].as_u64().unwrap() > 1 << 20, "{}", found["memory"]);
     let jobs = found["jobs"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap());
-    assert_eq!(jobs.collect::<Vec<_>>(), ["seal", "compaction", "retention", "check", "publication"]);
+    assert_eq!(jobs.collect::<Vec<_>>(), ["seal", "compaction", "retention", "check"]);
     assert!(server.terminate().success());
 }
 
