@@ -106,6 +106,9 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<u8> {
                 code = exit::NO_GO;
             }
         }
+        if let Some(hint) = busy().filter(|_| code != exit::OK) {
+            println!("{hint}");
+        }
         if !args.exit {
             println!("\nthe pages stay up at {}; end with Ctrl-C", demo.pages());
             tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
@@ -120,6 +123,18 @@ pub(crate) async fn run(args: Demo) -> anyhow::Result<u8> {
             anyhow::bail!("interrupted")
         }
     }
+}
+
+/// Says so when other work may have kept requests and records from coming through in time.
+fn busy() -> Option<String> {
+    let load = rustix::system::sysinfo().loads[0] as f64 / 65536.0;
+    let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (load > n_cores as f64).then(|| {
+        format!(
+            "this machine was busy (a load of {load:.1} on {n_cores} cores), and what comes late or not at all decides \
+             nothing; run the demo again when it is calm"
+        )
+    })
 }
 
 /// Everything that runs.
