@@ -241,6 +241,8 @@ async fn a_full_disk_refuses_ingest_until_there_is_room() {
 async fn a_closed_store_takes_nothing_and_a_large_head_makes_senders_wait() {
     let rig = Rig::new();
     let store = rig.open().await;
+    // Whoever seals weighs the heads, which would let a waiting sender in before its time.
+    let sealing = store.inner.sealing.lock().await;
     store.inner.gate.head_bytes.store(u64::MAX, Ordering::Relaxed);
     let one = || batch(&[sample("a", NOW_MS, 2.0)]);
     let appender = store.appender();
@@ -254,6 +256,7 @@ async fn a_closed_store_takes_nothing_and_a_large_head_makes_senders_wait() {
     assert!(futures::poll!(waiting.as_mut()).is_pending());
     store.inner.shared.weigh();
     waiting.await.unwrap();
+    drop(sealing);
     store.shutdown().await.unwrap();
     assert!(matches!(appender.metrics(&TenantId::default(), one()).await, Err(AppendError::Closed)));
 }
