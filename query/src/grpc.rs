@@ -25,14 +25,16 @@ use arrow_flight::{
     SchemaAsIpc, Ticket,
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use greylight_store::model::{Caller, Problem, Scope};
+use greylight_store::model::{Caller, Problem, TenantId};
+use greylight_store::read::Budget;
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::Queries;
-use crate::queries::{Asked, past_damage};
+use crate::http::check_scope;
+use crate::queries::Asked;
 use crate::sql::{self, Format, Output, SqlError};
 
 /// Largest message taken: requests hold one query, which is capped at 16 KiB.
@@ -62,9 +64,7 @@ static ABOUT: LazyLock<Option<SqlInfoData>> = LazyLock::new(|| {
 
 /// Makes the router of the service. A [`Caller`] must stand in each request's extensions.
 pub fn router(queries: Queries) -> axum::Router {
-    let service = FlightServiceServer::new(Flight { queries })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(usize::MAX);
+    let service = FlightServiceServer::new(Flight { queries }).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Routes::new(service).into_axum_router()
 }
 
@@ -80,25 +80,10 @@ impl Flight {
         &self,
         caller: Caller,
         text: String,
-        work: impl FnMut(
-            &Queries,
-            &greylight_store::model::TenantId,
-            &greylight_store::read::Budget,
-        ) -> Result<T, SqlError>
-        + Send
-        + 'static,
+        work: impl FnMut(&Queries, &TenantId, &Budget) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<T, Status> {
         let asked = Asked { tenant: caller.tenant, kind: "sql", text, timeout: None };
-        let mut work = work;
-        let done = self
-            .queries
-            .run(asked, move |queries, tenant, budget| past_damage(|| work(queries, tenant, budget)));
-        done.await.map_err(|problem| status(&problem))?.map_err(|error| {
-            if matches!(error, SqlError::Internal(_)) {
-                tracing::error!(%error, "SQL failed");
-            }
-            status(&error.problem())
-        })
+        sql::ask(&self.queries, asked, work).await.map_err(|problem| status(&problem))
     }
 
     async fn schema_of(&self, caller: Caller, text: &str) -> Result<SchemaRef, Status> {
@@ -165,10 +150,8 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>();
     let caller = caller
         .ok_or_else(|| Status::unauthenticated("this server needs a token: authorization: Bearer TOKEN"))?;
-    if caller.scopes.allow(Scope::Read) {
-        return Ok(caller.clone());
-    }
-    Err(Status::permission_denied("the token does not allow the scope \"read\""))
+    check_scope(caller).map_err(|problem| status(&problem))?;
+    Ok(caller.clone())
 }
 
 fn status(problem: &Problem) -> Status {

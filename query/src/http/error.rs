@@ -138,7 +138,7 @@ impl IntoResponse for OwnError {
 }
 
 /// Refuses callers that may not read.
-pub(super) fn check_scope(caller: &Caller) -> Result<(), Problem> {
+pub(crate) fn check_scope(caller: &Caller) -> Result<(), Problem> {
     if caller.scopes.allow(Scope::Read) {
         return Ok(());
     }

@@ -24,6 +24,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::CompressionLevel;
 
 use crate::Queries;
+pub(crate) use error::check_scope;
 pub use logs::SelectedLogs;
 pub use params::parse_time_ms;
 

@@ -9,8 +9,8 @@ use greylight_store::model::{Caller, ErrorKind, Problem};
 use super::error::{OwnError, check_scope};
 use super::params::Params;
 use crate::Queries;
-use crate::queries::{Asked, past_damage};
-use crate::sql::{self, Format, Request, SqlError};
+use crate::queries::Asked;
+use crate::sql::{self, Format, Request};
 
 /// Rows of an answer, unless asked otherwise.
 const ROWS: usize = 10_000;
@@ -40,16 +40,11 @@ pub(super) async fn run(
         timeout: params.duration("timeout")?,
     };
     let request = Request { text, format, limit };
-    let done = queries.run(asked, move |queries, tenant, budget| {
-        let output = past_damage(|| sql::run(queries, tenant, &request, budget))?;
-        Ok::<_, SqlError>((output.write(request.format)?, output.truncated(), output.partial()))
+    let done = sql::ask(&queries, asked, move |queries, tenant, budget| {
+        let output = sql::run(queries, tenant, &request, budget)?;
+        Ok((output.write(request.format)?, output.truncated(), output.partial()))
     });
-    let (body, truncated, partial) = done.await?.map_err(|error| {
-        if matches!(error, SqlError::Internal(_)) {
-            tracing::error!(%error, "SQL failed");
-        }
-        OwnError(error.problem())
-    })?;
+    let (body, truncated, partial) = done.await?;
     let word = |yes: bool| if yes { "true" } else { "false" };
     let headers = [
         (header::CONTENT_TYPE, format.media_type()),

@@ -16,8 +16,10 @@ mod logs;
 mod view;
 mod format;
 
-use greylight_store::model::{ErrorKind, Problem};
-use greylight_store::read::ReadError;
+use greylight_store::model::{ErrorKind, Problem, TenantId};
+use greylight_store::read::{Budget, ReadError};
+
+use crate::queries::{Asked, Queries, past_damage};
 
 pub(crate) use format::{Format, Output};
 pub use gate::GateError;
@@ -81,6 +83,25 @@ impl SqlError {
             Self::Internal(_) => Problem::new(ErrorKind::Internal, self),
         }
     }
+}
+
+/// Runs work of SQL in its tenant's turn, once more past files that turn out damaged.
+///
+/// # Errors
+/// What refused or ended it, as data; faults of ours are logged.
+pub(crate) async fn ask<T: Send + 'static>(
+    queries: &Queries,
+    asked: Asked,
+    mut work: impl FnMut(&Queries, &TenantId, &Budget) -> Result<T, SqlError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done =
+        queries.run(asked, move |queries, tenant, budget| past_damage(|| work(queries, tenant, budget)));
+    done.await?.map_err(|error| {
+        if matches!(error, SqlError::Internal(_)) {
+            tracing::error!(%error, "SQL failed");
+        }
+        error.problem()
+    })
 }
 
 impl crate::queries::MeetsDamage for SqlError {

@@ -14,6 +14,7 @@ pub use batch::{
     BatchSeries, LogBatch, MetricBatch, MetricKind, MetricMetadata, SeriesEntry, SeriesKey, SeriesWriter,
 };
 pub use error::AppendError;
+pub(crate) use spares::Spares;
 
 /// What an acknowledged batch held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

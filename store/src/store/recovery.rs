@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::journal::Shared;
 use super::patterns::Saved;
 use super::{AnySegment, Current, OpenError, StoreEnv, loss};
-use crate::append::{Batch, LogBatch, MetricBatch};
+use crate::append::{Batch, LogBatch, MetricBatch, Spares};
 use crate::catalog::Loaded;
 use crate::disk::Disk;
 use crate::logs;
@@ -80,17 +80,16 @@ pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Re
     let started = env.clock.elapsed();
     let (metrics, metrics_todo) = sync_channel::<(TenantId, MetricBatch)>(BATCHES_WAITING_MAX);
     let (logs, logs_todo) = sync_channel::<(TenantId, LogBatch)>(BATCHES_WAITING_MAX);
-    let (used, emptied) = channel();
+    let spares = &shared.gate.spares;
     let mut decoder =
-        Decoder { metrics, logs, emptied, table: WalSeriesTable::default(), covered, n_frames: 0 };
+        Decoder { metrics, logs, spares, table: WalSeriesTable::default(), covered, n_frames: 0 };
     let (log, n_frames) = std::thread::scope(|scope| {
         scope.spawn(move || {
             for (tenant, batch) in metrics_todo {
                 let batch = Batch::Metrics(batch);
                 shared.apply(&tenant, &batch);
                 if let Batch::Metrics(batch) = batch {
-                    // Who decodes may be done by now.
-                    let _ = used.send(batch);
+                    spares.keep(batch);
                 }
             }
         });
@@ -119,17 +118,16 @@ pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Re
 }
 
 /// Makes batches of frames.
-struct Decoder {
+struct Decoder<'s> {
     metrics: SyncSender<(TenantId, MetricBatch)>,
     logs: SyncSender<(TenantId, LogBatch)>,
-    /// Batches whose memory can be used again.
-    emptied: Receiver<MetricBatch>,
+    spares: &'s Spares,
     table: WalSeriesTable,
     covered: u64,
     n_frames: u64,
 }
 
-impl Decoder {
+impl Decoder<'_> {
     fn visit(&mut self, visit: Visit<'_>) -> Result<(), String> {
         let Visit::Frame(frame) = visit else {
             self.table = WalSeriesTable::default();
@@ -141,7 +139,7 @@ impl Decoder {
         // Nobody takes what is sent only where a thread died, and with it the whole replay.
         match frame.kind {
             Kind::Metrics => {
-                let mut batch = self.emptied.try_recv().unwrap_or_default();
+                let mut batch = self.spares.take();
                 // A frame that segments cover still names series for those after it.
                 metrics::wal_codec::decode(frame.payload, &mut self.table, &mut batch)
                     .map_err(|e| e.to_string())?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use greylight_store::model::METRIC_NAME;
+use greylight_wire::exposition::is_plain_name;
 
 use super::{
     At, Card, DurationExpr, DurationOp, Expr, ExprKind, Matching, Offset, Selector, format_duration,
@@ -66,14 +67,6 @@ impl fmt::Display for Offset {
             None => Ok(()),
         }
     }
-}
-
-fn is_plain_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || b == b':' || (i > 0 && b.is_ascii_digit()))
 }
 
 fn label_name(name: &str) -> String {
