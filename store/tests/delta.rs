@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use greylight_store::append::MetricBatch;
 use greylight_store::metrics::Deletion;
-use greylight_store::model::{MatchOp, Matcher, TenantId};
+use greylight_store::model::{ManualClock, MatchOp, Matcher, TenantId, Timestamp};
 use greylight_store::read::SpanMs;
 use greylight_store::{Store, StoreConfig, StoreEnv};
 
@@ -102,7 +103,10 @@ async fn another_engine_reads_what_was_stored() {
     };
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { delta_keep: Duration::ZERO, ..StoreConfig::default() };
-    let store = Store::open(config, StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();
+    // While its windows are not over, nothing is merged unasked.
+    let clock = ManualClock::at(Timestamp::from_millis(BASE_MS - 7_200_000));
+    let env = StoreEnv { clock: Arc::new(clock.clone()), ..StoreEnv::on_folder(folder.path()).unwrap() };
+    let store = Store::open(config, env).await.unwrap();
     let mut rows = Rows::new();
     for n in 0..4 {
         put(&store, &mut rows, n).await;
@@ -125,6 +129,7 @@ async fn another_engine_reads_what_was_stored() {
     for n in 4..40 {
         put(&store, &mut rows, n).await;
         seal(&store).await;
+        clock.advance(Duration::from_millis(1));
         store.publish_delta().await.unwrap();
     }
     let logs = folder.path().join("delta/default/samples/_delta_log");

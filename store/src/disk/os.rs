@@ -18,7 +18,17 @@ const LOCK: &str = "LOCK";
 #[derive(Debug)]
 pub struct OsDisk {
     root: PathBuf,
-    _lock: Option<File>,
+    lock: Option<File>,
+}
+
+impl Drop for OsDisk {
+    /// Gives the lock back by name: closing the file would not, while a child that another thread has just forked
+    /// has a copy of it.
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            rustix::fs::flock(lock, FlockOperation::Unlock).ok();
+        }
+    }
 }
 
 impl OsDisk {
@@ -50,12 +60,12 @@ impl OsDisk {
         }
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { root: root.to_owned(), _lock: Some(lock) })
+        Ok(Self { root: root.to_owned(), lock: Some(lock) })
     }
 
     /// Opens a folder to be read only, without a lock: it may lie where nothing can be written.
     pub fn reading(root: &Path) -> Self {
-        Self { root: root.to_owned(), _lock: None }
+        Self { root: root.to_owned(), lock: None }
     }
 
     /// Returns the folder's path.
