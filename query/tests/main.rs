@@ -9,5 +9,6 @@ mod server;
 mod prometheus_api;
 mod exemplars;
 mod remote;
+mod rollups;
 mod sql;
 mod logs_api;

@@ -113,7 +113,7 @@ impl Selection for Found {
         for i in series {
             let Columns { t_ms, values, histograms } = &self.samples[i];
             budget.charge_samples(t_ms.len())?;
-            sink(i, Samples { t_ms, values, histograms });
+            sink(i, Samples { t_ms, values, histograms, counts: &[] });
         }
         Ok(())
     }

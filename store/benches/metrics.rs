@@ -145,7 +145,7 @@ fn seal(target: &Target, frozen: &FrozenHead) -> Vec<Arc<Segment>> {
 fn read(metrics: &TenantMetrics, matchers: &[Matcher], span: SpanMs) -> usize {
     let budget = Budget::new(Limits::default(), Arc::new(SystemClock::default()));
     let selection: Box<dyn Selection> =
-        metrics.select(&Select { matchers, span }, &budget).expect("within the limits");
+        metrics.select(&Select { matchers, span }, None, &budget).expect("within the limits");
     let mut n = 0;
     let all = 0..selection.series().len();
     selection.read(all, &budget, &mut |_, samples| n += samples.t_ms.len()).expect("within the limits");

@@ -12,7 +12,7 @@ use greylight_store::model::{Labels, Timestamp};
 use greylight_store::records::{Expect, OutboxItem, Transaction};
 use greylight_store::{Store, StoreConfig, StoreEnv};
 
-use content::{BASE_MS, exemplars, histograms, later_records, metadata, records, series, tenant};
+use content::{BASE_MS, exemplars, histograms, later_records, metadata, records, series, tenant, whole_day};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn send(store: &Store, sealed: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut batch = MetricBatch::default();
     batch.push_metadata(metadata());
-    for (labels, samples) in series(sealed) {
+    let whole_day = if sealed { whole_day() } else { Vec::new() };
+    for (labels, samples) in series(sealed).into_iter().chain(whole_day) {
         let mut writer = batch.start_sorted(labels)?;
         samples.into_iter().for_each(|(t_ms, value)| writer.push(t_ms, value));
     }

@@ -12,12 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use greylight_store::logs::{Flow, LogSelect, LogSource, Order, Query};
-use greylight_store::model::{Buckets, Exemplar, Histogram, LogRecord, SystemClock, TimeRange};
-use greylight_store::read::{Budget, Limits, MetricSource, Select, SpanMs};
+use greylight_store::model::{
+    Buckets, Exemplar, Histogram, LogRecord, MatchOp, Matcher, SystemClock, TimeRange,
+};
+use greylight_store::read::{Budget, Limits, MetricSource, Select, SpanMs, WholeBuckets};
 use greylight_store::records::OutgoingFilter;
 use greylight_store::{Store, StoreConfig, StoreEnv, verify};
 
-use content::{exemplars, histograms, later_records, metadata, records, series, tenant};
+use content::{exemplars, histograms, later_records, metadata, records, series, tenant, whole_day};
 
 /// Samples by series: time, bits of the value, and the histogram in words, if it is one.
 type Samples = BTreeMap<Vec<(String, String)>, Vec<(i64, u64, Option<String>)>>;
@@ -112,6 +114,12 @@ fn expected(version: &str) -> (Samples, Vec<LogRecord>, Vec<String>) {
             all.extend(later_records(sealed));
         }
     }
+    if version >= "6" {
+        samples.extend(whole_day().into_iter().map(|(labels, values)| {
+            let labels = labels.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            (labels, values.into_iter().map(|(t, v)| (t, v.to_bits(), None)).collect())
+        }));
+    }
     all.sort_by_key(|record| record.time);
     let mut noted = Vec::new();
     for sealed in [true, false] {
@@ -129,10 +137,24 @@ fn expected(version: &str) -> (Samples, Vec<LogRecord>, Vec<String>) {
     (samples, all, noted)
 }
 
+/// Checks that rollups are read, those by hours and those by minutes.
+fn assert_rolled(store: &Store) {
+    for (every_ms, n_stood_for) in [(3_600_000, 1200 + 2 * 1440), (60_000, 1200)] {
+        let budget = budget();
+        let of_days = Matcher::new("__name__", MatchOp::Regex, "day_.*|fast").unwrap();
+        let select = Select { matchers: &[of_days], span: SpanMs::ALL };
+        let buckets = WholeBuckets { every_ms, falls: false };
+        let selection = store.reader().select_buckets(&tenant(), &select, buckets, &budget).unwrap();
+        let n = selection.series().len();
+        selection.read(0..n, &budget, &mut |_, _| {}).unwrap();
+        assert_eq!(budget.rolled().1, n_stood_for);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_folder_that_a_release_wrote_is_read_in_full() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for version in ["1", "2", "3", "4", "5"] {
+    for version in ["1", "2", "3", "4", "5", "6"] {
         let folder = tempfile::tempdir().unwrap();
         copy(&golden.join(version), folder.path());
         let report = verify(&StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();
@@ -149,6 +171,9 @@ async fn every_folder_that_a_release_wrote_is_read_in_full() {
             let known = store.reader().metadata(&tenant(), None).unwrap();
             assert_eq!(known, [metadata()]);
             store.flush().await.unwrap();
+        }
+        if version >= "6" {
+            assert_rolled(&store);
         }
         let document = store.records().get(&tenant(), "release", "r1").await.unwrap().unwrap();
         assert_eq!((document.version, document.body.as_slice()), (1, b"body".as_slice()));

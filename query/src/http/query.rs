@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use greylight_store::model::{Caller, Exemplar, Labels, Matcher, Timestamp};
 use greylight_store::read::{Budget, SpanMs};
@@ -20,8 +20,21 @@ use crate::queries::{Asked, past_damage};
 
 type Result<T> = std::result::Result<T, PromError>;
 
+/// Says what rollups an answer was read from.
+const ROLLUP: &str = "greylight-rollup";
+
 pub(super) fn body(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+/// An answer to a query; a header says how much of it came from rollups: samples read, and what they stand for.
+fn answered((bytes, (n_read, n_stood_for)): (Vec<u8>, (u64, u64))) -> Response {
+    let mut response = body(bytes);
+    if n_stood_for > 0 {
+        let said = format!("{n_read} of {n_stood_for} samples").parse();
+        response.headers_mut().extend(said.ok().map(|said| (HeaderName::from_static(ROLLUP), said)));
+    }
+    response
 }
 
 /// Writes `{"status": "success", "data": ...}`.
@@ -89,10 +102,12 @@ fn stats(params: &Params, budget: &Budget, took: Duration) -> Option<Json> {
     params.get("stats")?;
     let seconds = took.as_secs_f64();
     let (_, n_samples) = budget.used();
+    let (n_rolled, n_stood_for) = budget.rolled();
     Some(json!({
         "timings": { "evalTotalTime": seconds, "resultSortTime": 0, "queryPreparationTime": 0,
             "innerEvalTime": seconds, "execQueueTime": 0, "execTotalTime": seconds },
         "samples": { "totalQueryableSamples": n_samples, "peakSamples": n_samples },
+        "rollups": { "samplesRead": n_rolled, "samplesStoodFor": n_stood_for },
     }))
 }
 
@@ -115,10 +130,10 @@ pub(super) async fn instant(
             let mut answer = past_damage(|| engine.instant(tenant, &query, at, budget))?;
             cut(&mut answer, limit);
             let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
-            Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))
+            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), budget.rolled()))
         })
         .await??;
-    Ok(body(done))
+    Ok(answered(done))
 }
 
 pub(super) async fn range(
@@ -166,10 +181,10 @@ pub(super) async fn range(
             let mut answer = past_damage(|| engine.range(tenant, &query, times, step, budget))?;
             cut(&mut answer, limit);
             let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
-            Ok::<_, PromError>(writer::answer(&answer, stats.as_ref()))
+            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), budget.rolled()))
         })
         .await??;
-    Ok(body(done))
+    Ok(answered(done))
 }
 
 /// Exemplars of the series that any selector of the expression names; offsets and ranges make no difference.

@@ -11,7 +11,7 @@ use super::sum::Sum;
 use super::{CatalogError, checksum};
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -103,6 +103,8 @@ ALTER TABLE outbox ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE outbox_tries ADD COLUMN checksum BIGINT NOT NULL DEFAULT 0;
 INSERT INTO positions (name, value) VALUES ('documents', 0), ('outbox_rows', 0), ('outbox_tries', 0);
 ",
+    // Segments of metrics may have rollups.
+    "SELECT 6;",
 ];
 
 /// The version that has a checksum over segments and the log's position.

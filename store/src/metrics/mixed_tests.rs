@@ -102,7 +102,7 @@ pub(crate) fn exemplars_of(list: Vec<(Labels, Vec<Exemplar>)>) -> Exemplars {
 
 fn read(metrics: &TenantMetrics, span: SpanMs) -> Result<Rows, ReadError> {
     let budget = budget();
-    let selection = metrics.select(&Select { matchers: &[], span }, &budget)?;
+    let selection = metrics.select(&Select { matchers: &[], span }, None, &budget)?;
     rows_of(selection.as_ref(), &budget)
 }
 
@@ -317,7 +317,7 @@ fn limits_count_histograms_by_their_memory_and_exemplars_as_samples() {
         Budget::new(limits, Arc::new(crate::model::ManualClock::at(crate::model::Timestamp::default())))
     };
     let few = with(20_000);
-    let selection = bench.metrics.select(&Select { matchers: &[], span: SpanMs::ALL }, &few).unwrap();
+    let selection = bench.metrics.select(&Select { matchers: &[], span: SpanMs::ALL }, None, &few).unwrap();
     assert!(matches!(rows_of(selection.as_ref(), &few), Err(ReadError::Limit { what: "samples", .. })));
     let find = |samples| bench.metrics.exemplars(&[], SpanMs::ALL, &with(samples));
     assert!(matches!(find(2_999), Err(ReadError::Limit { what: "samples", .. })));

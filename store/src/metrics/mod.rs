@@ -21,6 +21,7 @@ mod registry;
 mod head;
 pub mod wal_codec;
 pub mod segment;
+mod rollup;
 mod merge;
 mod delete;
 pub mod select;

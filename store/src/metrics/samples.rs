@@ -43,6 +43,8 @@ pub(super) struct Columns {
     pub(super) t_ms: Vec<i64>,
     pub(super) values: Vec<f64>,
     pub(super) histograms: Vec<(usize, Arc<Histogram>)>,
+    /// Empty, or as long as the others; see [`Samples::counts`].
+    pub(super) counts: Vec<u32>,
 }
 
 impl Columns {
@@ -51,16 +53,17 @@ impl Columns {
         self.t_ms.clear();
         self.values.clear();
         self.histograms.clear();
+        self.counts.clear();
     }
 
     /// Lends the samples, which are sorted by now.
     pub(super) fn samples(&self) -> Samples<'_> {
-        Samples { t_ms: &self.t_ms, values: &self.values, histograms: &self.histograms }
+        Samples { t_ms: &self.t_ms, values: &self.values, histograms: &self.histograms, counts: &self.counts }
     }
 
     /// Sorts the samples by time; of several at one time the last one stays.
     pub(super) fn last_write_wins(&mut self, scratch: &mut Vec<(i64, f64)>) {
-        if self.histograms.is_empty() {
+        if self.histograms.is_empty() && self.counts.is_empty() {
             return last_write_wins(0, &mut self.t_ms, &mut self.values, scratch);
         }
         if self.t_ms.is_sorted_by(|a, b| a < b) {
@@ -68,18 +71,23 @@ impl Columns {
         }
         let mut histograms = self.histograms.drain(..).peekable();
         let floats = self.t_ms.drain(..).zip(self.values.drain(..)).enumerate();
+        let counts = std::mem::take(&mut self.counts);
         let mut all: Vec<_> = floats
-            .map(|(i, (t_ms, value))| (t_ms, value, histograms.next_if(|h| h.0 == i).map(|h| h.1)))
+            .map(|(i, (t_ms, value))| {
+                let histogram = histograms.next_if(|h| h.0 == i).map(|h| h.1);
+                (t_ms, value, histogram, counts.get(i).copied())
+            })
             .collect();
         drop(histograms);
         // Stable, so that those of one time stay in the order in which they were written.
         all.sort_by_key(|sample| sample.0);
         let mut all = all.into_iter().peekable();
-        while let Some((t_ms, value, histogram)) = all.next() {
+        while let Some((t_ms, value, histogram, count)) = all.next() {
             if all.peek().is_some_and(|next| next.0 == t_ms) {
                 continue;
             }
             self.histograms.extend(histogram.map(|histogram| (self.t_ms.len(), histogram)));
+            self.counts.extend(count);
             self.t_ms.push(t_ms);
             self.values.push(value);
         }

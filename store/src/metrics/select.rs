@@ -9,11 +9,12 @@ use super::exemplars::{ExemplarMap, ExemplarSet};
 use super::head::{FrozenHead, Head};
 use super::histograms::weight;
 use super::registry::{IndexView, Slot};
+use super::rollup::Keeps;
 use super::samples::{Columns, ReadScratch};
-use super::segment::{RowReader, Segment, SegmentIndex};
+use super::segment::{RollupReader, RowReader, Segment, SegmentIndex};
 use super::series_table::SeriesTable;
 use crate::model::{Exemplar, Labels, Matcher};
-use crate::read::{Budget, ReadError, Samples, Select, Selection, SpanMs};
+use crate::read::{Budget, ReadError, Samples, Select, Selection, SpanMs, WholeBuckets, is_stale};
 
 /// What a reader sees of one tenant's metrics: every row exactly once.
 #[derive(Clone, Debug)]
@@ -31,7 +32,8 @@ pub struct TenantMetrics {
 /// Something that holds samples.
 #[derive(Debug)]
 enum Part {
-    Segment(Arc<Segment>, Arc<SegmentIndex>),
+    /// With whether nothing else has samples in its time.
+    Segment(Arc<Segment>, Arc<SegmentIndex>, bool),
     Head(Arc<Head>, Vec<Slot>),
 }
 
@@ -64,6 +66,7 @@ struct Selected {
     ends: Vec<u32>,
     places: Vec<(u32, u32)>,
     span: SpanMs,
+    buckets: Option<WholeBuckets>,
     missing: Vec<String>,
 }
 
@@ -72,11 +75,17 @@ fn overlap(a: SpanMs, b: SpanMs) -> bool {
 }
 
 impl TenantMetrics {
-    /// Finds series; see [`MetricSource::select`](crate::read::MetricSource::select).
+    /// Finds series; see [`MetricSource::select`](crate::read::MetricSource::select) and
+    /// [`MetricSource::select_buckets`](crate::read::MetricSource::select_buckets).
     ///
     /// # Errors
     /// [`ReadError`] when a limit is passed, the work was cancelled or an index cannot be read.
-    pub fn select(&self, select: &Select<'_>, budget: &Budget) -> Result<Box<dyn Selection>, ReadError> {
+    pub fn select(
+        &self,
+        select: &Select<'_>,
+        buckets: Option<WholeBuckets>,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
         let mut union = Union::default();
         let mut parts = Vec::new();
         for segment in self.segments_in(select.span) {
@@ -84,7 +93,8 @@ impl TenantMetrics {
             let ids = series_of(&index, select.matchers, select.span);
             if !ids.is_empty() {
                 union.add(parts.len() as u32, &TableSeries { table: &index.table, ids: &ids }, budget)?;
-                parts.push(Part::Segment(segment, index));
+                let alone = buckets.is_some() && self.is_alone(&segment);
+                parts.push(Part::Segment(segment, index, alone));
             }
             budget.check()?;
         }
@@ -100,7 +110,8 @@ impl TenantMetrics {
                 parts.push(Part::Head(head.clone(), slots));
             }
         }
-        Ok(Box::new(union.finish(parts, select.span, self.missing_in(select.span))))
+        let missing = self.missing_in(select.span);
+        Ok(Box::new(union.finish(parts, select.span, buckets, missing)))
     }
 
     /// Names labels; see [`MetricSource::label_names`](crate::read::MetricSource::label_names).
@@ -235,6 +246,14 @@ impl TenantMetrics {
             segments.sort_by_key(|s| (s.meta().sequence, s.meta().id));
         }
         segments
+    }
+
+    // Tells whether nothing else has samples in the time of a segment's.
+    fn is_alone(&self, segment: &Arc<Segment>) -> bool {
+        let span = segment.meta().span;
+        let others = self.segments.iter().filter(|other| !Arc::ptr_eq(other, segment));
+        !others.map(|other| other.meta().span).any(|other| overlap(other, span))
+            && !self.heads().filter_map(|head| head.span()).any(|head| overlap(head, span))
     }
 
     fn missing_in(&self, span: SpanMs) -> Vec<String> {
@@ -389,7 +408,13 @@ impl Union {
         Ok(())
     }
 
-    fn finish(self, parts: Vec<Part>, span: SpanMs, missing: Vec<String>) -> Selected {
+    fn finish(
+        self,
+        parts: Vec<Part>,
+        span: SpanMs,
+        buckets: Option<WholeBuckets>,
+        missing: Vec<String>,
+    ) -> Selected {
         let mut ends = Vec::with_capacity(self.found.len());
         let mut places = Vec::with_capacity(self.places.len());
         let mut labels = Vec::with_capacity(self.found.len());
@@ -404,7 +429,7 @@ impl Union {
             ends.push(places.len() as u32);
             labels.push(found.labels);
         }
-        Selected { parts, labels, ends, places, span, missing }
+        Selected { parts, labels, ends, places, span, buckets, missing }
     }
 }
 
@@ -412,6 +437,10 @@ impl Union {
 #[derive(Default)]
 struct Reading {
     readers: Vec<Option<RowReader>>,
+    /// `Some(None)` where there is no rollup.
+    rollups: Vec<Option<Option<RollupReader>>>,
+    /// Samples read from rollups, and how many they stand for.
+    n_rolled: (u64, u64),
     scratch: ReadScratch,
     sorted: Vec<(i64, f64)>,
     columns: Columns,
@@ -419,19 +448,46 @@ struct Reading {
 
 impl Selected {
     fn read_series(&self, i: usize, reading: &mut Reading, budget: &Budget) -> Result<(), ReadError> {
+        self.read_parts(i, self.buckets, reading, budget)?;
+        if !reading.columns.counts.is_empty() && !reading.columns.histograms.is_empty() {
+            // What numbers among histograms answer depends on each of them.
+            self.read_parts(i, None, reading, budget)?;
+        }
+        Ok(())
+    }
+
+    fn read_parts(
+        &self,
+        i: usize,
+        buckets: Option<WholeBuckets>,
+        reading: &mut Reading,
+        budget: &Budget,
+    ) -> Result<(), ReadError> {
         reading.columns.clear();
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         let places = &self.places[start as usize..self.ends[i] as usize];
         for &(part, id) in places {
+            let before = reading.columns.t_ms.len();
+            if let (Part::Segment(segment, index, alone), Some(buckets)) =
+                (&self.parts[part as usize], buckets)
+                && (*alone || self.is_alone(places, part, index.rows[id as usize].span))
+                && self.read_rollup((part as usize, segment), id, buckets, reading)
+            {
+                continue;
+            }
             let columns = &mut reading.columns;
             let n_before = columns.histograms.len();
             match &self.parts[part as usize] {
-                Part::Segment(segment, index) => reading.readers[part as usize]
+                Part::Segment(segment, index, _) => reading.readers[part as usize]
                     .get_or_insert_with(|| RowReader::new(segment.clone(), index.places.clone()))
                     .read(id, &index.rows[id as usize], self.span, columns)?,
                 Part::Head(head, slots) => {
                     head.read(slots[id as usize], self.span, &mut reading.scratch, columns);
                 }
+            }
+            if !columns.counts.is_empty() {
+                let stale = columns.values[before..].iter().map(|v| u32::from(!is_stale(*v)));
+                columns.counts.extend(stale);
             }
             let histograms = &columns.histograms[n_before..];
             if !histograms.is_empty() {
@@ -443,6 +499,50 @@ impl Selected {
             reading.columns.last_write_wins(&mut reading.sorted);
         }
         Ok(())
+    }
+
+    /// Tells whether a series has no samples in a span but in one part: a rollup knows only that part's.
+    fn is_alone(&self, places: &[(u32, u32)], part: u32, span: SpanMs) -> bool {
+        let has = |&(other, id): &(u32, u32)| match &self.parts[other as usize] {
+            Part::Segment(_, index, _) => overlap(index.rows[id as usize].span, span),
+            Part::Head(head, slots) => {
+                head.span().is_some_and(|all| overlap(all, span))
+                    && head.lock().may_have(slots[id as usize], span)
+            }
+        };
+        !places.iter().filter(|place| place.0 != part).any(has)
+    }
+
+    /// Reads a series of a segment from its rollup; `false` where that does not say what is asked.
+    fn read_rollup(
+        &self,
+        (part, segment): (usize, &Segment),
+        id: u32,
+        buckets: WholeBuckets,
+        reading: &mut Reading,
+    ) -> bool {
+        let Some(rollup) = reading.rollups[part].get_or_insert_with(|| segment.rollup(buckets)) else {
+            return false;
+        };
+        let kept = match rollup.series(id) {
+            Ok(Some((keeps, kept))) if keeps == Keeps::Falls || !buckets.falls => kept,
+            Ok(_) => return false,
+            Err(error) => {
+                segment.lose_rollup(&error);
+                reading.rollups[part] = Some(None);
+                return false;
+            }
+        };
+        let columns = &mut reading.columns;
+        if columns.counts.is_empty() {
+            columns.counts.extend(columns.values.iter().map(|v| u32::from(!is_stale(*v))));
+        }
+        let within = kept.t_ms.partition_point(|t| *t < self.span.start)
+            ..kept.t_ms.partition_point(|t| *t <= self.span.end);
+        reading.n_rolled.0 += within.len() as u64;
+        reading.n_rolled.1 += kept.counts[within.clone()].iter().map(|n| u64::from(*n)).sum::<u64>();
+        kept.append_to(within, columns);
+        true
     }
 }
 
@@ -459,6 +559,7 @@ impl Selection for Selected {
     ) -> Result<(), ReadError> {
         let mut reading = Reading::default();
         reading.readers.resize_with(self.parts.len(), || None);
+        reading.rollups.resize_with(self.parts.len(), || None);
         let mut n_read = 0;
         for i in series {
             self.read_series(i, &mut reading, budget)?;
@@ -468,6 +569,7 @@ impl Selection for Selected {
             }
             sink(i, reading.columns.samples());
         }
+        budget.note_rolled(reading.n_rolled.0, reading.n_rolled.1);
         budget.charge_samples(n_read)
     }
 

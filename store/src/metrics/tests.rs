@@ -108,7 +108,7 @@ impl Bench {
 
     fn read(&self, matchers: &[Matcher], span: SpanMs) -> Rows {
         let budget = budget();
-        let selection = self.metrics.select(&Select { matchers, span }, &budget).unwrap();
+        let selection = self.metrics.select(&Select { matchers, span }, None, &budget).unwrap();
         let labels = selection.series().to_vec();
         assert!(labels.is_sorted_by(|a, b| a < b), "series are sorted and distinct");
         let mut rows = Rows::new();
@@ -384,7 +384,7 @@ fn damage_is_an_error_and_never_another_value() {
 
 fn read_all(metrics: &TenantMetrics) -> Result<Rows, ReadError> {
     let budget = budget();
-    let selection = metrics.select(&Select { matchers: &[], span: SpanMs::ALL }, &budget)?;
+    let selection = metrics.select(&Select { matchers: &[], span: SpanMs::ALL }, None, &budget)?;
     let mut rows = Rows::new();
     selection.read(0..selection.series().len(), &budget, &mut |i, samples| {
         let labels = &selection.series()[i];
@@ -431,9 +431,12 @@ fn limits_of_the_budget_are_kept() {
     let clock = Arc::new(ManualClock::at(Timestamp::default()));
     let select = Select { matchers: &[], span: SpanMs::ALL };
     let few = Budget::new(Limits { series: 19, ..Limits::default() }, clock.clone());
-    assert!(matches!(bench.metrics.select(&select, &few), Err(ReadError::Limit { what: "series", .. })));
+    assert!(matches!(
+        bench.metrics.select(&select, None, &few),
+        Err(ReadError::Limit { what: "series", .. })
+    ));
     let few = Budget::new(Limits { samples: 39_999, ..Limits::default() }, clock);
-    let selection = bench.metrics.select(&select, &few).unwrap();
+    let selection = bench.metrics.select(&select, None, &few).unwrap();
     let read = selection.read(0..20, &few, &mut |_, _| {});
     assert!(matches!(read, Err(ReadError::Limit { what: "samples", .. })));
 }
@@ -442,7 +445,8 @@ fn limits_of_the_budget_are_kept() {
 fn what_cannot_be_read_is_told_where_it_matters() {
     let mut bench = Bench::new();
     bench.metrics.missing.push((SpanMs { start: 0, end: 9 }, "segment 7 is damaged".into()));
-    let missing = |span| bench.metrics.select(&Select { matchers: &[], span }, &budget()).unwrap().missing();
+    let missing =
+        |span| bench.metrics.select(&Select { matchers: &[], span }, None, &budget()).unwrap().missing();
     assert_eq!(missing(SpanMs { start: 9, end: 20 }), ["segment 7 is damaged"]);
     assert!(missing(SpanMs { start: 10, end: 20 }).is_empty());
 }

@@ -38,6 +38,7 @@ struct Shared {
     limits: Limits,
     n_series: AtomicU64,
     n_samples: AtomicU64,
+    n_rolled: [AtomicU64; 2],
     cancelled: AtomicBool,
 }
 
@@ -51,6 +52,7 @@ impl Budget {
             limits,
             n_series: AtomicU64::new(0),
             n_samples: AtomicU64::new(0),
+            n_rolled: Default::default(),
             cancelled: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -100,6 +102,18 @@ impl Budget {
             return Err(ReadError::Limit { what: "samples", limit, setting: "[query] samples_max" });
         }
         self.check()
+    }
+
+    /// Notes samples that were read from rollups, and how many they stand for.
+    pub fn note_rolled(&self, n_read: u64, n_stood_for: u64) {
+        self.shared.n_rolled[0].fetch_add(n_read, Ordering::Relaxed);
+        self.shared.n_rolled[1].fetch_add(n_stood_for, Ordering::Relaxed);
+    }
+
+    /// Returns how many samples were read from rollups so far, and how many they stood for.
+    pub fn rolled(&self) -> (u64, u64) {
+        let [read, stood_for] = &self.shared.n_rolled;
+        (read.load(Ordering::Relaxed), stood_for.load(Ordering::Relaxed))
     }
 
     /// Returns how many series and samples were read so far.

@@ -39,6 +39,23 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError>;
 
+    /// As [`select`](Self::select), for windows of whole buckets: the samples that do not matter to them may be left
+    /// out, and [`Samples::counts`] then says how many.
+    ///
+    /// Sources without rollups answer with all samples, as this does if it is not written anew.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn select_buckets(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        _buckets: WholeBuckets,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        self.select(tenant, select, budget)
+    }
+
     /// Returns the names of labels of the series that match any of the sets, sorted.
     /// No set means every series.
     ///
@@ -112,6 +129,18 @@ pub struct Select<'a> {
     pub span: SpanMs,
 }
 
+/// What is asked of the samples of a selection, where that is only about whole buckets of time.
+///
+/// For windows that are open on the left and closed on the right, and both of whose ends are multiples of
+/// `every_ms`: how many samples there are, the first, the last, the least and the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WholeBuckets {
+    /// The ends of all windows are multiples of this, in milliseconds.
+    pub every_ms: i64,
+    /// Both sides of each pair of samples that falls are asked for as well, as for the rate of a counter.
+    pub falls: bool,
+}
+
 /// Series that were found, over a snapshot; reading decodes on demand.
 pub trait Selection: Send + Sync + fmt::Debug {
     /// Returns the label sets, sorted and distinct; a series is named by its index here.
@@ -149,6 +178,9 @@ pub struct Samples<'a> {
     /// The samples that are native histograms: their places in the columns, rising, and themselves. Empty for most
     /// series.
     pub histograms: &'a [(usize, Arc<Histogram>)],
+    /// How many samples each one stands for, where a rollup was read: itself and those left out since the one
+    /// before; 0 for stale markers. Empty where nothing was left out.
+    pub counts: &'a [u32],
 }
 
 /// Bits of the NaN that marks a series as gone.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs};
+use super::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs, WholeBuckets};
 use crate::append::MetricMetadata;
 use crate::logs::{
     Counts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Missing, Numbers, Order,
@@ -54,6 +54,24 @@ impl Reader {
         }
     }
 
+    fn select_some(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        buckets: Option<WholeBuckets>,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        loop {
+            let Some(view) = self.view(tenant) else { return Ok(Box::new(Nothing)) };
+            match view.metrics.select(select, buckets, budget) {
+                Ok(inner) => return Ok(Box::new(Watched { inner, current: Arc::clone(&self.current) })),
+                // Once more without it; the answer says what is missing.
+                Err(error) if self.is_lost(&view, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
         let snapshot = self.current.snapshot.load();
         // A tenant that is not known may be one whose rows are all lost.
@@ -69,15 +87,17 @@ impl MetricSource for Reader {
         select: &Select<'_>,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
-        loop {
-            let Some(view) = self.view(tenant) else { return Ok(Box::new(Nothing)) };
-            match view.metrics.select(select, budget) {
-                Ok(inner) => return Ok(Box::new(Watched { inner, current: Arc::clone(&self.current) })),
-                // Once more without it; the answer says what is missing.
-                Err(error) if self.is_lost(&view, &error) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.select_some(tenant, select, None, budget)
+    }
+
+    fn select_buckets(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        buckets: WholeBuckets,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        self.select_some(tenant, select, Some(buckets), budget)
     }
 
     fn label_names(

@@ -13,7 +13,7 @@ use super::snapshot::TenantView;
 use super::{Inner, StoreError};
 use crate::disk::Disk;
 use crate::logs;
-use crate::metrics::segment::window_of;
+use crate::metrics::segment::{is_rollup, window_of};
 use crate::model::TenantId;
 use crate::read::ReadError;
 use crate::segment::{SegmentId, SegmentMeta, Table};
@@ -181,6 +181,7 @@ impl Inner {
             if let Err(error) = self.verify_segment(&meta).await?
                 && self.is_lasting(&error).await?
                 && !self.mend_index(&meta).await?
+                && !self.drop_rollups(&meta).await?
             {
                 let why = meta.loss(&error);
                 tracing::error!(segment = %meta.id, why, "a segment is damaged and out of answers");
@@ -212,6 +213,28 @@ impl Inner {
         Ok(true)
     }
 
+    /// Lets go of the rollups of a segment of metrics of which one is missing or damaged: the rows have all that is in
+    /// them. `false` when it has none, or the rows themselves are not what they were. Whoever calls this holds
+    /// `merging`.
+    async fn drop_rollups(self: &Arc<Self>, meta: &SegmentMeta) -> Result<bool, StoreError> {
+        let mut left = meta.clone();
+        left.files.retain(|file| !is_rollup(file));
+        if meta.table != Table::Metrics || left == *meta || self.verify_segment(&left).await?.is_err() {
+            return Ok(false);
+        }
+        let opened = self.open_segment(&left)?;
+        self.catalog.replace(&[meta.id], std::slice::from_ref(&left), &|| {}).await?;
+        self.current.change(|snapshot| {
+            snapshot.remove(&[meta.id]);
+            snapshot.add(opened);
+        });
+        let mut gone = meta.clone();
+        gone.files.retain(is_rollup);
+        self.remove_files(&[gone]);
+        tracing::warn!(segment = %meta.id, "a rollup was missing or damaged and is dropped; the rows answer");
+        Ok(true)
+    }
+
     fn write_index(&self, meta: &SegmentMeta) -> Result<Option<SegmentMeta>, StoreError> {
         let snapshot = self.current.snapshot.load_full();
         let of_tenant = snapshot.tenants.get(&meta.tenant).map_or(&[][..], |view| &view.logs.segments);
@@ -223,11 +246,14 @@ impl Inner {
         }
     }
 
-    /// Mends the indexes that were found missing or damaged when the store was opened, or by a search since.
+    /// Mends the indexes that were found missing or damaged when the store was opened, or by a search since, and lets go
+    /// of such rollups.
     pub(super) async fn mend_indexes(self: &Arc<Self>) -> Result<(), StoreError> {
         let of_view = |view: &Arc<TenantView>| -> Vec<SegmentMeta> {
-            let wanting = view.logs.segments.iter().filter(|segment| segment.takes_index());
-            wanting.map(|segment| segment.meta().clone()).collect()
+            let logs = view.logs.segments.iter().filter(|segment| segment.takes_index());
+            let metrics = view.metrics.segments.iter().filter(|segment| segment.has_lost_rollup());
+            let logs = logs.map(|segment| segment.meta().clone());
+            logs.chain(metrics.map(|segment| segment.meta().clone())).collect()
         };
         let metas: Vec<SegmentMeta> =
             self.current.snapshot.load().tenants.values().flat_map(of_view).collect();
@@ -236,7 +262,7 @@ impl Inner {
         }
         let merging = self.merging.lock().await;
         for meta in metas {
-            if !self.mend_index(&meta).await? {
+            if !self.mend_index(&meta).await? && !self.drop_rollups(&meta).await? {
                 self.quarantine_damaged(&[meta.id], &merging).await?;
             }
         }

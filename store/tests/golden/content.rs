@@ -151,6 +151,20 @@ pub(crate) fn later_records(sealed: bool) -> Vec<LogRecord> {
     all
 }
 
+/// Returns samples of version 6, all in segments: of a day that has a rollup by hours, and of minutes that have one each.
+pub(crate) fn whole_day() -> Vec<Series> {
+    let midnight = BASE_MS - 10 * 3_600_000 - 3 * 86_400_000;
+    let minute = |i: i64| midnight + i * 60_000;
+    let day_total = (0..1440).map(|i| (minute(i), (i % 1000) as f64)).collect();
+    let day_gauge = (0..1440).map(|i| (minute(i) + 7, ((i * 7919) % 1009) as f64 / 8.0)).collect();
+    let fast = (0..1200).map(|i| (midnight + i * 1000, 1.0 / (i % 7) as f64)).collect();
+    vec![
+        (vec![("__name__", "day_gauge")], day_gauge),
+        (vec![("__name__", "day_total")], day_total),
+        (vec![("__name__", "fast")], fast),
+    ]
+}
+
 /// What is known of one family of metrics.
 pub(crate) fn metadata() -> MetricMetadata {
     MetricMetadata {

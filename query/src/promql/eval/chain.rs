@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use greylight_store::read::{Samples, Select, Selection, SpanMs};
+use greylight_store::read::{Samples, Select, Selection, SpanMs, WholeBuckets};
 use parking_lot::Mutex;
 
 use super::super::plan::{Grid, Node, SeriesNode, Shift, WindowSource};
@@ -11,7 +11,7 @@ use super::super::syntax::{FunctionId, Span};
 use super::block::{Block, Row, is_absent};
 use super::elementwise::Op;
 use super::mixed::{self, Mixed, Windows};
-use super::window::{self, Scratch, WindowSpec};
+use super::window::{self, Numbers, Scratch, WindowSpec};
 use super::{Evaluator, Result, names_are_kept};
 
 /// How a series' samples become values at steps.
@@ -57,7 +57,11 @@ impl Chain {
             }
             _ => return Ok(None),
         };
-        let selection = select(eval, series, grid, range_ms)?;
+        let buckets = match &leaf {
+            Leaf::Latest { shift, .. } => window::buckets(None, grid, shift, None),
+            Leaf::Window(spec) => window::buckets(Some(spec.func), grid, &spec.shift, Some(range_ms)),
+        };
+        let selection = select(eval, series, grid, range_ms, buckets)?;
         let (first, last) = series.shift.bounds(grid);
         let span_ms = first.abs_diff(last).saturating_add(range_ms.unsigned_abs());
         Ok(Some(Self { selection, leaf, ops, span, span_ms }))
@@ -181,8 +185,9 @@ impl<'a> Piece<'a> {
                 window::latest_row(grid, shift, self.eval.lookback_ms, samples, *times, values);
             }
             Leaf::Window(spec) => {
-                let (t_ms, v) = self.live.live(samples.t_ms, samples.values);
-                window::eval_row(spec, t_ms, v, values, &mut self.scratch);
+                let Samples { t_ms, values: v, counts, .. } = samples;
+                let numbers = self.live.live(Numbers { t_ms, values: v, counts });
+                window::eval_row(spec, numbers, values, &mut self.scratch);
             }
         }
         if values.iter().all(|v| is_absent(*v)) {
@@ -207,12 +212,16 @@ pub(super) fn select(
     series: &SeriesNode,
     grid: &Grid,
     range_ms: i64,
+    buckets: Option<WholeBuckets>,
 ) -> Result<Box<dyn Selection>> {
     let (first, last) = series.shift.bounds(grid);
     // Windows are open on the left.
     let span = SpanMs { start: first.saturating_sub(range_ms).saturating_add(1), end: last };
     let select = Select { matchers: &series.matchers, span };
-    let selection = eval.source.select(eval.tenant, &select, eval.budget)?;
+    let selection = match buckets {
+        Some(buckets) => eval.source.select_buckets(eval.tenant, &select, buckets, eval.budget)?,
+        None => eval.source.select(eval.tenant, &select, eval.budget)?,
+    };
     for text in selection.missing() {
         eval.warn(format!("data is missing from this answer: {text}"));
     }

@@ -11,7 +11,7 @@ use super::super::plan::{Grid, Shift};
 use super::super::syntax::{FunctionId, Span};
 use super::Evaluator;
 use super::block::{ABSENT, HISTOGRAM, Histograms};
-use super::window::{self, Cursor, Scratch, WindowSpec};
+use super::window::{self, Cursor, Numbers, Scratch, WindowSpec};
 
 /// Samples of a series, the numbers and the histograms apart, without the marks of staleness.
 #[derive(Debug, Default)]
@@ -144,7 +144,7 @@ impl<'a> Windows<'a> {
         };
         let mut windows = Self { spec, samples, breaks, notes: Vec::new() };
         // As if there were numbers alone; what histograms change is changed after that.
-        window::eval_row(spec, &samples.t_ms, &samples.values, out, scratch);
+        window::eval_row(spec, Numbers::all(&samples.t_ms, &samples.values), out, scratch);
         let (mut numbers, mut histograms) = (Cursor::default(), Cursor::default());
         for (k, slot) in out.iter_mut().enumerate() {
             let numbers = numbers.at(spec, &samples.t_ms, k);

@@ -28,7 +28,7 @@ pub(crate) use block::{Block, HISTOGRAM, Histograms, is_absent, without_name};
 use chain::Chain;
 use elementwise::Op;
 use mixed::{Mixed, Windows};
-use window::{Scratch, WindowSpec};
+use window::{Numbers, Scratch, WindowSpec};
 
 type Result<T> = std::result::Result<T, EvalError>;
 
@@ -312,8 +312,8 @@ impl Evaluator<'_> {
             let made = &mut out.values[at * grid.n..];
             // Absent values have the bits of the mark of staleness, and go the same way.
             if row.histograms.is_empty() {
-                let (t, v) = live.live(&t_ms, values);
-                window::eval_row(&spec, t, v, made, &mut scratch);
+                let numbers = live.live(Numbers::all(&t_ms, values));
+                window::eval_row(&spec, numbers, made, &mut scratch);
             } else {
                 let samples = Mixed::split(&t_ms, values, row.histograms.iter(values));
                 let to = (&mut out.rows[at].histograms, made);
@@ -363,7 +363,7 @@ impl Evaluator<'_> {
         let grid = Grid::instant(t);
         match &window.source {
             WindowSource::Series(series) => {
-                let selection = chain::select(self, series, &grid, window.range_ms)?;
+                let selection = chain::select(self, series, &grid, window.range_ms, None)?;
                 let end = series.shift.time(&grid, 0);
                 let start = end.saturating_sub(window.range_ms);
                 let labels = selection.series();

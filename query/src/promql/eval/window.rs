@@ -1,5 +1,7 @@
 //! Functions over the samples of a window, for all steps of one series in one pass.
 
+use greylight_store::read::{WholeBuckets, is_stale};
+
 use super::super::plan::{Grid, Shift};
 use super::super::syntax::FunctionId;
 use super::block::ABSENT;
@@ -16,29 +18,98 @@ pub(super) struct WindowSpec {
     pub(super) params: Vec<Vec<f64>>,
 }
 
+/// Samples of one series that are numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers<'a> {
+    pub(super) t_ms: &'a [i64],
+    pub(super) values: &'a [f64],
+    /// How many samples each one stands for; empty where each is just itself.
+    pub(super) counts: &'a [u32],
+}
+
+impl<'a> Numbers<'a> {
+    /// Takes columns of which nothing was left out.
+    pub(super) fn all(t_ms: &'a [i64], values: &'a [f64]) -> Self {
+        Self { t_ms, values, counts: &[] }
+    }
+
+    /// Returns how many samples those in a range stand for.
+    fn n(&self, lo: usize, hi: usize) -> usize {
+        match self.counts {
+            [] => hi - lo,
+            counts => counts[lo..hi].iter().map(|n| *n as usize).sum(),
+        }
+    }
+}
+
 /// Space that is used again from series to series.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     t_ms: Vec<i64>,
     values: Vec<f64>,
+    counts: Vec<u32>,
     resets: Vec<usize>,
     sorted: Vec<f64>,
 }
 
 impl Scratch {
     /// Returns the samples without the marks of staleness.
-    pub(super) fn live<'a>(&'a mut self, t_ms: &'a [i64], values: &'a [f64]) -> (&'a [i64], &'a [f64]) {
-        if !values.iter().any(|v| greylight_store::read::is_stale(*v)) {
-            return (t_ms, values);
+    pub(super) fn live<'a>(&'a mut self, all: Numbers<'a>) -> Numbers<'a> {
+        if !all.values.iter().any(|v| is_stale(*v)) {
+            return all;
         }
         self.t_ms.clear();
         self.values.clear();
-        for (t, v) in t_ms.iter().zip(values).filter(|(_, v)| !greylight_store::read::is_stale(**v)) {
-            self.t_ms.push(*t);
+        self.counts.clear();
+        for (i, v) in all.values.iter().enumerate().filter(|(_, v)| !is_stale(**v)) {
+            self.t_ms.push(all.t_ms[i]);
             self.values.push(*v);
+            self.counts.extend(all.counts.get(i));
         }
-        (&self.t_ms, &self.values)
+        Numbers { t_ms: &self.t_ms, values: &self.values, counts: &self.counts }
     }
+}
+
+/// Returns what a function asks of samples at the windows of a grid, where it does not need each of them.
+///
+/// `range_ms` is `None` for the last sample at or before each step.
+pub(super) fn buckets(
+    func: Option<FunctionId>,
+    grid: &Grid,
+    shift: &Shift,
+    range_ms: Option<i64>,
+) -> Option<WholeBuckets> {
+    use FunctionId as F;
+    let falls = match func {
+        Some(F::Rate | F::Increase | F::Resets) => true,
+        None
+        | Some(
+            F::MinOverTime
+            | F::MaxOverTime
+            | F::CountOverTime
+            | F::FirstOverTime
+            | F::LastOverTime
+            | F::PresentOverTime
+            | F::AbsentOverTime
+            | F::TsOfFirstOverTime
+            | F::TsOfLastOverTime
+            | F::Delta,
+        ) => false,
+        Some(_) => return None,
+    };
+    let step = if grid.n > 1 && shift.at.is_none() { grid.step } else { 0 };
+    let every = [shift.time(grid, 0), step, range_ms.unwrap_or(0)];
+    let every_ms = every.iter().fold(0, |a, b| greatest_common_divisor(a, b.unsigned_abs()));
+    // Of nothing but zeros any number is a divisor; a day is more than any rollup has.
+    let every_ms = if every_ms == 0 { 86_400_000 } else { i64::try_from(every_ms).ok()? };
+    Some(WholeBuckets { every_ms, falls })
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// The samples of a window, as the windows move on from step to step.
@@ -76,20 +147,20 @@ fn each_window(spec: &WindowSpec, t_ms: &[i64], mut f: impl FnMut(usize, usize, 
 
 /// Evaluates the function at each step; steps without an answer are left as they are, absent.
 /// The samples hold no mark of staleness.
-pub(super) fn eval_row(
-    spec: &WindowSpec,
-    t_ms: &[i64],
-    values: &[f64],
-    out: &mut [f64],
-    scratch: &mut Scratch,
-) {
+pub(super) fn eval_row(spec: &WindowSpec, samples: Numbers<'_>, out: &mut [f64], scratch: &mut Scratch) {
     use FunctionId as F;
+    let Numbers { t_ms, values, .. } = samples;
     if t_ms.is_empty() {
         return;
     }
     match spec.func {
-        F::Rate | F::Increase | F::Delta => extrapolated(spec, t_ms, values, out, &mut scratch.resets),
+        F::Rate | F::Increase | F::Delta => extrapolated(spec, samples, out, &mut scratch.resets),
         F::Irate | F::Idelta => instant_delta(spec, t_ms, values, out),
+        F::CountOverTime => each_window(spec, t_ms, |k, lo, hi| {
+            if lo < hi {
+                out[k] = samples.n(lo, hi) as f64;
+            }
+        }),
         F::QuantileOverTime => {
             let sorted = &mut scratch.sorted;
             each_window(spec, t_ms, |k, lo, hi| {
@@ -138,7 +209,6 @@ fn plain(func: FunctionId, t_ms: &[i64], v: &[f64]) -> f64 {
     match func {
         F::AvgOverTime => numeric::mean(v),
         F::SumOverTime => numeric::sum(v),
-        F::CountOverTime => v.len() as f64,
         F::MinOverTime => v.iter().skip(1).fold(v[0], |m, x| if *x < m || m.is_nan() { *x } else { m }),
         F::MaxOverTime => v.iter().skip(1).fold(v[0], |m, x| if *x > m || m.is_nan() { *x } else { m }),
         F::StddevOverTime => numeric::variance(v).sqrt(),
@@ -183,7 +253,8 @@ fn smooth(v: &[f64], sf: f64, tf: f64) -> f64 {
 }
 
 /// `rate`, `increase`, `delta`: the change between the first and the last sample, stretched to the window.
-fn extrapolated(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64], resets: &mut Vec<usize>) {
+fn extrapolated(spec: &WindowSpec, samples: Numbers<'_>, out: &mut [f64], resets: &mut Vec<usize>) {
+    let Numbers { t_ms, values: v, .. } = samples;
     resets.clear();
     if spec.func != FunctionId::Delta {
         resets.extend((1..v.len()).filter(|i| v[*i] < v[*i - 1]));
@@ -201,7 +272,8 @@ fn extrapolated(spec: &WindowSpec, t_ms: &[i64], v: &[f64], out: &mut [f64], res
         for i in resets[first_reset..].iter().take_while(|i| **i <= last) {
             change += v[i - 1];
         }
-        out[k] = change * stretch(spec, k, (t_ms[first], t_ms[last]), hi - lo, Some((v[first], change)));
+        let n = samples.n(lo, hi);
+        out[k] = change * stretch(spec, k, (t_ms[first], t_ms[last]), n, Some((v[first], change)));
     });
 }
 

@@ -40,6 +40,10 @@ const TRAILER_BYTES: usize = 48;
 pub(super) enum Content {
     Histograms,
     Exemplars,
+    /// A rollup by minutes.
+    Minutes,
+    /// A rollup by hours.
+    Hours,
 }
 
 impl Content {
@@ -48,6 +52,8 @@ impl Content {
         match self {
             Self::Histograms => "histograms",
             Self::Exemplars => "exemplars",
+            Self::Minutes => "rollup-1m",
+            Self::Hours => "rollup-1h",
         }
     }
 
@@ -55,6 +61,8 @@ impl Content {
         match self {
             Self::Histograms => b"GLHIST\r\n",
             Self::Exemplars => b"GLEXEM\r\n",
+            Self::Minutes => b"GLROLM\r\n",
+            Self::Hours => b"GLROLH\r\n",
         }
     }
 

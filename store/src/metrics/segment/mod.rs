@@ -23,13 +23,15 @@
 //! `step_ms` (above 0 where all times are that far apart), `scale` (-1 where rows differ), `has_raw`.
 //!
 //! `<id>.histograms` has the native histograms, whose rows are NaN among the samples, and
-//! `<id>.exemplars` the exemplars; most segments have neither.
+//! `<id>.exemplars` the exemplars; most segments have neither. Segments of whole days have `<id>.rollup-1m` and
+//! `<id>.rollup-1h` beside them, where series have enough samples a minute or an hour.
 
 mod file;
 mod page;
 mod blocks;
 mod histogram_file;
 mod exemplar_file;
+mod rollup_file;
 mod row_reader;
 mod row_writer;
 mod series_file;
@@ -38,13 +40,15 @@ mod index;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exemplars::ExemplarSet;
 use super::head::FrozenHead;
+use super::rollup::WIDTHS_MS;
 use super::samples::{Columns, ReadScratch};
 use crate::disk::{Disk, DiskRead};
 use crate::model::{ErrorKind, Labels, TenantId};
-use crate::read::{ReadError, Samples, SpanMs};
+use crate::read::{ReadError, Samples, SpanMs, WholeBuckets};
 use crate::segment::{SegmentFile, SegmentIds, SegmentMeta, Table, folder};
 
 use blocks::{BlockFile, Content};
@@ -52,6 +56,8 @@ use exemplar_file::{ExemplarReader, ExemplarWriter};
 use histogram_file::HistogramWriter;
 pub use index::IndexCache;
 pub(super) use index::SegmentIndex;
+pub(super) use rollup_file::RollupReader;
+use rollup_file::RollupWriter;
 pub(super) use row_reader::RowReader;
 pub(super) use row_writer::Effort;
 use row_writer::RowWriter;
@@ -61,6 +67,18 @@ pub(super) use series_scan::SeriesScan;
 
 /// Width of the windows, aligned to UTC, that a sealed head is cut into.
 pub const WINDOW_MS: i64 = 2 * 3_600_000;
+
+/// Segments of at least this width have rollups: merging is done with them, mostly.
+const ROLLED_MS: u64 = 24 * 3_600_000;
+
+/// What the rollups of each width are in.
+const ROLLUPS: [Content; WIDTHS_MS.len()] = [Content::Minutes, Content::Hours];
+
+/// Tells whether a file of a segment is a rollup, which the rows can do without.
+pub(crate) fn is_rollup(file: &SegmentFile) -> bool {
+    let extension = file.path.extension();
+    ROLLUPS.iter().any(|content| extension.is_some_and(|e| e == content.extension()))
+}
 
 /// Returns the window of a width in milliseconds that a time lies in.
 pub fn window_of(t_ms: i64, width_ms: i64) -> SpanMs {
@@ -128,6 +146,10 @@ pub struct Segment {
     series: Arc<dyn DiskRead>,
     histograms: Option<BlockFile>,
     exemplars: Option<BlockFile>,
+    /// One for each width.
+    rollups: [Option<BlockFile>; WIDTHS_MS.len()],
+    /// A rollup was found missing or damaged: none is read any more.
+    lost_rollup: AtomicBool,
     cache: Arc<IndexCache>,
 }
 
@@ -140,6 +162,28 @@ impl Segment {
     /// Returns its series and where their rows are, from the cache or from its files.
     pub(super) fn index(&self) -> Result<Arc<SegmentIndex>, ReadError> {
         self.cache.get_or_load(self.meta.id, || SegmentIndex::load(self))
+    }
+
+    /// Opens the rollup that says most about buckets; `None` where none does.
+    pub(super) fn rollup(&self, buckets: WholeBuckets) -> Option<RollupReader> {
+        let fits = |(file, width): (&Option<BlockFile>, i64)| {
+            file.as_ref().filter(|_| buckets.every_ms % width == 0).cloned()
+        };
+        let file = self.rollups.iter().zip(WIDTHS_MS).rev().find_map(fits);
+        let file = file.filter(|_| !self.lost_rollup.load(Ordering::Relaxed))?;
+        RollupReader::open(&file).inspect_err(|error| self.lose_rollup(error)).ok()
+    }
+
+    /// Reads no rollup any more: the rows have all that there is.
+    pub(super) fn lose_rollup(&self, error: &ReadError) {
+        if !self.lost_rollup.swap(true, Ordering::Relaxed) {
+            tracing::warn!(segment = %self.meta.id, %error, "a rollup cannot be read; the rows answer");
+        }
+    }
+
+    /// Tells whether a rollup was found missing or damaged.
+    pub(crate) fn has_lost_rollup(&self) -> bool {
+        self.lost_rollup.load(Ordering::Relaxed)
     }
 
     /// Opens its exemplars; `None` where there is none near a span.
@@ -171,17 +215,30 @@ pub fn open(
         )));
     };
     let (samples, series) = (open_file(disk, samples)?, open_file(disk, series)?);
-    let (mut histograms, mut exemplars) = (None, None);
+    let (mut histograms, mut exemplars, [mut minutes, mut hours]) = (None, None, [None, None]);
+    let mut lost_rollup = false;
     for file in beside {
         let extension = file.path.extension();
-        let contents = [(Content::Histograms, &mut histograms), (Content::Exemplars, &mut exemplars)];
+        let contents = [
+            (Content::Histograms, &mut histograms),
+            (Content::Exemplars, &mut exemplars),
+            (Content::Minutes, &mut minutes),
+            (Content::Hours, &mut hours),
+        ];
         let known =
             contents.into_iter().find(|(content, _)| extension.is_some_and(|e| e == content.extension()));
         let (content, slot) =
             known.ok_or_else(|| corrupt(format!("it has an unknown file {}", file.path.display())))?;
-        *slot = Some(BlockFile::new(content, file.path.clone(), open_file(disk, file)?));
+        match open_file(disk, file) {
+            Ok(open) => *slot = Some(BlockFile::new(content, file.path.clone(), open)),
+            // The rows have all that was in it.
+            Err(_) if ROLLUPS.contains(&content) => lost_rollup = true,
+            Err(error) => return Err(error),
+        }
     }
-    Ok(Arc::new(Segment { meta, samples, series, histograms, exemplars, cache: cache.clone() }))
+    let (rollups, lost_rollup) = ([minutes, hours], AtomicBool::new(lost_rollup));
+    let cache = cache.clone();
+    Ok(Arc::new(Segment { meta, samples, series, histograms, exemplars, rollups, lost_rollup, cache }))
 }
 
 fn open_file(disk: &Arc<dyn Disk>, file: &SegmentFile) -> Result<Arc<dyn DiskRead>, ReadError> {
@@ -249,6 +306,8 @@ pub(super) struct SegmentWriter<'a> {
     series: SeriesWriter,
     histograms: HistogramWriter,
     exemplars: ExemplarWriter,
+    /// None where the window is too small.
+    rollups: Vec<RollupWriter>,
     done: bool,
 }
 
@@ -285,7 +344,22 @@ impl<'a> SegmentWriter<'a> {
         let histograms = HistogramWriter::new(beside(Content::Histograms), effort);
         let exemplars = ExemplarWriter::new(beside(Content::Exemplars), effort);
         let rows = Some(rows);
-        Ok(Self { target, meta, rows, samples_path: path, series, histograms, exemplars, done: false })
+        let rolled = window.end.abs_diff(window.start) >= ROLLED_MS - 1;
+        let widths = ROLLUPS.into_iter().zip(WIDTHS_MS).filter(|_| rolled);
+        let rollups =
+            widths.map(|(content, width)| RollupWriter::new(beside(content), content, width, effort));
+        let rollups = rollups.collect();
+        Ok(Self {
+            target,
+            meta,
+            rows,
+            samples_path: path,
+            series,
+            histograms,
+            exemplars,
+            rollups,
+            done: false,
+        })
     }
 
     /// Adds the next series: its labels, and at least one sample of strictly rising times.
@@ -296,9 +370,13 @@ impl<'a> SegmentWriter<'a> {
     ) -> Result<(), SegmentError> {
         let rows = self.rows.as_mut().expect("rows are written until the segment is finished");
         let placed = rows.push_series(samples.t_ms, samples.values)?;
+        // Series are numbered in 32 bits, as in the file of samples.
+        let number = self.meta.n_series as u32;
         if !samples.histograms.is_empty() {
-            // Series are numbered in 32 bits, as in the file of samples.
-            self.histograms.push_series(&self.target.disk, self.meta.n_series as u32, samples.histograms)?;
+            self.histograms.push_series(&self.target.disk, number, samples.histograms)?;
+        }
+        for rollup in &mut self.rollups {
+            rollup.push_series(&self.target.disk, number, samples)?;
         }
         self.cover(placed.span);
         self.meta.n_series += 1;
@@ -329,6 +407,9 @@ impl<'a> SegmentWriter<'a> {
         self.meta.files.push(series);
         self.meta.files.extend(self.histograms.finish(&self.target.disk)?);
         self.meta.files.extend(self.exemplars.finish(&self.target.disk)?);
+        for rollup in &mut self.rollups {
+            self.meta.files.extend(rollup.finish(&self.target.disk)?);
+        }
         self.target.disk.sync_dir(&folder).map_err(|source| SegmentError::Io { path: folder, source })?;
         self.done = true;
         Ok(self.meta.clone())
@@ -340,7 +421,9 @@ impl Drop for SegmentWriter<'_> {
         if !self.done {
             // Best effort: files without an entry in the catalog are removed at the next start.
             let beside = [self.histograms.path(), self.exemplars.path()];
-            for path in [self.samples_path.as_path(), self.series.path()].into_iter().chain(beside) {
+            let rollups = self.rollups.iter().map(RollupWriter::path);
+            let rows = [self.samples_path.as_path(), self.series.path()];
+            for path in rows.into_iter().chain(beside).chain(rollups) {
                 drop(self.target.disk.remove(path));
             }
         }

@@ -177,3 +177,55 @@ async fn an_index_is_made_anew_from_its_rows() {
     assert_eq!(store.status().missing.len(), 1);
     store.shutdown().await.unwrap();
 }
+
+fn rollup_of(rig: &Rig) -> Option<std::path::PathBuf> {
+    rig.memory.files().into_iter().find(|f| f.extension().is_some_and(|e| e == "rollup-1h"))
+}
+
+/// What each kind of damage to a rollup leads to: it is dropped, the rows answer, and nothing is out of answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_rollup_is_dropped_and_the_rows_answer() {
+    use crate::disk::Disk as _;
+    use crate::read::{Budget, Limits, MetricSource as _, Select, SpanMs, WholeBuckets};
+    for kind in ["missing", "cut", "flipped", "flipped, no scrub"] {
+        let mut rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        let before = NOW_MS - 3 * 86_400_000;
+        let samples: Vec<_> = (0..600).map(|i| sample("a", before + i * 60_000, i as f64)).collect();
+        put(&store, &mut model, &samples).await;
+        store.flush().await.unwrap();
+        store.shutdown().await.unwrap();
+        let path = rollup_of(&rig).expect("a day of minutes has a rollup by hours");
+        match kind {
+            "missing" => rig.memory.remove(&path).unwrap(),
+            "cut" => rig.memory.damage(&path, |bytes| bytes.truncate(bytes.len() / 2)),
+            _ => rig.memory.damage(&path, |bytes| bytes[30] ^= 4),
+        }
+        if kind == "flipped, no scrub" {
+            rig.config.scrub_bytes_per_second = ByteSize(0);
+        }
+        let store = rig.open().await;
+        let count = || {
+            let tenant = crate::model::TenantId::default();
+            let budget = Budget::new(Limits::default(), Arc::new(rig.clock.clone()));
+            let select = Select { matchers: &[], span: SpanMs::ALL };
+            let buckets = WholeBuckets { every_ms: 3_600_000, falls: true };
+            let selection = store.reader().select_buckets(&tenant, &select, buckets, &budget).unwrap();
+            let mut n = 0;
+            selection.read(0..1, &budget, &mut |_, samples| n += samples.t_ms.len()).unwrap();
+            (n, budget.rolled())
+        };
+        if kind == "flipped, no scrub" {
+            // A query meets it.
+            assert_eq!(count(), (600, (0, 0)));
+        }
+        pass_time(&rig, kind, || rollup_of(&rig).is_none()).await;
+        assert_eq!(count(), (600, (0, 0)), "{kind}");
+        assert_eq!(everything(&store.reader(), &rig.clock).0, model, "{kind}");
+        let status = store.status();
+        assert!(status.missing.is_empty() && status.n_damaged == 0, "{kind}: {status:?}");
+        assert!(store.verify().await.unwrap().is_clean(), "{kind}");
+        store.shutdown().await.unwrap();
+    }
+}
