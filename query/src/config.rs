@@ -31,6 +31,8 @@ pub struct QueryConfig {
     /// How old a sample may be to still stand for its series. Default `5m`.
     #[serde(with = "humantime_serde")]
     pub lookback: Duration,
+    /// Memory for results of range queries that dashboards ask for again, in bytes; 0 keeps none. Default 64 MiB.
+    pub cache_bytes: usize,
     /// Rows that one SQL answer holds at most. Default 100,000.
     pub rows_max: usize,
     /// Memory that one SQL query may use, in bytes. Default 512 MiB.
@@ -49,6 +51,7 @@ impl Default for QueryConfig {
             values_max: 20_000_000,
             points_max: 11_000,
             lookback: Duration::from_secs(300),
+            cache_bytes: 64 << 20,
             rows_max: 100_000,
             memory_bytes_max: 512 << 20,
         }

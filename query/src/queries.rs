@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::config::{ConfigError, QueryConfig};
 use crate::pool::{Pool, Refused};
-use crate::promql::Engine;
 use crate::promql::syntax::Function;
+use crate::promql::{Engine, ResultCache};
 use crate::sql::View;
 
 /// What queries are made of.
@@ -39,6 +39,7 @@ struct Shared {
     env: QueryEnv,
     config: QueryConfig,
     engine: Engine,
+    cache: ResultCache,
     disabled: Vec<String>,
     pool: Pool,
     running: Mutex<BTreeMap<u64, Entry>>,
@@ -152,10 +153,12 @@ impl Queries {
             Pool::start(config.concurrent_max, config.queued_max, config.queue_wait, env.clock.clone())
                 .map_err(StartError::Thread)?;
         let engine = Engine::new(env.metrics.clone(), config.engine());
+        let cache = ResultCache::new(config.cache_bytes);
         let shared = Shared {
             env,
             config,
             engine,
+            cache,
             disabled: disabled.to_vec(),
             pool,
             running: Mutex::default(),
@@ -194,6 +197,11 @@ impl Queries {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    /// Returns the kept answers to range queries.
+    pub(crate) fn cache(&self) -> &ResultCache {
+        &self.shared.cache
     }
 
     pub(crate) fn env(&self) -> &QueryEnv {

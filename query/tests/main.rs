@@ -10,5 +10,6 @@ mod prometheus_api;
 mod exemplars;
 mod remote;
 mod rollups;
+mod cache;
 mod sql;
 mod logs_api;

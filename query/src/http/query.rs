@@ -23,13 +23,30 @@ type Result<T> = std::result::Result<T, PromError>;
 /// Says what rollups an answer was read from.
 const ROLLUP: &str = "greylight-rollup";
 
+/// Says how many steps of an answer were kept from earlier ones.
+const CACHE: &str = "greylight-cache";
+
 pub(super) fn body(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
-/// An answer to a query; a header says how much of it came from rollups: samples read, and what they stand for.
-fn answered((bytes, (n_read, n_stood_for)): (Vec<u8>, (u64, u64))) -> Response {
+/// What an answer was read from.
+#[derive(Clone, Copy, Debug, Default)]
+struct From {
+    /// Samples of rollups, and how many they stand for.
+    rolled: (u64, u64),
+    /// Steps kept from earlier answers.
+    n_kept: usize,
+}
+
+/// An answer to a query; headers say what it was read from.
+fn answered(bytes: Vec<u8>, from: From) -> Response {
     let mut response = body(bytes);
+    let (n_read, n_stood_for) = from.rolled;
+    if from.n_kept > 0 {
+        let said = format!("{} steps", from.n_kept).parse();
+        response.headers_mut().extend(said.ok().map(|said| (HeaderName::from_static(CACHE), said)));
+    }
     if n_stood_for > 0 {
         let said = format!("{n_read} of {n_stood_for} samples").parse();
         response.headers_mut().extend(said.ok().map(|said| (HeaderName::from_static(ROLLUP), said)));
@@ -98,16 +115,17 @@ fn cut(answer: &mut Answer, limit: Option<usize>) {
     }
 }
 
-fn stats(params: &Params, budget: &Budget, took: Duration) -> Option<Json> {
+fn stats(params: &Params, budget: &Budget, from: From, took: Duration) -> Option<Json> {
     params.get("stats")?;
     let seconds = took.as_secs_f64();
     let (_, n_samples) = budget.used();
-    let (n_rolled, n_stood_for) = budget.rolled();
+    let (n_rolled, n_stood_for) = from.rolled;
     Some(json!({
         "timings": { "evalTotalTime": seconds, "resultSortTime": 0, "queryPreparationTime": 0,
             "innerEvalTime": seconds, "execQueueTime": 0, "execTotalTime": seconds },
         "samples": { "totalQueryableSamples": n_samples, "peakSamples": n_samples },
         "rollups": { "samplesRead": n_rolled, "samplesStoodFor": n_stood_for },
+        "cache": { "stepsKept": from.n_kept },
     }))
 }
 
@@ -129,11 +147,12 @@ pub(super) async fn instant(
             let at = at.unwrap_or_else(|| clock.now());
             let mut answer = past_damage(|| engine.instant(tenant, &query, at, budget))?;
             cut(&mut answer, limit);
-            let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
-            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), budget.rolled()))
+            let from = From { rolled: budget.rolled(), n_kept: 0 };
+            let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
+            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })
         .await??;
-    Ok(answered(done))
+    Ok(answered(done.0, done.1))
 }
 
 pub(super) async fn range(
@@ -143,6 +162,7 @@ pub(super) async fn range(
 ) -> Result<Response> {
     check_scope(&caller)?;
     let limit = params.count("limit")?;
+    let is_fresh = params.get("nocache").is_some_and(|word| matches!(word, "1" | "true"));
     let needed = |name: &str| -> Result<i64> {
         params.time_ms(name)?.ok_or_else(|| {
             let detail = format!("invalid time value for '{name}': cannot parse \"\" to a valid timestamp");
@@ -178,13 +198,16 @@ pub(super) async fn range(
             let clock = &queries.env().clock;
             let started = clock.elapsed();
             let times = (Timestamp::from_millis(start), Timestamp::from_millis(end));
-            let mut answer = past_damage(|| engine.range(tenant, &query, times, step, budget))?;
+            let cache = Some(queries.cache()).filter(|_| !is_fresh);
+            let (mut answer, n_kept) =
+                past_damage(|| engine.range_kept(cache, tenant, &query, times, step, budget))?;
             cut(&mut answer, limit);
-            let stats = stats(&params, budget, clock.elapsed().saturating_sub(started));
-            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), budget.rolled()))
+            let from = From { rolled: budget.rolled(), n_kept };
+            let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
+            Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })
         .await??;
-    Ok(answered(done))
+    Ok(answered(done.0, done.1))
 }
 
 /// Exemplars of the series that any selector of the expression names; offsets and ranges make no difference.

@@ -10,6 +10,7 @@
 //! All calls block; run them where blocking is allowed.
 
 mod annotations;
+mod cache;
 mod error;
 mod histogram;
 mod eval;
@@ -25,12 +26,14 @@ use greylight_store::read::{Budget, MetricSource};
 use parking_lot::Mutex;
 
 pub use annotations::Annotations;
+pub(crate) use cache::ResultCache;
 pub use error::EvalError;
 pub(crate) use histogram::{Bucket, buckets};
 pub(crate) use result::RawSeries;
 pub use result::{Answer, Matrix, Sample, Value};
 pub use syntax::{SyntaxError, SyntaxLimits, ValueType};
 
+use cache::Cached;
 use eval::{Block, Evaluator, Val, is_absent};
 use plan::{Context, Grid, Node};
 use syntax::Expr;
@@ -184,17 +187,40 @@ impl Engine {
         step: Duration,
         budget: &Budget,
     ) -> Result<Answer, EvalError> {
+        self.range_kept(None, tenant, query, (start, end), step, budget).map(|(answer, _)| answer)
+    }
+
+    /// As [`range`](Self::range), with what a cache has of the answer; returns how many steps came from there.
+    pub(crate) fn range_kept(
+        &self,
+        cache: Option<&ResultCache>,
+        tenant: &TenantId,
+        query: &Query,
+        (start, end): (Timestamp, Timestamp),
+        step: Duration,
+        budget: &Budget,
+    ) -> Result<(Answer, usize), EvalError> {
         let grid = self.grid(query, start.as_millis(), end.as_millis(), step)?;
         let node = plan::lower(&query.expr, &self.context(grid.start, end.as_millis(), grid.step))?;
         let evaluator = self.evaluator(tenant, query, budget);
-        let mut block = match evaluator.eval(&node, &grid)? {
-            Val::Scalar(values) => Matrix::scalar(values),
-            Val::Vector(block) => block,
-            Val::Text(_) => return Err(EvalError::internal("string in a range query")),
+        let eval = |grid: &Grid| -> Result<(Block, bool), EvalError> {
+            let mut block = match evaluator.eval(&node, grid)? {
+                Val::Scalar(values) => Matrix::scalar(values),
+                Val::Vector(block) => block,
+                Val::Text(_) => return Err(EvalError::internal("string in a range query")),
+            };
+            eval::finish(&mut block)?;
+            Ok((block, *evaluator.notes.lock() == Annotations::default()))
         };
-        eval::finish(&mut block)?;
+        let lookback_ms = millis(self.options.lookback);
+        let (block, n_kept) = match Cached::new(cache, &*self.source, tenant, lookback_ms, (&node, &grid)) {
+            Some(cached) => cached.answer(eval)?,
+            None => (eval(&grid)?.0, 0),
+        };
+        evaluator.check_size(block.weight())?;
         let matrix = Matrix::from_block(block, grid.start, grid.step);
-        Ok(Answer { value: Value::Matrix(matrix), annotations: evaluator.notes.into_inner() })
+        let answer = Answer { value: Value::Matrix(matrix), annotations: evaluator.notes.into_inner() };
+        Ok((answer, n_kept))
     }
 
     fn grid(&self, query: &Query, start: i64, end: i64, step: Duration) -> Result<Grid, EvalError> {

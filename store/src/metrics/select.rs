@@ -114,6 +114,18 @@ impl TenantMetrics {
         Ok(Box::new(union.finish(parts, select.span, buckets, missing)))
     }
 
+    /// Marks what a span is made of; see [`MetricSource::settled`](crate::read::MetricSource::settled).
+    pub fn settled(&self, span: SpanMs) -> Option<Vec<u64>> {
+        if self.heads().filter_map(|head| head.span()).any(|head| overlap(head, span)) {
+            return None;
+        }
+        // Ids are never used twice, and what has one never changes.
+        let within = self.segments.iter().filter(|segment| overlap(segment.meta().span, span));
+        let mut ids: Vec<u64> = within.map(|segment| segment.meta().id.0).collect();
+        ids.sort_unstable();
+        Some(ids)
+    }
+
     /// Names labels; see [`MetricSource::label_names`](crate::read::MetricSource::label_names).
     ///
     /// # Errors

@@ -56,6 +56,14 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         self.select(tenant, select, budget)
     }
 
+    /// Marks what the samples of a span are made of: as long as the mark is the same, so are all answers from them.
+    /// `None` where it may change without notice, as what was not sealed yet does.
+    ///
+    /// Sources that cannot tell answer `None`, as this does if it is not written anew.
+    fn settled(&self, _tenant: &TenantId, _span: SpanMs) -> Option<Vec<u64>> {
+        None
+    }
+
     /// Returns the names of labels of the series that match any of the sets, sorted.
     /// No set means every series.
     ///

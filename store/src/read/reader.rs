@@ -100,6 +100,10 @@ impl MetricSource for Reader {
         self.select_some(tenant, select, Some(buckets), budget)
     }
 
+    fn settled(&self, tenant: &TenantId, span: SpanMs) -> Option<Vec<u64>> {
+        self.view(tenant).map_or(Some(Vec::new()), |view| view.metrics.settled(span))
+    }
+
     fn label_names(
         &self,
         tenant: &TenantId,

@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use super::plan::{Grid, Node, Shift, Window, WindowSource};
 use super::syntax::{BinaryOp, Card, FunctionId, Span};
 use super::{Annotations, EvalError, RawSeries};
-use block::{ABSENT, Row};
-pub(crate) use block::{Block, HISTOGRAM, Histograms, is_absent, without_name};
+use block::ABSENT;
+pub(crate) use block::{Block, HISTOGRAM, Histograms, Row, is_absent, without_name};
 use chain::Chain;
 use elementwise::Op;
 use mixed::{Mixed, Windows};
@@ -65,7 +65,7 @@ impl Evaluator<'_> {
         Ok(self.budget.check()?)
     }
 
-    fn check_size(&self, n_values: usize) -> Result<()> {
+    pub(super) fn check_size(&self, n_values: usize) -> Result<()> {
         if n_values > self.values_max {
             return Err(EvalError::Limit {
                 what: "values of an intermediate result ([query] values_max)",

@@ -1,0 +1,198 @@
+//! What is kept of answers is what would be answered now.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use greylight_query::{Queries, QueryConfig, QueryEnv};
+use greylight_store::append::MetricBatch;
+use greylight_store::metrics::Deletion;
+use greylight_store::model::{Caller, Labels, ManualClock, MatchOp, Matcher, Scopes, TenantId, Timestamp};
+use greylight_store::read::SpanMs;
+use greylight_store::{Store, StoreConfig, StoreEnv};
+use proptest::prelude::*;
+use serde_json::Value as Json;
+use tower::ServiceExt as _;
+
+const HOUR: i64 = 3600;
+/// A midnight, in seconds.
+const START: i64 = 1_795_219_200;
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    store: Store,
+    router: Router,
+}
+
+impl Bench {
+    async fn open(cache_bytes: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<ManualClock> = Arc::new(ManualClock::at(Timestamp::from_millis(1000 * START)));
+        let env = StoreEnv::on_folder(folder.path()).unwrap();
+        let store =
+            Store::open(StoreConfig::default(), StoreEnv { clock: clock.clone(), ..env }).await.unwrap();
+        let (metrics, logs) = (Arc::new(store.reader()), Arc::new(store.reader()));
+        let env = QueryEnv { metrics, logs, views: Vec::new(), clock };
+        let queries = Queries::new(env, QueryConfig { cache_bytes, ..QueryConfig::default() }, &[]).unwrap();
+        let caller = Caller { tenant: TenantId::default(), scopes: Scopes::all() };
+        let router = greylight_query::http::router(queries).layer(axum::Extension(caller));
+        Self { _folder: folder, store, router }
+    }
+
+    /// Stores a sample every `gap` seconds.
+    async fn put(&self, host: usize, (start, end): (i64, i64), gap: usize, value: f64) {
+        let mut batch = MetricBatch::default();
+        {
+            let labels = [("__name__", "m_total"), ("host", ["a", "b", "c"][host])];
+            let mut row = batch.start_labels(&Labels::from_pairs(labels).unwrap());
+            for (i, t) in (start..end).step_by(gap).enumerate() {
+                row.push(1000 * (START + t), value + i as f64 / 4.0);
+            }
+        }
+        self.store.appender().metrics(&TenantId::default(), batch).await.unwrap();
+    }
+
+    async fn delete(&self, host: usize) {
+        let host = Matcher::new("host", MatchOp::Equal, ["a", "b", "c"][host]).unwrap();
+        let span = SpanMs { start: 1000 * START, end: 1000 * (START + 3 * HOUR) };
+        self.store
+            .delete_series(&TenantId::default(), Deletion { sets: vec![vec![host]], span })
+            .await
+            .unwrap();
+    }
+
+    async fn get(&self, path: &str) -> (Json, u64) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let kept = response.headers().get("greylight-cache").map_or(0, |said| {
+            let said = said.to_str().unwrap();
+            said.strip_suffix(" steps").unwrap().parse().unwrap()
+        });
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (serde_json::from_slice(&bytes).unwrap(), kept)
+    }
+
+    /// Asks with what is kept and without; returns how many steps were kept.
+    async fn ask(&self, query: &str, (start, end): (i64, i64), step: i64) -> u64 {
+        let query: String = form_urlencoded(query);
+        let (start, end) = (START + start, START + end);
+        let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}");
+        let (answer, n_kept) = self.get(&path).await;
+        let (fresh, none) = self.get(&format!("{path}&nocache=1")).await;
+        assert_eq!(fresh["status"], "success", "{fresh}");
+        assert_eq!(none, 0);
+        assert_eq!(answer, fresh, "{path}");
+        n_kept
+    }
+}
+
+fn form_urlencoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_dashboard_that_comes_back_is_answered_from_what_is_kept() {
+    let bench = Bench::open(64 << 20).await;
+    for host in 0..3 {
+        bench.put(host, (0, 6 * HOUR), 15, host as f64).await;
+    }
+    let query = "sum by (host) (increase(m_total[5m]))";
+    assert_eq!(bench.ask(query, (0, 6 * HOUR), 30).await, 0);
+    assert_eq!(bench.ask(query, (0, 6 * HOUR), 30).await, 0, "what is not sealed may change");
+    bench.store.flush().await.unwrap();
+    bench.put(0, (6 * HOUR, 7 * HOUR), 15, 9.0).await;
+    assert_eq!(bench.ask(query, (0, 7 * HOUR), 30).await, 0);
+    // Two hours each; of the last one a part looks at what is in the head.
+    assert_eq!(bench.ask(query, (0, 7 * HOUR), 30).await, 6 * 120);
+    assert_eq!(bench.ask(query, (90, 7 * HOUR), 30).await, 6 * 120 - 3);
+    assert_eq!(bench.ask(query, (90 + 7, 7 * HOUR), 30).await, 0, "its steps are at other times");
+    assert_eq!(bench.ask(query, (0, 7 * HOUR), 60).await, 0, "and these are other steps");
+    assert_eq!(bench.ask("sum by (host) (increase(m_total[6m]))", (0, 7 * HOUR), 30).await, 0);
+    for text in
+        ["m_total @ end()", "m_total offset -5m", "sum(m_total) / scalar(m_total{host=\"a\"} @ 1795219300)"]
+    {
+        for _ in 0..2 {
+            assert_eq!(bench.ask(text, (0, 7 * HOUR), 30).await, 0, "{text} looks elsewhere");
+        }
+    }
+    // A late sample takes away what it lies in, and what looks back on it.
+    bench.put(1, (3 * HOUR, 3 * HOUR + 1), 15, 77.0).await;
+    bench.ask(query, (0, 7 * HOUR), 30).await;
+    bench.store.flush().await.unwrap();
+    bench.ask(query, (0, 7 * HOUR), 30).await;
+    assert_eq!(bench.ask(query, (0, 7 * HOUR), 30).await, 7 * 120 + 1, "all of it is in segments now");
+    bench.delete(2).await;
+    assert!(bench.ask(query, (0, 7 * HOUR), 30).await <= 5 * 120, "what is deleted is gone at once");
+}
+
+#[tokio::test]
+async fn no_more_is_kept_than_the_setting_says() {
+    for (cache_bytes, is_kept) in [(0, false), (4 << 10, false), (1 << 20, true)] {
+        let bench = Bench::open(cache_bytes).await;
+        bench.put(0, (0, 6 * HOUR), 15, 1.0).await;
+        bench.store.flush().await.unwrap();
+        bench.ask("m_total", (0, 6 * HOUR), 30).await;
+        // More than there is room for, each new.
+        for n in 1..60 {
+            bench.ask(&format!("m_total + {n}"), (0, 6 * HOUR), 10).await;
+        }
+        assert_eq!(bench.ask("m_total + 59", (0, 6 * HOUR), 10).await > 0, is_kept);
+        assert_eq!(bench.ask("m_total", (0, 6 * HOUR), 30).await, 0, "it was not asked for longest");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put { host: usize, at: i64, long: i64, gap: usize, value: i8 },
+    Flush,
+    Delete(usize),
+    Ask { query: usize, start: i64, long: i64, step: i64 },
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let put = (0..3usize, 0..40i64, 1..9i64, prop_oneof![Just(15usize), Just(60), Just(400)], any::<i8>());
+    let ask = (0..6usize, 0..20i64, 1..20i64, prop_oneof![Just(60i64), Just(300), Just(7)]);
+    prop_oneof![
+        3 => put.prop_map(|(host, at, long, gap, value)| Step::Put { host, at: at * 1800, long: long * 1800, gap, value }),
+        2 => Just(Step::Flush),
+        1 => (0..3usize).prop_map(Step::Delete),
+        6 => ask.prop_map(|(query, start, long, step)| {
+            let long = (long * 1800).min(step * 10_000);
+            Step::Ask { query, start: start * 1800, long, step }
+        }),
+    ]
+}
+
+const QUERIES: [&str; 6] = [
+    "m_total",
+    "rate(m_total[10m])",
+    "sum(m_total)",
+    "max_over_time(m_total[1h:5m] offset 10m) or vector(1)",
+    "m_total and on (host) (m_total > 3)",
+    "absent(m_total{host=\"b\"})",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_written_merged_or_deleted_answers_are_fresh(steps in proptest::collection::vec(steps(), 10..60)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::open(1 << 20).await;
+            for step in steps {
+                match step {
+                    Step::Put { host, at, long, gap, value } => {
+                        bench.put(host, (at, at + long), gap, f64::from(value)).await;
+                    }
+                    Step::Flush => bench.store.flush().await.unwrap(),
+                    Step::Delete(host) => bench.delete(host).await,
+                    Step::Ask { query, start, long, step } => {
+                        bench.ask(QUERIES[query], (start, start + long), step).await;
+                    }
+                }
+            }
+        });
+    }
+}
