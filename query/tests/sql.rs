@@ -34,6 +34,68 @@ async fn samples_are_rows() {
 }
 
 #[tokio::test]
+async fn labels_may_be_columns() {
+    let query = "SELECT job, nope, count(*) FROM metrics('job', 'nope') WHERE job = 'web' GROUP BY job, nope";
+    assert_eq!(rows(query).await, json!([["web", null, 61]]));
+    let query = "SELECT m.instance, metrics.labels['job'] FROM metrics('instance') AS m JOIN metrics \
+                 ON metrics.time = m.time AND metrics.value = m.value WHERE m.value = 1200 GROUP BY 1, 2";
+    assert_eq!(rows(query).await, json!([["a:1", "web"]]));
+    let (_, answer) = sql("SELECT * FROM metrics('instance', 'job') LIMIT 1").await;
+    let names: Vec<&Value> = answer["columns"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+    assert_eq!(names, ["name", "labels", "time", "value", "instance", "job"]);
+    for (query, why) in [
+        ("SELECT 1 FROM metrics(3)", "takes names of labels"),
+        ("SELECT 1 FROM metrics('value')", "labels['value']"),
+        ("SELECT 1 FROM metrics('a', 'a')", "already"),
+        ("SELECT 1 FROM logs('a')", "FROM takes"),
+    ] {
+        let (status, answer) = sql(query).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(answer.to_string().contains(why), "{query}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn counters_rise_from_row_to_row() {
+    let steps = "SELECT job, time, increase(value) OVER w AS rise, rate(value, time) OVER w AS rate, \
+                 delta(-value) OVER w AS delta, increase(-value) OVER w AS resets FROM metrics('job') \
+                 WINDOW w AS (PARTITION BY job ORDER BY time)";
+    let query = format!(
+        "SELECT job, sum(rise), min(rate), max(rate), sum(delta), count(rise), count(*) \
+                         FROM ({steps}) GROUP BY job ORDER BY job"
+    );
+    let want = json!([["api", 600.0, 1.0, 1.0, -600.0, 60, 61], ["web", 1200.0, 2.0, 2.0, -1200.0, 60, 61]]);
+    assert_eq!(rows(&query).await, want);
+    // What falls at each row began anew at each row.
+    let query = format!("SELECT sum(resets) FROM ({steps}) WHERE job = 'api'");
+    assert_eq!(rows(&query).await, json!([[-18300.0]]));
+    let query = format!(
+        "SELECT time_bucket(INTERVAL '5 minutes', time) AS t, sum(rise) FROM ({steps}) \
+                         WHERE job = 'api' GROUP BY t ORDER BY t"
+    );
+    let want = json!([
+        ["2026-11-21T09:50:00.000000000Z", 290.0],
+        ["2026-11-21T09:55:00.000000000Z", 300.0],
+        ["2026-11-21T10:00:00.000000000Z", 10.0]
+    ]);
+    assert_eq!(rows(&query).await, want);
+    // In the order of all rows, whose times repeat: no second lies between two of them.
+    let query =
+        "SELECT count(rate) FROM (SELECT rate(value, time) OVER (ORDER BY time) AS rate FROM metrics)";
+    assert_eq!(rows(query).await, json!([[60]]));
+    for (query, why) in [
+        ("SELECT increase(name) OVER (ORDER BY time) FROM metrics", "column of numbers"),
+        ("SELECT rate(value, value) OVER (ORDER BY time) FROM metrics", "rate(value, time)"),
+        ("SELECT rate(value) OVER (ORDER BY time) FROM metrics", "rate"),
+        ("SELECT increase(value) FROM metrics", "increase"),
+    ] {
+        let (status, answer) = sql(query).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");
+        assert!(answer.to_string().contains(why), "{query}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn views_and_logs_are_tables_too() {
     let query = "SELECT id, start, looks FROM releases ORDER BY id DESC LIMIT 1";
     assert_eq!(rows(query).await, json!([["default-b", "2026-11-21T10:00:00.000000000Z", null]]));

@@ -43,7 +43,7 @@ pub enum GateError {
     #[error("function {0:?} is not available")]
     Function(String),
     /// It reads from something else than a table.
-    #[error("FROM takes the names of tables and subqueries only, not {0:?}")]
+    #[error("FROM takes the names of tables, metrics('label', ...) and subqueries only, not {0:?}")]
     Source(String),
 }
 
@@ -73,9 +73,11 @@ const FUNCTIONS: &[&str] = &[
     "covar_pop",
     "covar_samp",
     "cume_dist",
+    "delta",
     "dense_rank",
     "first_value",
     "grouping",
+    "increase",
     "lag",
     "last_value",
     "lead",
@@ -88,6 +90,7 @@ const FUNCTIONS: &[&str] = &[
     "percent_rank",
     "percentile_cont",
     "rank",
+    "rate",
     "regr_avgx",
     "regr_avgy",
     "regr_count",
@@ -182,6 +185,7 @@ const FUNCTIONS: &[&str] = &[
     "extract",
     "from_unixtime",
     "now",
+    "time_bucket",
     "to_char",
     "to_date",
     "to_local_time",
@@ -318,6 +322,10 @@ impl Visitor for Gate {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<GateError> {
         self.count()?;
         match factor {
+            // Which labels it names is looked at when it is planned.
+            TableFactor::Table { name, args: Some(_), .. } if name.to_string() == "metrics" => {
+                ControlFlow::Continue(())
+            }
             TableFactor::Table { args: None, .. }
             | TableFactor::Derived { .. }
             | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),

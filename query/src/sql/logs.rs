@@ -67,7 +67,7 @@ impl TableProvider for LogTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let inexact = |filter: &&Expr| {
-            if Wanted::helps(filter) {
+            if Wanted::helps(filter, &[]) {
                 TableProviderFilterPushDown::Inexact
             } else {
                 TableProviderFilterPushDown::Unsupported
@@ -83,7 +83,7 @@ impl TableProvider for LogTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wanted = Wanted::from_filters(filters);
+        let wanted = Wanted::from_filters(filters, &[]);
         let columns: Vec<usize> =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);

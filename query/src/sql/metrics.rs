@@ -8,8 +8,8 @@ use arrow::array::{ArrayRef, Float64Array, MapBuilder, StringBuilder, TimestampN
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DataFusionError;
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{DataFusionError, plan_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -93,25 +93,67 @@ pub(super) fn map_builder() -> MapBuilder<StringBuilder, StringBuilder> {
     MapBuilder::new(None, StringBuilder::new(), StringBuilder::new())
 }
 
+/// Labels that get columns of their own in one statement, at most.
+const LABELS_MAX: usize = 64;
+
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MetricTable {
     source: Arc<dyn MetricSource>,
     tenant: TenantId,
     budget: Budget,
     gaps: Gaps,
+    /// Labels that have columns of their own, after the others.
+    own_columns: Arc<[String]>,
     schema: SchemaRef,
 }
 
+/// The table with columns for labels: `metrics('job', 'instance')`.
+#[derive(Debug)]
+pub(super) struct MetricFunction(pub(super) MetricTable);
+
+impl TableFunctionImpl for MetricFunction {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let mut names: Vec<String> = Vec::new();
+        for arg in args.exprs() {
+            let name = match arg {
+                Expr::Literal(value, _) => value.try_as_str().flatten(),
+                _ => None,
+            };
+            match name {
+                Some(name) if FIELDS.contains(&name) || names.iter().any(|n| n == name) => {
+                    return plan_err!(
+                        "metrics(...) has a column {name:?} already; read that label as labels['{name}']"
+                    );
+                }
+                Some(name) => names.push(name.to_owned()),
+                None => {
+                    return plan_err!("metrics(...) takes names of labels, as in metrics('job', 'instance')");
+                }
+            }
+        }
+        if names.len() > LABELS_MAX {
+            return plan_err!("metrics(...) takes {LABELS_MAX} labels at most, not {}", names.len());
+        }
+        Ok(Arc::new(self.0.with_columns(names)))
+    }
+}
+
+/// The columns that there always are.
+const FIELDS: [&str; 4] = ["name", "labels", "time", "value"];
+
 impl MetricTable {
     pub(super) fn new(source: Arc<dyn MetricSource>, tenant: TenantId, budget: Budget, gaps: Gaps) -> Self {
-        let schema = Schema::new(vec![
-            Field::new("name", DataType::Utf8, false),
-            Field::new("labels", map_type(), false),
-            Field::new("time", time_type(), false),
-            Field::new("value", DataType::Float64, false),
-        ]);
-        Self { source, tenant, budget, gaps, schema: Arc::new(schema) }
+        let schema = Arc::new(Schema::empty());
+        Self { source, tenant, budget, gaps, own_columns: Arc::default(), schema }.with_columns(Vec::new())
+    }
+
+    fn with_columns(&self, names: Vec<String>) -> Self {
+        let types = [DataType::Utf8, map_type(), time_type(), DataType::Float64];
+        let fields = FIELDS.into_iter().zip(types).map(|(name, of)| Field::new(name, of, false));
+        let own = names.iter().map(|name| Field::new(name, DataType::Utf8, true));
+        let schema = Arc::new(Schema::new(fields.chain(own).collect::<Vec<_>>()));
+        Self { own_columns: names.into(), schema, ..self.clone() }
     }
 }
 
@@ -127,7 +169,7 @@ impl TableProvider for MetricTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let inexact = |filter: &&Expr| {
-            if Wanted::helps(filter) {
+            if Wanted::helps(filter, &self.own_columns) {
                 TableProviderFilterPushDown::Inexact
             } else {
                 TableProviderFilterPushDown::Unsupported
@@ -143,12 +185,13 @@ impl TableProvider for MetricTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wanted = Wanted::from_filters(filters);
+        let wanted = Wanted::from_filters(filters, &self.own_columns);
         let columns: Vec<usize> =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let (source, tenant, budget) = (self.source.clone(), self.tenant.clone(), self.budget.clone());
         let (own_schema, gaps) = (schema.clone(), self.gaps.clone());
+        let own_columns = Arc::clone(&self.own_columns);
         // Milliseconds that hold every nanosecond wanted; the filter is applied again afterwards.
         let span = SpanMs {
             start: wanted.start.map_or(i64::MIN, |t| t.div_euclid(1_000_000)),
@@ -163,6 +206,7 @@ impl TableProvider for MetricTable {
                 budget: budget.clone(),
                 span,
                 columns: columns.clone(),
+                own_columns: Arc::clone(&own_columns),
                 schema: own_schema.clone(),
                 next: 0,
                 ready: VecDeque::new(),
@@ -177,6 +221,7 @@ struct Rows {
     budget: Budget,
     span: SpanMs,
     columns: Vec<usize>,
+    own_columns: Arc<[String]>,
     schema: SchemaRef,
     next: usize,
     ready: VecDeque<RecordBatch>,
@@ -219,8 +264,8 @@ impl Rows {
             })
             .map_err(own_error)?;
         for rows in samples.chunks(BATCH_ROWS) {
-            let columns =
-                self.columns.iter().map(|c| column(*c, labels, rows)).collect::<Result<Vec<_>>>()?;
+            let of = |c: &usize| column(*c, &self.own_columns, labels, rows);
+            let columns = self.columns.iter().map(of).collect::<Result<Vec<_>>>()?;
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
             self.ready.push_back(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?);
         }
@@ -228,7 +273,7 @@ impl Rows {
     }
 }
 
-fn column(column: usize, labels: &[Labels], rows: &[(usize, i64, f64)]) -> Result<ArrayRef> {
+fn column(column: usize, own: &[String], labels: &[Labels], rows: &[(usize, i64, f64)]) -> Result<ArrayRef> {
     Ok(match column {
         0 => {
             let mut names = StringBuilder::new();
@@ -246,7 +291,13 @@ fn column(column: usize, labels: &[Labels], rows: &[(usize, i64, f64)]) -> Resul
             let nanos = rows.iter().map(|(_, t, _)| t.saturating_mul(1_000_000));
             Arc::new(TimestampNanosecondArray::from_iter_values(nanos).with_timezone(UTC))
         }
-        _ => Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., v)| *v))),
+        3 => Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., v)| *v))),
+        label => {
+            let name = &own[label - FIELDS.len()];
+            let mut texts = StringBuilder::new();
+            rows.iter().for_each(|(i, ..)| texts.append_option(labels[*i].get(name)));
+            Arc::new(texts.finish())
+        }
     })
 }
 

@@ -9,6 +9,7 @@
 mod gate;
 mod session;
 mod pushdown;
+mod steps;
 mod gaps;
 mod guard;
 mod metrics;

@@ -15,45 +15,47 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Takes what can be taken from filters that are joined by AND.
-    pub(super) fn from_filters(filters: &[Expr]) -> Self {
+    ///
+    /// `own` are the labels that have columns of their own.
+    pub(super) fn from_filters(filters: &[Expr], own: &[String]) -> Self {
         let mut wanted = Self::default();
-        filters.iter().for_each(|filter| wanted.add(filter));
+        filters.iter().for_each(|filter| wanted.add(filter, own));
         wanted
     }
 
     /// Tells whether anything of a filter can be decided by the store.
-    pub(super) fn helps(filter: &Expr) -> bool {
-        let wanted = Self::from_filters(std::slice::from_ref(filter));
+    pub(super) fn helps(filter: &Expr, own: &[String]) -> bool {
+        let wanted = Self::from_filters(std::slice::from_ref(filter), own);
         !wanted.matchers.is_empty() || wanted.start.is_some() || wanted.end.is_some()
     }
 
-    fn add(&mut self, filter: &Expr) {
+    fn add(&mut self, filter: &Expr, own: &[String]) {
         match filter {
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-                self.add(left);
-                self.add(right);
+                self.add(left, own);
+                self.add(right, own);
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (literal(left), literal(right)) {
-                (None, Some(value)) => self.compare(left, *op, value),
+                (None, Some(value)) => self.compare(left, *op, value, own),
                 (Some(value), None) => {
                     if let Some(op) = op.swap() {
-                        self.compare(right, op, value);
+                        self.compare(right, op, value, own);
                     }
                 }
                 _ => {}
             },
             Expr::Between(between) if !between.negated => {
                 if let (Some(low), Some(high)) = (literal(&between.low), literal(&between.high)) {
-                    self.compare(&between.expr, Operator::GtEq, low);
-                    self.compare(&between.expr, Operator::LtEq, high);
+                    self.compare(&between.expr, Operator::GtEq, low, own);
+                    self.compare(&between.expr, Operator::LtEq, high, own);
                 }
             }
             _ => {}
         }
     }
 
-    fn compare(&mut self, side: &Expr, op: Operator, value: &ScalarValue) {
-        if let Some(label) = label(side) {
+    fn compare(&mut self, side: &Expr, op: Operator, value: &ScalarValue, own: &[String]) {
+        if let Some(label) = label(side, own) {
             // An empty value means that the label is absent, which SQL sees as NULL, not as equal.
             if let (Operator::Eq, Some(Some(text))) = (op, value.try_as_str())
                 && !text.is_empty()
@@ -89,10 +91,12 @@ fn column(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Returns the label that an expression reads: `name`, or `labels['x']`.
-fn label(expr: &Expr) -> Option<&str> {
-    if column(expr) == Some("name") {
-        return Some(METRIC_NAME);
+/// Returns the label that an expression reads: `name`, a label's own column, or `labels['x']`.
+fn label<'a>(expr: &'a Expr, own: &[String]) -> Option<&'a str> {
+    match column(expr) {
+        Some("name") => return Some(METRIC_NAME),
+        Some(name) if own.iter().any(|label| label == name) => return Some(name),
+        _ => {}
     }
     let Expr::ScalarFunction(call) = expr else { return None };
     match call.args.as_slice() {

@@ -23,9 +23,9 @@ use super::format::Output;
 use super::gaps::Gaps;
 use super::guard::Guards;
 use super::logs::LogTable;
-use super::metrics::MetricTable;
+use super::metrics::{MetricFunction, MetricTable};
 use super::view::ViewTable;
-use super::{Format, SqlError, gate};
+use super::{Format, SqlError, gate, steps};
 use crate::queries::Queries;
 
 /// How often a running query looks whether it should end.
@@ -131,6 +131,7 @@ fn context(
     let env = queries.env();
     let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max, budget)?);
     let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone(), gaps.clone());
+    context.register_udtf("metrics", Arc::new(MetricFunction(metrics.clone())));
     context.register_table("metrics", Arc::new(metrics))?;
     let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("logs", Arc::new(logs))?;
@@ -186,10 +187,14 @@ fn session(memory_bytes: usize, budget: &Budget) -> Result<SessionState, DataFus
     };
     let mut scalars = SessionStateDefaults::default_scalar_functions();
     scalars.retain(|f| known(f.name(), f.aliases()));
+    // The name that it has elsewhere.
+    let bucket = scalars.iter().find(|f| f.name() == "date_bin");
+    scalars.extend(bucket.map(|f| Arc::new(f.as_ref().clone().with_aliases(["time_bucket"]))));
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
     aggregates.retain(|f| known(f.name(), f.aliases()));
     let mut windows = SessionStateDefaults::default_window_functions();
     windows.retain(|f| known(f.name(), f.aliases()));
+    windows.extend(steps::all());
     Ok(SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
