@@ -10,7 +10,7 @@ use crate::server::{Server, answer, now_ms, with_query};
 /// What a query may take here.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much later an answer may come on a machine that is busy.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 
 async fn filled(folder: &std::path::Path) -> (Server, i64) {
     let config = folder.join("greylight.toml");

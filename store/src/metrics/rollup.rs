@@ -38,7 +38,12 @@ pub(super) struct Kept {
     /// How many samples each stands for: itself and those left out since the one before. 0 for stale markers.
     pub(super) counts: Vec<u32>,
     keep: Vec<bool>,
+    /// Places of the samples that are no stale markers.
     live: Vec<u32>,
+    /// Where among these each bucket ends.
+    ends: Vec<usize>,
+    /// Places of samples that fall, and of those that they fall from.
+    fallen: Vec<u32>,
 }
 
 impl Kept {
@@ -60,31 +65,31 @@ impl Kept {
     /// where there are histograms.
     pub(super) fn fill(&mut self, width_ms: i64, samples: Samples<'_>) -> Option<Keeps> {
         let (t_ms, values) = (samples.t_ms, samples.values);
-        if !samples.histograms.is_empty() || t_ms.len() < SAMPLES_A_BUCKET {
+        if !samples.histograms.is_empty() || !self.find_buckets(width_ms, t_ms, values) {
             return None;
         }
-        self.live.clear();
-        self.live.extend((0..t_ms.len() as u32).filter(|&i| !is_stale(values[i as usize])));
-        let bucket = |i: u32| t_ms[i as usize].saturating_sub(1).div_euclid(width_ms);
-        let n_buckets = self.live.chunk_by(|a, b| bucket(*a) == bucket(*b)).count();
-        let n_stale = t_ms.len() - self.live.len();
-        if self.live.len() < SAMPLES_A_BUCKET * n_buckets || n_stale > n_buckets {
-            return None;
-        }
+        let n_buckets = self.ends.len();
         self.keep.clear();
-        self.keep.extend(values.iter().map(|v| is_stale(*v)));
-        for bucket in self.live.chunk_by(|a, b| bucket(*a) == bucket(*b)) {
-            for &i in [bucket.first(), bucket.last()].into_iter().flatten() {
-                self.keep[i as usize] = true;
+        self.keep.resize(values.len(), false);
+        if self.live.len() < values.len() {
+            self.keep.iter_mut().zip(values).for_each(|(keep, value)| *keep = is_stale(*value));
+        }
+        let mut start = 0;
+        for &end in &self.ends {
+            for at in [start, end - 1] {
+                self.keep[self.live[at] as usize] = true;
             }
+            start = end;
         }
         let keeps = if self.mark_falls(values, KEPT_A_BUCKET * n_buckets) {
             Keeps::Falls
         } else {
-            for bucket in self.live.chunk_by(|a, b| bucket(*a) == bucket(*b)) {
-                for better in [f64::lt as fn(&f64, &f64) -> bool, f64::gt] {
-                    self.keep[extreme(values, bucket, better) as usize] = true;
-                }
+            let mut start = 0;
+            for &end in &self.ends {
+                let bucket = &self.live[start..end];
+                self.keep[extreme(values, bucket, |a, b| a < b) as usize] = true;
+                self.keep[extreme(values, bucket, |a, b| a > b) as usize] = true;
+                start = end;
             }
             Keeps::Extremes
         };
@@ -92,18 +97,52 @@ impl Kept {
         Some(keeps)
     }
 
+    /// Finds the samples that are no stale markers, and where among them each bucket ends; `false` where there are too
+    /// few samples a bucket.
+    fn find_buckets(&mut self, width_ms: i64, t_ms: &[i64], values: &[f64]) -> bool {
+        let n_buckets_max = t_ms.len() / SAMPLES_A_BUCKET;
+        self.live.clear();
+        self.ends.clear();
+        let mut bucket_end = None;
+        for (i, (t_ms, value)) in t_ms.iter().zip(values).enumerate() {
+            if is_stale(*value) {
+                continue;
+            }
+            if bucket_end.is_none_or(|end| *t_ms > end) {
+                if bucket_end.is_some() {
+                    self.ends.push(self.live.len());
+                }
+                // Most series have too few, and show it long before their end.
+                if self.ends.len() >= n_buckets_max {
+                    return false;
+                }
+                let bucket = t_ms.saturating_sub(1).div_euclid(width_ms);
+                bucket_end = Some(bucket.saturating_add(1).saturating_mul(width_ms));
+            }
+            self.live.push(i as u32);
+        }
+        self.ends.push(self.live.len());
+        let n_stale = t_ms.len() - self.live.len();
+        self.live.len() >= SAMPLES_A_BUCKET * self.ends.len() && n_stale <= self.ends.len()
+    }
+
     /// Marks both sides of each fall; `false`, with nothing marked, where that would keep too much.
     fn mark_falls(&mut self, values: &[f64], n_kept_max: usize) -> bool {
         // Zeros of either sign are equal, but a maximum is the one that comes first.
-        let rises = |a: f64, b: f64| a < b || a.to_bits() == b.to_bits();
-        let falls = |pair: &[u32]| !rises(values[pair[0] as usize], values[pair[1] as usize]);
-        let n_marked = self.keep.iter().filter(|keep| **keep).count();
-        if n_marked + 2 * self.live.windows(2).filter(|pair| falls(pair)).count() > n_kept_max {
-            return false;
-        }
+        let falls = |pair: &[u32]| {
+            let (a, b) = (values[pair[0] as usize], values[pair[1] as usize]);
+            !(a < b || a.to_bits() == b.to_bits())
+        };
+        let mut n_kept = 2 * self.ends.len();
         for pair in self.live.windows(2).filter(|pair| falls(pair)) {
-            pair.iter().for_each(|&i| self.keep[i as usize] = true);
+            n_kept += 2;
+            if n_kept > n_kept_max {
+                self.fallen.clear();
+                return false;
+            }
+            self.fallen.extend_from_slice(pair);
         }
+        self.fallen.drain(..).for_each(|i| self.keep[i as usize] = true);
         true
     }
 
@@ -123,10 +162,10 @@ impl Kept {
 }
 
 /// Finds the extreme as PromQL does: the first of equal ones, and NaN only where there is nothing else.
-fn extreme(values: &[f64], bucket: &[u32], better: fn(&f64, &f64) -> bool) -> u32 {
+fn extreme(values: &[f64], bucket: &[u32], better: impl Fn(f64, f64) -> bool) -> u32 {
     let mut best = bucket[0];
     for &i in &bucket[1..] {
-        if better(&values[i as usize], &values[best as usize]) || values[best as usize].is_nan() {
+        if better(values[i as usize], values[best as usize]) || values[best as usize].is_nan() {
             best = i;
         }
     }
@@ -151,8 +190,8 @@ mod tests {
         let all: Vec<u32> = (0..v.len() as u32).collect();
         let mut out =
             vec![n, t_ms[first] as u64, t_ms[last] as u64, v[0].to_bits(), v[v.len() - 1].to_bits()];
-        out.push(v[extreme(&v, &all, f64::lt) as usize].to_bits());
-        out.push(v[extreme(&v, &all, f64::gt) as usize].to_bits());
+        out.push(v[extreme(&v, &all, |a, b| a < b) as usize].to_bits());
+        out.push(v[extreme(&v, &all, |a, b| a > b) as usize].to_bits());
         out.extend([t_ms[t_ms.len() - 1] as u64, values[values.len() - 1].to_bits()]);
         if falls {
             let mut change = v[v.len() - 1] - v[0];

@@ -220,7 +220,11 @@ async fn a_damaged_rollup_is_dropped_and_the_rows_answer() {
             // A query meets it.
             assert_eq!(count(), (600, (0, 0)));
         }
-        pass_time(&rig, kind, || rollup_of(&rig).is_none()).await;
+        let is_dropped = || {
+            let metas = store.inner.current.snapshot.load().metas();
+            rollup_of(&rig).is_none() && metas.iter().all(|meta| meta.files.len() == 2)
+        };
+        pass_time(&rig, kind, is_dropped).await;
         assert_eq!(count(), (600, (0, 0)), "{kind}");
         assert_eq!(everything(&store.reader(), &rig.clock).0, model, "{kind}");
         let status = store.status();
