@@ -11,5 +11,6 @@ mod exemplars;
 mod remote;
 mod rollups;
 mod cache;
+mod limits;
 mod sql;
 mod logs_api;
