@@ -127,6 +127,21 @@ async fn a_dashboard_that_comes_back_is_answered_from_what_is_kept() {
 }
 
 #[tokio::test]
+async fn statistics_know_the_first_and_the_last_sample() {
+    let bench = Bench::open(0).await;
+    let times = async || {
+        let (answer, _) = bench.get("/api/v1/status/tsdb").await;
+        let stats = &answer["data"]["headStats"];
+        (stats["minTime"].as_i64().unwrap(), stats["maxTime"].as_i64().unwrap())
+    };
+    assert_eq!(times().await, (i64::MAX, i64::MIN));
+    bench.put(0, (0, 61), 15, 1.0).await;
+    bench.store.flush().await.unwrap();
+    bench.put(1, (HOUR, HOUR + 31), 15, 1.0).await;
+    assert_eq!(times().await, (1000 * START, 1000 * (START + HOUR + 30)));
+}
+
+#[tokio::test]
 async fn no_more_is_kept_than_the_setting_says() {
     for (cache_bytes, is_kept) in [(0, false), (4 << 10, false), (1 << 20, true)] {
         let bench = Bench::open(cache_bytes).await;

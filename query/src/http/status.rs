@@ -141,9 +141,12 @@ pub(super) async fn tsdb(
             values.iter().map(|(name, v)| ((*name).to_owned(), v.values().sum::<usize>() as u64)).collect();
         let names = by_name.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         let n_pairs = by_pair.len();
+        // As Prometheus has them where there is nothing.
+        let nothing = SpanMs { start: i64::MAX, end: i64::MIN };
+        let bounds = queries.env().metrics.bounds(tenant).unwrap_or(nothing);
         Ok(json!({
             "headStats": { "numSeries": selection.series().len(), "numLabelPairs": n_pairs, "chunkCount": 0,
-                "minTime": 0, "maxTime": 0 },
+                "minTime": bounds.start, "maxTime": bounds.end },
             "seriesCountByMetricName": top(names, limit),
             "labelValueCountByLabelName": top(counts, limit),
             "memoryInBytesByLabelName": top(bytes, limit),

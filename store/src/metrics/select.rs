@@ -114,6 +114,13 @@ impl TenantMetrics {
         Ok(Box::new(union.finish(parts, select.span, buckets, missing)))
     }
 
+    /// Returns the times of the first and the last sample.
+    pub fn bounds(&self) -> Option<SpanMs> {
+        let segments = self.segments.iter().map(|segment| segment.meta().span);
+        let spans = segments.chain(self.heads().filter_map(|head| head.span()));
+        spans.reduce(|a, b| SpanMs { start: a.start.min(b.start), end: a.end.max(b.end) })
+    }
+
     /// Marks what a span is made of; see [`MetricSource::settled`](crate::read::MetricSource::settled).
     pub fn settled(&self, span: SpanMs) -> Option<Vec<u64>> {
         if self.heads().filter_map(|head| head.span()).any(|head| overlap(head, span)) {

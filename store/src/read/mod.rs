@@ -64,6 +64,11 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns the times of the first and the last sample; `None` where there is none, or where that is not known.
+    fn bounds(&self, _tenant: &TenantId) -> Option<SpanMs> {
+        None
+    }
+
     /// Returns the names of labels of the series that match any of the sets, sorted.
     /// No set means every series.
     ///

@@ -104,6 +104,10 @@ impl MetricSource for Reader {
         self.view(tenant).map_or(Some(Vec::new()), |view| view.metrics.settled(span))
     }
 
+    fn bounds(&self, tenant: &TenantId) -> Option<SpanMs> {
+        self.view(tenant)?.metrics.bounds()
+    }
+
     fn label_names(
         &self,
         tenant: &TenantId,
