@@ -63,7 +63,8 @@ pub(crate) struct Serve {
     /// Listen on any address although no tokens are configured.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Take one experimental PromQL feature away; may be repeated.
+    /// Take one of promql-experimental-functions, promql-duration-expr and promql-delayed-name-removal away, or one
+    /// function by its name; may be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) disable_feature: Vec<String>,
 }

@@ -65,7 +65,10 @@ pub enum ConfigError {
     #[error("[query] {0} is zero; it must be at least 1")]
     Zero(&'static str),
     /// Something is to be taken away that is not there.
-    #[error("--disable-feature={0}: there is no such PromQL function")]
+    #[error(
+        "--disable-feature={0}: there is no such PromQL function, nor is it promql-experimental-functions, \
+         promql-duration-expr or promql-delayed-name-removal"
+    )]
     Feature(String),
 }
 

@@ -12,6 +12,7 @@
 mod config;
 mod pool;
 mod queries;
+mod features;
 pub mod promql;
 pub mod sql;
 pub mod record;

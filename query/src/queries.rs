@@ -10,9 +10,9 @@ use greylight_store::read::{Budget, LogSource, MetricSource, ReadError};
 use parking_lot::Mutex;
 
 use crate::config::{ConfigError, QueryConfig};
+use crate::features::Disabled;
 use crate::pool::{Pool, Refused};
-use crate::promql::syntax::Function;
-use crate::promql::{Engine, ResultCache};
+use crate::promql::{Engine, EngineOptions, ResultCache};
 use crate::sql::View;
 
 /// What queries are made of.
@@ -40,7 +40,7 @@ struct Shared {
     config: QueryConfig,
     engine: Engine,
     cache: ResultCache,
-    disabled: Vec<String>,
+    disabled: Disabled,
     pool: Pool,
     running: Mutex<BTreeMap<u64, Entry>>,
     next_id: AtomicU64,
@@ -140,26 +140,25 @@ pub(crate) struct Asked {
 }
 
 impl Queries {
-    /// Starts the threads; PromQL functions named in `disabled` are refused.
+    /// Starts the threads; features and functions of PromQL that are named in `disabled` are taken away.
     ///
     /// # Errors
     /// [`StartError`] when a setting is wrong or a thread cannot be started.
     pub fn new(env: QueryEnv, config: QueryConfig, disabled: &[String]) -> Result<Self, StartError> {
         config.check()?;
-        if let Some(unknown) = disabled.iter().find(|name| Function::find(name).is_none()) {
-            return Err(ConfigError::Feature(unknown.clone()).into());
-        }
+        let disabled = Disabled::new(disabled)?;
         let pool =
             Pool::start(config.concurrent_max, config.queued_max, config.queue_wait, env.clock.clone())
                 .map_err(StartError::Thread)?;
-        let engine = Engine::new(env.metrics.clone(), config.engine());
+        let options = EngineOptions { delayed_names: disabled.delays_names(), ..config.engine() };
+        let engine = Engine::new(env.metrics.clone(), options);
         let cache = ResultCache::new(config.cache_bytes);
         let shared = Shared {
             env,
             config,
             engine,
             cache,
-            disabled: disabled.to_vec(),
+            disabled,
             pool,
             running: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -212,8 +211,9 @@ impl Queries {
         &self.shared.config
     }
 
-    pub(crate) fn is_disabled(&self, function: &str) -> bool {
-        self.shared.disabled.iter().any(|name| name == function)
+    /// Returns what is taken away of PromQL.
+    pub(crate) fn disabled(&self) -> &Disabled {
+        &self.shared.disabled
     }
 
     /// Runs work that blocks, in its tenant's turn, within a budget. When the future is dropped

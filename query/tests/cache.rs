@@ -15,6 +15,8 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use tower::ServiceExt as _;
 
+use crate::server::{self, NOW_S, ask_json};
+
 const HOUR: i64 = 3600;
 /// A midnight, in seconds.
 const START: i64 = 1_795_219_200;
@@ -124,6 +126,33 @@ async fn a_dashboard_that_comes_back_is_answered_from_what_is_kept() {
     assert_eq!(bench.ask(query, (0, 7 * HOUR), 30).await, 7 * 120 + 1, "all of it is in segments now");
     bench.delete(2).await;
     assert!(bench.ask(query, (0, 7 * HOUR), 30).await <= 5 * 120, "what is deleted is gone at once");
+}
+
+/// Parts of an expression that are equal are read once; what is noted of each place in the text stays.
+#[tokio::test]
+async fn what_occurs_twice_is_evaluated_once() {
+    let ask = async |query: &str| {
+        let path = format!("/api/v1/query?query={}&time={NOW_S}&stats=all", form_urlencoded(query));
+        let (_, answer) = ask_json(&server::router(), &path).await;
+        assert_eq!(answer["status"], "success", "{answer}");
+        (answer["data"]["stats"]["samples"]["totalQueryableSamples"].as_u64().unwrap(), answer)
+    };
+    let sum = "sum(rate(http_requests_total[5m]))";
+    let (once, _) = ask(sum).await;
+    assert!(once > 30, "{once}");
+    for (query, times, value) in [
+        (format!("{sum} / {sum}"), 1, "1"),
+        (format!("({sum} + {sum}) / ({sum} + {sum})"), 1, "1"),
+        (format!("{sum} - sum(rate(http_requests_total[5m] offset 10s))"), 2, "0"),
+        (format!("{sum} / avg(rate(http_requests_total[5m]))"), 2, "2"),
+    ] {
+        let (samples, answer) = ask(&query).await;
+        assert_eq!(answer["data"]["result"][0]["value"][1], value, "{query}");
+        assert!(samples.abs_diff(times * once) <= 2, "{query}: {samples} for {once}");
+    }
+    let noted = "quantile(2, http_requests_total)";
+    let (_, answer) = ask(&format!("{noted} + {noted}")).await;
+    assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(2), "{answer}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use greylight_query::QueryConfig;
 use serde_json::json;
 
 use crate::memory::Memory;
-use crate::server::{NOW_S, ask_json, memory, post_json, router_with};
+use crate::server::{NOW_S, ask_json, memory, post_json, router_with, router_without};
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
@@ -116,4 +116,42 @@ async fn limits_of_sql_are_named() {
         let said = String::from_utf8(answer).unwrap();
         assert!(status.is_client_error() && said.contains(why), "{why}: {status} {said}");
     }
+}
+
+/// What is experimental in Prometheus is on, and can be taken away by name.
+#[tokio::test]
+async fn features_are_on_unless_they_are_taken_away() {
+    let with = |disabled: &[&str]| {
+        let disabled: Vec<String> = disabled.iter().map(|name| (*name).to_owned()).collect();
+        let (router, _) = router_without(&disabled);
+        async move |query: &str| {
+            let path = format!("/api/v1/query?query={}&time={NOW_S}", encoded(query));
+            let (_, answer) = ask_json(&router, &path).await;
+            answer
+        }
+    };
+    let duration = "sum(rate(http_requests_total[2m+3m]))";
+    let functions = "sum(mad_over_time(http_requests_total[5m]))";
+    let both = "label_replace(rate(http_requests_total[5m]), \"was\", \"$1\", \"__name__\", \"(.*)\")";
+    for query in [duration, functions, both, "limitk(1, http_requests_total)"] {
+        assert_eq!(with(&[])(query).await["status"], "success", "{query}");
+    }
+    for (feature, query, why) in [
+        ("promql-duration-expr", duration, "duration expression is not enabled"),
+        ("promql-duration-expr", "http_requests_total offset (1m*2)", "duration expression is not enabled"),
+        ("promql-experimental-functions", functions, "function \"mad_over_time\" is not enabled"),
+        ("promql-experimental-functions", "limitk(1, http_requests_total)", "limitk"),
+        ("rate", duration, "function \"rate\" is not enabled"),
+    ] {
+        let answer = with(&[feature])(query).await;
+        assert_eq!(answer["errorType"], "bad_data", "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
+        assert_eq!(with(&[feature])("http_requests_total offset -1m").await["status"], "success");
+    }
+    let was = |answer: &serde_json::Value| answer["data"]["result"][0]["metric"]["was"].clone();
+    assert_eq!(was(&with(&[])(both).await), "http_requests_total");
+    let at_once = with(&["promql-delayed-name-removal"]);
+    assert_eq!(was(&at_once(both).await), serde_json::Value::Null);
+    let n = |answer: serde_json::Value| answer["data"]["result"].as_array().map(Vec::len);
+    assert_eq!(n(at_once("sum(rate(http_requests_total[5m])) by (job)").await), Some(2));
 }

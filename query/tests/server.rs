@@ -64,6 +64,15 @@ pub(crate) fn memory() -> Memory {
 }
 
 pub(crate) fn router_with(config: QueryConfig, memory: Memory) -> (Router, Queries) {
+    router_of(config, memory, &[])
+}
+
+/// A server with some of PromQL taken away.
+pub(crate) fn router_without(disabled: &[String]) -> (Router, Queries) {
+    router_of(QueryConfig::default(), memory(), disabled)
+}
+
+fn router_of(config: QueryConfig, memory: Memory, disabled: &[String]) -> (Router, Queries) {
     let clock = ManualClock::at(Timestamp::from_millis(1000 * NOW_S));
     let env = QueryEnv {
         metrics: Arc::new(memory),
@@ -71,7 +80,7 @@ pub(crate) fn router_with(config: QueryConfig, memory: Memory) -> (Router, Queri
         views: vec![Arc::new(Releases)],
         clock: Arc::new(clock),
     };
-    let queries = Queries::new(env, config, &[]).unwrap();
+    let queries = Queries::new(env, config, disabled).unwrap();
     let caller = Caller { tenant: TenantId::default(), scopes: Scopes::all() };
     (greylight_query::http::router(queries.clone()).layer(axum::Extension(caller)), queries)
 }

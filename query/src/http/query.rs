@@ -65,18 +65,9 @@ pub(super) fn data(value: &Json) -> Response {
 fn parse(queries: &Queries, params: &Params) -> Result<Query> {
     let text = params.get("query").unwrap_or("");
     let query = Query::parse(text).map_err(|e| BadParam::new("query", e))?;
-    let mut refused = None;
-    query.expr().walk(&mut |part| {
-        if let ExprKind::Call { func, .. } = &part.kind
-            && queries.is_disabled(func.name)
-        {
-            refused = Some((part.span, func.name));
-        }
-    });
-    match refused {
-        Some((span, name)) => {
-            let place = span.line_column(text);
-            let detail = format!("{place}: parse error: function {name:?} is not enabled");
+    match queries.disabled().find(query.expr()) {
+        Some((span, why)) => {
+            let detail = format!("{}: parse error: {why}", span.line_column(text));
             Err(BadParam::new("query", detail).into())
         }
         None => Ok(query),

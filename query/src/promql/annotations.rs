@@ -26,6 +26,11 @@ impl Annotations {
         &self.warnings
     }
 
+    /// Returns how many of both kinds there are.
+    pub(super) fn len(&self) -> usize {
+        self.warnings.len() + self.infos.len()
+    }
+
     /// Returns the infos.
     pub fn infos(&self) -> &[String] {
         &self.infos

@@ -34,7 +34,7 @@ pub use result::{Answer, Matrix, Sample, Value};
 pub use syntax::{SyntaxError, SyntaxLimits, ValueType};
 
 use cache::Cached;
-use eval::{Block, Evaluator, Val, is_absent};
+use eval::{Block, Evaluator, Repeated, Val, is_absent};
 use plan::{Context, Grid, Node};
 use syntax::Expr;
 
@@ -91,6 +91,8 @@ impl std::str::FromStr for Query {
 pub struct EngineOptions {
     /// How old a sample may be to still stand for its series. Default 5 minutes.
     pub lookback: Duration,
+    /// Names of metrics go at the end of an evaluation, so that `by (__name__)` still sees them. Default true.
+    pub delayed_names: bool,
     /// Step of subqueries that name none. Default 1 minute.
     pub subquery_step: Duration,
     /// Threads that one query may use. Default: as many as there are cores.
@@ -107,6 +109,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             lookback: Duration::from_secs(300),
+            delayed_names: true,
             subquery_step: Duration::from_secs(60),
             n_threads: std::thread::available_parallelism().map_or(1, usize::from),
             points_max: 11_000,
@@ -160,7 +163,7 @@ impl Engine {
         let t = at.as_millis();
         let context = self.context(t, t, 0);
         let node = plan::lower(&query.expr, &context)?;
-        let evaluator = self.evaluator(tenant, query, budget);
+        let evaluator = self.evaluator((tenant, budget), query, &node);
         let value = match &node {
             Node::Raw(window) => Value::Matrix(Matrix::raw(evaluator.raw(window, t)?)),
             node => match evaluator.eval(node, &Grid::instant(t))? {
@@ -202,7 +205,7 @@ impl Engine {
     ) -> Result<(Answer, usize), EvalError> {
         let grid = self.grid(query, start.as_millis(), end.as_millis(), step)?;
         let node = plan::lower(&query.expr, &self.context(grid.start, end.as_millis(), grid.step))?;
-        let evaluator = self.evaluator(tenant, query, budget);
+        let evaluator = self.evaluator((tenant, budget), query, &node);
         let eval = |grid: &Grid| -> Result<(Block, bool), EvalError> {
             let mut block = match evaluator.eval(&node, grid)? {
                 Val::Scalar(values) => Matrix::scalar(values),
@@ -253,17 +256,24 @@ impl Engine {
         Context { start, end, step, subquery_step_ms: millis(self.options.subquery_step).max(1) }
     }
 
-    fn evaluator<'a>(&'a self, tenant: &'a TenantId, query: &'a Query, budget: &'a Budget) -> Evaluator<'a> {
+    fn evaluator<'a>(
+        &'a self,
+        (tenant, budget): (&'a TenantId, &'a Budget),
+        query: &'a Query,
+        plan: &Node,
+    ) -> Evaluator<'a> {
         Evaluator {
             source: &*self.source,
             tenant,
             budget,
             text: &query.text,
             lookback_ms: millis(self.options.lookback),
+            delayed_names: self.options.delayed_names,
             n_threads: self.options.n_threads,
             values_max: self.options.values_max,
             subquery_points_max: self.options.subquery_points_max,
             notes: Mutex::default(),
+            repeated: Repeated::find(plan),
         }
     }
 }

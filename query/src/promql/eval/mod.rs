@@ -13,6 +13,7 @@ mod labels;
 mod mixed;
 mod notes;
 pub(in crate::promql) mod numeric;
+mod repeated;
 mod subset;
 mod window;
 
@@ -28,6 +29,7 @@ pub(crate) use block::{Block, HISTOGRAM, Histograms, Row, is_absent, without_nam
 use chain::Chain;
 use elementwise::Op;
 use mixed::{Mixed, Windows};
+pub(crate) use repeated::Repeated;
 use window::{Numbers, Scratch, WindowSpec};
 
 type Result<T> = std::result::Result<T, EvalError>;
@@ -40,11 +42,14 @@ pub(super) struct Evaluator<'a> {
     pub(super) budget: &'a Budget,
     pub(super) text: &'a str,
     pub(super) lookback_ms: i64,
+    /// Whether names go at the end, or with each operation.
+    pub(super) delayed_names: bool,
     pub(super) n_threads: usize,
     /// Most values that one intermediate result may hold.
     pub(super) values_max: usize,
     pub(super) subquery_points_max: usize,
     pub(super) notes: Mutex<Annotations>,
+    pub(super) repeated: Repeated,
 }
 
 /// What a node gives.
@@ -205,7 +210,8 @@ impl Evaluator<'_> {
     /// Opens a node as series from the store, if that is all it is.
     fn chain(&self, node: &Node, grid: &Grid) -> Result<Option<Chain>> {
         let (base, ops) = self.peel(node, grid)?;
-        if absent_window(base).is_some() {
+        // Names that go at once may make series equal, which only all of them together show.
+        if absent_window(base).is_some() || !self.delayed_names {
             return Ok(None);
         }
         Chain::open(self, base, grid, ops)
@@ -213,6 +219,14 @@ impl Evaluator<'_> {
 
     /// Evaluates a node that gives a vector.
     pub(super) fn vector(&self, node: &Node, grid: &Grid) -> Result<Block> {
+        let mut block = self.named_vector(node, grid)?;
+        if !self.delayed_names {
+            finish(&mut block)?;
+        }
+        Ok(block)
+    }
+
+    fn named_vector(&self, node: &Node, grid: &Grid) -> Result<Block> {
         self.check()?;
         let (base, ops) = self.peel(node, grid)?;
         let is_absent_window = absent_window(base).is_some();
@@ -238,8 +252,24 @@ impl Evaluator<'_> {
         Ok(block)
     }
 
-    /// Evaluates a node that needs its whole input at once.
+    /// Evaluates a node that needs its whole input at once; one that occurs again only once.
     fn whole(&self, base: &Node, grid: &Grid) -> Result<Block> {
+        if !self.repeated.has(base) {
+            return self.whole_anew(base, grid);
+        }
+        if let Some(block) = self.repeated.get(base, grid) {
+            return Ok(block);
+        }
+        let before = self.notes.lock().len();
+        let block = self.whole_anew(base, grid)?;
+        // Notes name places in the text, and each place has its own.
+        if self.notes.lock().len() == before && block.weight() <= self.values_max / 4 {
+            self.repeated.put(base, grid, &block);
+        }
+        Ok(block)
+    }
+
+    fn whole_anew(&self, base: &Node, grid: &Grid) -> Result<Block> {
         Ok(match base {
             Node::Aggregate { .. } => aggregate::eval(self, base, grid)?,
             Node::Binary { op, lhs, rhs, matching, return_bool, span } => {
