@@ -32,7 +32,7 @@ pub(super) fn body(bytes: Vec<u8>) -> Response {
 
 /// What an answer was read from.
 #[derive(Clone, Copy, Debug, Default)]
-struct From {
+struct ReadFrom {
     /// Samples of rollups, and how many they stand for.
     rolled: (u64, u64),
     /// Steps kept from earlier answers.
@@ -40,7 +40,7 @@ struct From {
 }
 
 /// An answer to a query; headers say what it was read from.
-fn answered(bytes: Vec<u8>, from: From) -> Response {
+fn answered(bytes: Vec<u8>, from: ReadFrom) -> Response {
     let mut response = body(bytes);
     let (n_read, n_stood_for) = from.rolled;
     if from.n_kept > 0 {
@@ -106,7 +106,7 @@ fn cut(answer: &mut Answer, limit: Option<usize>) {
     }
 }
 
-fn stats(params: &Params, budget: &Budget, from: From, took: Duration) -> Option<Json> {
+fn stats(params: &Params, budget: &Budget, from: ReadFrom, took: Duration) -> Option<Json> {
     params.get("stats")?;
     let seconds = took.as_secs_f64();
     let (_, n_samples) = budget.used();
@@ -138,7 +138,7 @@ pub(super) async fn instant(
             let at = at.unwrap_or_else(|| clock.now());
             let mut answer = past_damage(|| engine.instant(tenant, &query, at, budget))?;
             cut(&mut answer, limit);
-            let from = From { rolled: budget.rolled(), n_kept: 0 };
+            let from = ReadFrom { rolled: budget.rolled(), n_kept: 0 };
             let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })
@@ -193,7 +193,7 @@ pub(super) async fn range(
             let (mut answer, n_kept) =
                 past_damage(|| engine.range_kept(cache, tenant, &query, times, step, budget))?;
             cut(&mut answer, limit);
-            let from = From { rolled: budget.rolled(), n_kept };
+            let from = ReadFrom { rolled: budget.rolled(), n_kept };
             let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })

@@ -23,15 +23,15 @@ const STEPS_MIN: usize = 8;
 const CHUNK_STEPS: i64 = 60;
 const CHUNK_MS: i64 = 2 * 3_600_000;
 
-/// About what a plan in words takes.
-const PLAN_BYTES: usize = 1 << 10;
+/// About what a chunk takes beside its plan and its rows: its places in maps and the allocator's own.
+const ENTRY_BYTES: usize = 1 << 10;
 
 /// What a chunk is an answer to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
     /// The plan in words: a text may mean another one at other times.
-    plan: String,
+    plan: Arc<str>,
     step_ms: i64,
     /// Times of steps are this more than multiples of the step.
     phase_ms: i64,
@@ -79,7 +79,7 @@ pub(super) struct Cached<'a> {
     cache: &'a ResultCache,
     source: &'a dyn MetricSource,
     tenant: &'a TenantId,
-    plan: String,
+    plan: Arc<str>,
     lookback_ms: i64,
     /// How far before a step its answer looks.
     reach_ms: i64,
@@ -150,7 +150,7 @@ impl<'a> Cached<'a> {
     ) -> Option<Self> {
         let cache = cache.filter(|cache| cache.bytes_max > 0 && grid.n >= STEPS_MIN)?;
         let reach_ms = reach(node, lookback_ms)?;
-        let plan = format!("{node:?}");
+        let plan = format!("{node:?}").into();
         Some(Self { cache, source, tenant, plan, lookback_ms, reach_ms, grid: *grid })
     }
 
@@ -175,7 +175,7 @@ impl<'a> Cached<'a> {
     fn key(&self, chunk: i64) -> Key {
         Key {
             tenant: self.tenant.clone(),
-            plan: self.plan.clone(),
+            plan: Arc::clone(&self.plan),
             step_ms: self.grid.step,
             phase_ms: self.grid.start.rem_euclid(self.grid.step),
             lookback_ms: self.lookback_ms,
@@ -221,7 +221,9 @@ impl<'a> Cached<'a> {
                 // Written to meanwhile, it may be of before or after that.
                 if let Some(mark) = mark.filter(|mark| is_plain && self.mark(&steps).as_ref() == Some(mark)) {
                     let within = steps.start - first..steps.end - first;
-                    let chunk = Chunk::of(&block, self.grid.time(steps.start), within, mark);
+                    let mut chunk = Chunk::of(&block, self.grid.time(steps.start), within, mark);
+                    // Chunks share a plan, but each may be the last that holds it.
+                    chunk.bytes += self.plan.len();
                     self.cache.put(self.key(number), chunk);
                 }
             }
@@ -260,7 +262,7 @@ impl<'a> Cached<'a> {
 impl Chunk {
     /// Takes some of the steps of a block.
     fn of(block: &Block, start_ms: i64, steps: Steps, mark: Vec<u64>) -> Self {
-        let mut bytes = size_of::<Key>() + PLAN_BYTES + size_of::<Self>() + 8 * mark.len();
+        let mut bytes = size_of::<Key>() + ENTRY_BYTES + size_of::<Self>() + 8 * mark.len();
         let mut rows = Vec::new();
         for (row, values) in block.iter() {
             let own = &values[steps.clone()];
