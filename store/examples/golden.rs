@@ -12,7 +12,10 @@ use greylight_store::model::{Labels, Timestamp};
 use greylight_store::records::{Expect, OutboxItem, Transaction};
 use greylight_store::{Store, StoreConfig, StoreEnv};
 
-use content::{BASE_MS, exemplars, histograms, later_records, metadata, records, series, tenant, whole_day};
+use content::{
+    BASE_MS, exemplars, headed_records, histograms, later_records, metadata, records, series, tenant,
+    whole_day,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,5 +56,6 @@ async fn send(store: &Store, sealed: bool) -> Result<(), Box<dyn std::error::Err
     store.appender().metrics(&tenant(), batch).await?;
     store.appender().logs(&tenant(), LogBatch { records: records(sealed) }).await?;
     store.appender().logs(&tenant(), LogBatch { records: later_records(sealed) }).await?;
+    store.appender().logs(&tenant(), LogBatch { records: headed_records(sealed) }).await?;
     Ok(())
 }

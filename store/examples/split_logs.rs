@@ -1,20 +1,25 @@
 //! Splits the loghub sets, writes the templates found as CSV, and prints how fast the split is.
 //!
-//!     split_logs LOGHUB_DIR OUT_DIR
+//!     split_logs LOGHUB_DIR OUT_DIR [--raw]
 //!
+//! With `--raw` whole lines are split, behind the header that their first 256 have; else their messages.
 //! `OUT_DIR/SET.csv` has one row a line: its number from 1, the template's id, the template's text.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use greylight_store::pattern::{Splitter, Templates};
+use greylight_store::pattern::{Header, Learner, Splitter, Templates, message_start};
 
 fn main() -> std::io::Result<()> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, sets, out] = args.as_slice() else {
-        eprintln!("usage: split_logs LOGHUB_DIR OUT_DIR");
-        std::process::exit(2);
+    let (sets, out, is_raw) = match args.as_slice() {
+        [_, sets, out] => (sets, out, false),
+        [_, sets, out, raw] if raw == "--raw" => (sets, out, true),
+        _ => {
+            eprintln!("usage: split_logs LOGHUB_DIR OUT_DIR [--raw]");
+            std::process::exit(2);
+        }
     };
     let mut all = Vec::new();
     for entry in std::fs::read_dir(sets)? {
@@ -25,9 +30,17 @@ fn main() -> std::io::Result<()> {
         let Ok(text) = std::fs::read_to_string(corrected).or_else(|_| std::fs::read_to_string(plain)) else {
             continue;
         };
-        let lines = contents(&text);
-        write_templates(&lines, &Path::new(out).join(format!("{name}.csv")))?;
-        all.extend(lines);
+        let (lines, headers) = if is_raw {
+            let raw = std::fs::read_to_string(folder.join(format!("{name}_2k.log")))?;
+            let lines: Vec<String> = raw.lines().map(str::to_owned).collect();
+            let mut learner = Learner::default();
+            let _ = lines.iter().find(|line| learner.add(line.as_bytes()));
+            (lines, vec![learner.header()])
+        } else {
+            (contents(&text), Vec::new())
+        };
+        write_templates(&lines, &headers, &Path::new(out).join(format!("{name}.csv")))?;
+        all.extend(lines.into_iter().map(|line| (line, headers.clone())));
     }
     measure(&all);
     Ok(())
@@ -60,13 +73,14 @@ fn parse_csv(text: &str) -> Vec<Vec<String>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a small tool beside the store, not part of it")]
-fn write_templates(lines: &[String], path: &Path) -> std::io::Result<()> {
+fn write_templates(lines: &[String], headers: &[Header], path: &Path) -> std::io::Result<()> {
     let (mut splitter, mut templates) = (Splitter::default(), Templates::default());
     let ids: Vec<_> = lines
         .iter()
         .map(|line| {
-            let split = splitter.split(line.as_bytes());
-            templates.insert(split.pattern, 1);
+            let start = start(line, headers);
+            let split = splitter.split_behind(line.as_bytes(), start);
+            templates.insert(&split.pattern[split.message..], 1);
             split.id()
         })
         .collect();
@@ -80,19 +94,24 @@ fn write_templates(lines: &[String], path: &Path) -> std::io::Result<()> {
     std::fs::write(path, out)
 }
 
+/// Where the message of a line begins; the messages of the sets have no header.
+fn start(line: &str, headers: &[Header]) -> usize {
+    if headers.is_empty() { 0 } else { message_start(line.as_bytes(), headers) }
+}
+
 #[expect(clippy::disallowed_methods, reason = "measures the machine")]
-fn measure(lines: &[String]) {
+fn measure(lines: &[(String, Vec<Header>)]) {
     let mut splitter = Splitter::default();
     let (rounds, mut check) = (100, 0u64);
-    let start = Instant::now();
+    let began = Instant::now();
     for _ in 0..rounds {
-        for line in lines {
-            check ^= splitter.split(line.as_bytes()).id().0;
+        for (line, headers) in lines {
+            check ^= splitter.split_behind(line.as_bytes(), start(line, headers)).id().0;
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = began.elapsed().as_secs_f64();
     let n = (lines.len() * rounds) as f64;
-    let bytes: usize = lines.iter().map(String::len).sum();
+    let bytes: usize = lines.iter().map(|(line, _)| line.len()).sum();
     println!(
         "{:.2} M lines/s, {:.0} MB/s, {:.1} bytes a line, check {check:x}",
         n / seconds / 1e6,

@@ -19,7 +19,9 @@ use greylight_store::read::{Budget, Limits, MetricSource, Select, SpanMs, WholeB
 use greylight_store::records::OutgoingFilter;
 use greylight_store::{Store, StoreConfig, StoreEnv, verify};
 
-use content::{exemplars, histograms, later_records, metadata, records, series, tenant, whole_day};
+use content::{
+    exemplars, headed_records, histograms, later_records, metadata, records, series, tenant, whole_day,
+};
 
 /// Samples by series: time, bits of the value, and the histogram in words, if it is one.
 type Samples = BTreeMap<Vec<(String, String)>, Vec<(i64, u64, Option<String>)>>;
@@ -113,6 +115,9 @@ fn expected(version: &str) -> (Samples, Vec<LogRecord>, Vec<String>) {
         if version >= "5" {
             all.extend(later_records(sealed));
         }
+        if version >= "7" {
+            all.extend(headed_records(sealed));
+        }
     }
     if version >= "6" {
         samples.extend(whole_day().into_iter().map(|(labels, values)| {
@@ -151,17 +156,30 @@ fn assert_rolled(store: &Store) {
     }
 }
 
+/// Checks that lines behind a header are known by their message, those in the log too.
+fn assert_headed(store: &Store) {
+    let labels = vec![Matcher::equal("service_name", "headed")];
+    let select = LogSelect { query: Query::all(), matchers: labels, range: TimeRange::ALL };
+    let patterns = store.reader().patterns(&tenant(), &select, 10, &budget()).unwrap().patterns;
+    let found: Vec<_> = patterns.iter().map(|p| (p.text.as_str(), p.count)).collect();
+    assert_eq!(found, [("job <*> done", 344), ("<*> INFO core.Main: job <*> done", 256)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_folder_that_a_release_wrote_is_read_in_full() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for version in ["1", "2", "3", "4", "5", "6"] {
+    for version in ["1", "2", "3", "4", "5", "6", "7"] {
         let folder = tempfile::tempdir().unwrap();
         copy(&golden.join(version), folder.path());
         let report = verify(&StoreEnv::on_folder(folder.path()).unwrap()).await.unwrap();
         assert!(report.is_clean() && report.n_files >= 4, "{report:?}");
         let env = StoreEnv::on_folder(folder.path()).unwrap();
         let store = Store::open(StoreConfig::default(), env).await.unwrap();
-        let n_frames = if version >= "5" { 3 } else { 2 };
+        let n_frames = match version {
+            "7" => 4,
+            "5" | "6" => 3,
+            _ => 2,
+        };
         assert_eq!(store.status().wal.n_replayed, n_frames, "one part is in the log only");
         let (samples, records, noted) = expected(version);
         for rewritten in [false, true] {
@@ -174,6 +192,9 @@ async fn every_folder_that_a_release_wrote_is_read_in_full() {
         }
         if version >= "6" {
             assert_rolled(&store);
+        }
+        if version >= "7" {
+            assert_headed(&store);
         }
         let document = store.records().get(&tenant(), "release", "r1").await.unwrap().unwrap();
         assert_eq!((document.version, document.body.as_slice()), (1, b"body".as_slice()));

@@ -5,5 +5,6 @@ mod delta;
 mod durability;
 mod golden;
 mod kill;
+mod loghub;
 mod model;
 mod proof;

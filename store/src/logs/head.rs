@@ -8,17 +8,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::attributes::{CommonNames, Kept};
 use super::patterns::{General, Place, SharedTemplates};
-use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, Tail, id_of};
+use super::prepared::Prepared;
+use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, Tail};
 use crate::append::LogBatch;
 use crate::metrics::hashing::IdentityState;
 use crate::model::{LogRecord, Timestamp};
-use crate::pattern::{PatternId, Splitter};
+use crate::pattern::{Header, PatternId, Splitter, message_start};
 use crate::read::{ReadError, SpanMs};
 use crate::segment::SegmentId;
 
 /// Rows and bytes at which a chunk is closed.
 const CHUNK_ROWS: usize = 8192;
 const CHUNK_BYTES: usize = 8 << 20;
+/// Records that are split at a time: what this gives is still at hand when they are stored.
+const SPLIT_ROWS: usize = 512;
 /// Identities of former heads that are remembered, so that what is sent again soon is known
 /// without a look into segments: about 16 bytes each.
 const FORMER_MAX: usize = 1 << 20;
@@ -53,6 +56,8 @@ pub struct FrozenHead(Arc<Head>);
 struct State {
     tables: Arc<Tables>,
     streams: HashMap<u64, u32, IdentityState>,
+    /// By number of stream.
+    headers: Vec<StreamHeaders>,
     shapes: HashMap<u64, u32, IdentityState>,
     texts: HashMap<Arc<str>, u32>,
     chunks: Vec<Arc<Rows>>,
@@ -66,6 +71,16 @@ struct State {
     table_bytes: usize,
     n_records: usize,
     span: Option<(i64, i64)>,
+}
+
+/// What is known of the headers that the lines of a stream have.
+#[derive(Debug, Default)]
+struct StreamHeaders {
+    known: Arc<[Header]>,
+    /// The number under which they were known.
+    n_headers: u64,
+    /// Whether it has taught what it can.
+    is_learned: bool,
 }
 
 impl Head {
@@ -112,16 +127,34 @@ impl Head {
     /// Takes a batch. Any order and any age of records; those that it or a recent head holds
     /// already are left out. The call never waits for a disk.
     pub fn append_batch(&self, batch: &LogBatch) -> Applied {
+        let parts = batch.records.chunks(SPLIT_ROWS);
+        self.append(parts.map(|records| (records, self.prepare(records))))
+    }
+
+    /// Does for records what hangs on no other record, and needs no turn.
+    pub(crate) fn prepare(&self, records: &[LogRecord]) -> Prepared {
+        Prepared::new(records, &self.templates)
+    }
+
+    /// As [`append_batch`](Self::append_batch), for records that are prepared.
+    pub(crate) fn append_prepared(&self, records: &[LogRecord], prepared: Prepared) -> Applied {
+        self.append(std::iter::once((records, prepared)))
+    }
+
+    fn append<'r>(&self, parts: impl Iterator<Item = (&'r [LogRecord], Prepared)>) -> Applied {
         let former = self.former.lock().clone();
         let mut state = self.state.lock();
         let n_streams = state.streams.len();
-        for record in &batch.records {
-            let id = id_of(record);
-            let identity = id.hash ^ (id.time.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            if former.iter().any(|set| set.contains(&identity)) || !state.identities.insert(identity) {
-                continue;
+        let mut is_new = Vec::new();
+        for (records, prepared) in parts {
+            is_new.clear();
+            // In one go, since each look-up waits for memory.
+            is_new.extend(prepared.identities().map(|identity| {
+                !former.iter().any(|set| set.contains(&identity)) && state.identities.insert(identity)
+            }));
+            for (n, record) in records.iter().enumerate().filter(|(n, _)| is_new[*n]) {
+                state.push(record, &prepared, n, &self.templates);
             }
-            state.push(record, &self.templates);
         }
         Applied { n_new_series: state.streams.len() - n_streams }
     }
@@ -204,27 +237,36 @@ impl FrozenHead {
 }
 
 impl State {
-    fn push(&mut self, record: &LogRecord, templates: &SharedTemplates) {
+    /// Takes a record, which is number `n` of those that were prepared.
+    fn push(&mut self, record: &LogRecord, prepared: &Prepared, n: usize, templates: &SharedTemplates) {
         let stream = self.stream(record);
         let text = self.text(&record.severity_text);
+        let message = self.message_start(stream, record, templates);
         // Taken out while the rest of the state is changed.
         let mut splitter = std::mem::take(&mut self.splitter);
-        let split = splitter.split(record.body.as_bytes());
+        let split = prepared
+            .split(n, message)
+            .unwrap_or_else(|| splitter.split_behind(record.body.as_bytes(), message));
         // Spans begin and end at ASCII bytes or at the ends of the body.
         let pattern = std::str::from_utf8(split.pattern).expect("a text's pattern is text");
         let (mut general, mut kept) = (std::mem::take(&mut self.general), std::mem::take(&mut self.kept));
         let mut variables = split.variables;
         kept.all(record);
-        let shape = match self.known_shape(pattern, record, &kept) {
+        let shape = match self.known_shape(pattern, split.message, record, &kept) {
             Ok(shape) => shape,
-            Err(_) => match templates.place(&record.labels, pattern, &mut general) {
-                Place::AsWritten => self.shape(pattern, record, &mut kept),
-                place => {
-                    general.split(pattern, split.variables, &place, record.body.len());
-                    variables = &general.variables;
-                    self.shape(&general.pattern, record, &mut kept)
+            Err(_) => {
+                let (header, own) = pattern.split_at(split.message);
+                let (before, inside) = split.variables.split_at(split.n_before);
+                match templates.place(&record.labels, own, &mut general) {
+                    Place::AsWritten => self.shape(pattern, split.message, record, &mut kept),
+                    place => {
+                        general.split(own, inside, &place, message..record.body.len());
+                        general.put_behind(header, before);
+                        variables = &general.variables;
+                        self.shape(&general.pattern, split.message, record, &mut kept)
+                    }
                 }
-            },
+            }
         };
         let variables = variables.iter().map(|s| &record.body[s.start as usize..s.end as usize]);
         self.active.push(record, RowNumbers { stream, shape, text }, variables, &kept);
@@ -237,6 +279,27 @@ impl State {
         if self.active.len() >= CHUNK_ROWS || self.active.value_bytes() >= CHUNK_BYTES {
             self.close_chunk();
         }
+    }
+
+    /// Says where the message of a record's body begins, and learns from the body.
+    fn message_start(&mut self, stream: u32, record: &LogRecord, templates: &SharedTemplates) -> usize {
+        let body = record.body.as_bytes();
+        // A record of its own, as most lines are, has no header and teaches none.
+        if body.first() == Some(&b'{') {
+            return 0;
+        }
+        let n = stream as usize;
+        if self.headers.len() <= n {
+            self.headers.resize_with(n + 1, StreamHeaders::default);
+        }
+        let headers = &mut self.headers[n];
+        if headers.n_headers != templates.n_headers() {
+            (headers.n_headers, headers.known) = templates.headers(&record.labels);
+        }
+        if !headers.is_learned {
+            headers.is_learned = templates.learn_header(&record.labels, body);
+        }
+        message_start(body, &headers.known)
     }
 
     fn close_chunk(&mut self) {
@@ -269,14 +332,21 @@ impl State {
     }
 
     /// Finds the number of a shape, else a key that is free for it.
-    fn known_shape(&self, pattern: &str, record: &LogRecord, kept: &Kept) -> Result<u32, u64> {
+    fn known_shape(
+        &self,
+        pattern: &str,
+        message: usize,
+        record: &LogRecord,
+        kept: &Kept,
+    ) -> Result<u32, u64> {
         let tail = tail_of(record, kept);
-        let mut key = Shape::hash(pattern.as_bytes(), own_names(record, kept), tail);
+        let mut key = Shape::hash(pattern.as_bytes(), message, own_names(record, kept), tail);
         loop {
             match self.shapes.get(&key) {
                 Some(&n)
                     if self.tables.shapes[n as usize].is(
                         pattern.as_bytes(),
+                        message,
                         own_names(record, kept),
                         tail,
                     ) =>
@@ -290,15 +360,15 @@ impl State {
     }
 
     /// Returns the number of a record's shape, and changes `kept` to how that keeps its attributes.
-    fn shape(&mut self, pattern: &str, record: &LogRecord, kept: &mut Kept) -> u32 {
+    fn shape(&mut self, pattern: &str, message: usize, record: &LogRecord, kept: &mut Kept) -> u32 {
         if !record.attributes.is_empty() {
             let mut common = std::mem::take(&mut self.common);
             common.note(record);
             let id = PatternId::of(pattern.as_bytes()).0;
-            common.choose(record, id, kept, |kept| self.known_shape(pattern, record, kept).is_ok());
+            common.choose(record, id, kept, |kept| self.known_shape(pattern, message, record, kept).is_ok());
             self.common = common;
         }
-        let key = match self.known_shape(pattern, record, kept) {
+        let key = match self.known_shape(pattern, message, record, kept) {
             Ok(shape) => return shape,
             Err(key) => key,
         };
@@ -307,7 +377,7 @@ impl State {
         self.table_bytes +=
             2 * pattern.len() + attributes.iter().map(|a| a.0.len() + 32).sum::<usize>() + 128;
         let tables = Arc::make_mut(&mut self.tables);
-        tables.shapes.push(Arc::new(Shape::new(pattern, attributes, tail_of(record, kept))));
+        tables.shapes.push(Arc::new(Shape::new(pattern, message, attributes, tail_of(record, kept))));
         let n = number(tables.shapes.len());
         self.shapes.insert(key, n);
         n

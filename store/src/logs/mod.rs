@@ -13,7 +13,9 @@ mod query;
 mod rows;
 mod attributes;
 mod fields;
+mod headers;
 mod patterns;
+mod prepared;
 mod head;
 pub mod wal_codec;
 pub mod segment;
@@ -32,6 +34,7 @@ mod figures;
 pub use fields::derived_fields;
 pub use head::{Applied, FrozenHead, Head};
 pub use patterns::SharedTemplates;
+pub(crate) use prepared::Prepared;
 pub use query::{Query, QueryError};
 pub use segment::{Segment, merge};
 pub use source::{

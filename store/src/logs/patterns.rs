@@ -8,14 +8,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::headers::Headers;
 use super::query::{Scratch, Test};
 use super::rows::{Shape, Tables};
 use crate::metrics::hashing::IdentityState;
 use crate::model::Labels;
-use crate::pattern::{PatternId, Span, TemplateId, Templates, VARIABLE, coarse_end};
+use crate::pattern::{Header, PatternId, Span, TemplateId, Templates, VARIABLE, coarse_end};
 use crate::segment::SegmentId;
 
 /// Patterns of one service that are in use, which a service far exceeds only by writing free text.
@@ -35,6 +38,8 @@ const SAVED_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct SharedTemplates {
     state: Mutex<State>,
+    /// Grows whenever a header becomes known; 0 while there is none.
+    n_headers: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +57,7 @@ struct State {
     n_saved: usize,
     /// Segments of which not all patterns were shown to the model.
     unlearned: HashSet<SegmentId>,
+    headers: Headers,
 }
 
 /// Patterns of a service and the head that last used them.
@@ -107,10 +113,53 @@ impl SharedTemplates {
             used.retain(|_, head| *head >= oldest);
         }
         state.services.retain(|_, used| !used.is_empty());
+        state.headers.turn();
         if state.model.is_full() {
             let State { model, services, .. } = state;
             model.forget(|pattern| services.values().any(|used| used.contains_key(&pattern.0)));
         }
+    }
+
+    /// Returns the headers that lines of a stream's service may have, and a number that changes with them.
+    pub(super) fn headers(&self, labels: &Labels) -> (u64, Arc<[Header]>) {
+        let n_headers = self.n_headers();
+        if n_headers == 0 {
+            return (0, Arc::default());
+        }
+        let state = &*self.state.lock();
+        (n_headers, state.headers.of(state.service(labels)))
+    }
+
+    /// Returns a number that grows whenever a header becomes known.
+    pub(super) fn n_headers(&self) -> u64 {
+        self.n_headers.load(Ordering::Acquire)
+    }
+
+    /// Learns from a line of a stream what header its service's lines have; `true` when the stream has no more to teach.
+    pub(super) fn learn_header(&self, labels: &Labels, line: &[u8]) -> bool {
+        let state = &mut *self.state.lock();
+        let service = state.service(labels);
+        let (is_done, is_new) = state.headers.learn(service, labels, line);
+        if is_new {
+            self.n_headers.fetch_add(1, Ordering::AcqRel);
+        }
+        is_done
+    }
+
+    /// Brings the headers of a service back that were saved.
+    pub(crate) fn restore_headers(&self, service: u64, headers: Vec<Header>) {
+        self.state.lock().headers.restore(service, headers);
+        self.n_headers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns all headers, by service, if there are some that the catalog does not have.
+    pub(crate) fn unsaved_headers(&self) -> Option<Vec<(u64, Arc<[Header]>)>> {
+        self.state.lock().headers.unsaved()
+    }
+
+    /// Notes that the catalog has the headers that [`unsaved_headers`](Self::unsaved_headers) gave, which were so many.
+    pub(crate) fn saved_headers(&self, n: usize) {
+        self.state.lock().headers.saved(n);
     }
 
     /// Returns how many lines were stored under a coarse pattern since the process began.
@@ -123,7 +172,7 @@ impl SharedTemplates {
         let state = self.state.lock();
         let known = state.model.template_of(shape.id);
         // A pattern that the model has no room for stands for itself.
-        known.or_else(|| state.model.look_up(shape.pattern.as_bytes())).unwrap_or(TemplateId(shape.id.0))
+        known.or_else(|| state.model.look_up(shape.message().as_bytes())).unwrap_or(TemplateId(shape.id.0))
     }
 
     /// Returns the id under which a template is known today.
@@ -173,7 +222,7 @@ impl SharedTemplates {
         let state = &mut *self.state.lock();
         if state.unlearned.remove(&segment) {
             for shape in &tables.shapes {
-                state.show(&shape.pattern);
+                state.show(shape.message());
             }
         }
     }
@@ -264,11 +313,12 @@ pub(super) struct General {
 }
 
 impl General {
-    /// Makes variables of parts of a line's pattern. What follows `end` bytes of the pattern is one variable.
+    /// Makes variables of parts of a message's pattern. What follows `end` bytes of the pattern is one variable.
     ///
-    /// - `variables`: those that the line has in its pattern.
-    /// - `open`: parts of the pattern that hold no variable, in order.
-    pub(super) fn split(&mut self, pattern: &str, variables: &[Span], place: &Place, n_bytes: usize) {
+    /// - `variables`: those that the message has in its pattern.
+    /// - `place`: where the parts are that become variables; they hold none, and are in order.
+    /// - `message`: where the message lies in the line.
+    pub(super) fn split(&mut self, pattern: &str, variables: &[Span], place: &Place, message: Range<usize>) {
         let (open, end) = match place {
             Place::AsWritten => (&[][..], pattern.len()),
             Place::Open(open) => (open.as_slice(), pattern.len()),
@@ -276,12 +326,12 @@ impl General {
         };
         self.pattern_of(pattern, open, end);
         self.variables.clear();
-        let (mut at, mut from) = (0, 0u32);
+        // Places in a record's body, whose length spans can name.
+        let (mut at, mut from) = (0, message.start as u32);
         let (mut variables, mut open) = (variables.iter(), open.iter().peekable());
         let bytes = pattern.as_bytes();
         while at < end {
             if let Some(part) = open.next_if(|part| part.start == at) {
-                // Parts of a line whose length its spans can name.
                 let n = part.len() as u32;
                 self.variables.push(Span { start: from, end: from + n });
                 (at, from) = (part.end, from + n);
@@ -297,9 +347,14 @@ impl General {
             (at, from) = (at + 1, from + 1);
         }
         if end < pattern.len() {
-            // The length of a record's body, which spans can name.
-            self.variables.push(Span { start: from, end: n_bytes as u32 });
+            self.variables.push(Span { start: from, end: message.end as u32 });
         }
+    }
+
+    /// Puts what a line's header has become before what its message has.
+    pub(super) fn put_behind(&mut self, pattern: &str, variables: &[Span]) {
+        self.pattern.insert_str(0, pattern);
+        self.variables.splice(..0, variables.iter().copied());
     }
 
     fn pattern_of(&mut self, pattern: &str, open: &[Range<usize>], end: usize) {

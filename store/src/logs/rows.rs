@@ -100,6 +100,9 @@ pub(crate) fn read_value(kind: Kind, text: &str) -> Option<AttributeValue> {
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) pattern: Box<str>,
+    /// Where the message begins in the pattern, behind what the line's header has become.
+    pub(crate) message: usize,
+    /// The id of the message's pattern.
     pub(crate) id: PatternId,
     pub(crate) n_variables: usize,
     pub(crate) attributes: Vec<(String, Kind)>,
@@ -117,10 +120,15 @@ pub(crate) struct Tail {
 }
 
 impl Shape {
-    pub(crate) fn new(pattern: &str, attributes: Vec<(String, Kind)>, tail: Tail) -> Self {
+    pub(crate) fn new(pattern: &str, message: usize, attributes: Vec<(String, Kind)>, tail: Tail) -> Self {
         let n_variables = pattern.bytes().filter(|&b| b == VARIABLE).count();
-        let id = PatternId::of(pattern.as_bytes());
-        Self { pattern: pattern.into(), id, n_variables, attributes, tail, words: OnceLock::new() }
+        let id = PatternId::of(&pattern.as_bytes()[message..]);
+        Self { pattern: pattern.into(), message, id, n_variables, attributes, tail, words: OnceLock::new() }
+    }
+
+    /// The pattern of the message, by which lines are grouped.
+    pub(crate) fn message(&self) -> &str {
+        &self.pattern[self.message..]
     }
 
     /// Tells whether a record can have either shape: which it has hangs on the patterns that were known when it came.
@@ -167,11 +175,13 @@ impl Shape {
 
     pub(crate) fn hash<'a>(
         pattern: &[u8],
+        message: usize,
         attributes: impl Iterator<Item = (&'a str, Kind)>,
         tail: Tail,
     ) -> u64 {
         let mut hasher = Xxh3::new();
         hasher.update(&(pattern.len() as u64).to_le_bytes());
+        hasher.update(&(message as u64).to_le_bytes());
         hasher.update(pattern);
         for (name, kind) in attributes {
             hasher.update(&[kind as u8]);
@@ -186,10 +196,12 @@ impl Shape {
     pub(crate) fn is<'a>(
         &self,
         pattern: &[u8],
+        message: usize,
         mut attributes: impl Iterator<Item = (&'a str, Kind)>,
         tail: Tail,
     ) -> bool {
         self.pattern.as_bytes() == pattern
+            && self.message == message
             && self.tail == tail
             && self.attributes.iter().all(|own| attributes.next() == Some((own.0.as_str(), own.1)))
             && attributes.next().is_none()

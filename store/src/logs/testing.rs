@@ -82,9 +82,25 @@ fn record() -> impl Strategy<Value = LogRecord> {
     )
 }
 
-/// Records, some of them twice.
+/// What stands before the message of a line.
+fn header(style: u8, n: usize) -> String {
+    match style {
+        1 => format!("2024-05-01 12:00:{:02},5 INFO core.Main: ", n % 60),
+        2 => format!("[{n}] W "),
+        3 => format!("May  1 12:00:{:02} box app[{n}]: ", n % 60),
+        4 => format!("2024-05-01T12:00:{:02}Z stdout F ", n % 60),
+        5 => format!("user 12:00 error {n} | "),
+        _ => String::new(),
+    }
+}
+
+/// Records, some of them twice, and with headers before nearly all bodies or none.
 pub(super) fn records(n_max: usize) -> impl Strategy<Value = Vec<LogRecord>> {
-    (proptest::collection::vec(record(), 0..n_max), any::<bool>()).prop_map(|(mut records, twice)| {
+    let records = proptest::collection::vec(record(), 0..n_max);
+    (records, any::<bool>(), 0..9u8).prop_map(|(mut records, twice, style)| {
+        for (n, record) in records.iter_mut().enumerate().filter(|(n, _)| n % 16 != 15) {
+            record.body.insert_str(0, &header(style, n));
+        }
         if twice && let Some(first) = records.first().cloned() {
             records.push(first);
         }

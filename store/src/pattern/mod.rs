@@ -8,7 +8,7 @@
 //! Stage 2, [`Templates`], works on distinct patterns only. It finds which words of similar
 //! patterns are values after all and joins those patterns into templates with ids that stay.
 //!
-//! Beside them: [`Header`] learns which leading columns of a stream are no message, [`words()`] cuts
+//! Beside them: [`Learner`] finds which leading columns of a stream are no message, [`words()`] cuts
 //! text for the index and for queries alike, and [`TokenClass`] says what a variable is, by which
 //! the index decides where to keep it.
 
@@ -25,7 +25,7 @@ mod words;
 pub mod templates;
 
 pub use class::TokenClass;
-pub use header::{Header, message_span};
+pub use header::{Header, HeaderError, Learner, message_start};
 pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
 pub use structured::{FieldSlot, MessageField, fields_of, message_field, message_of};
 pub use templates::{TemplateId, TemplateIdError, Templates, coarse_end};

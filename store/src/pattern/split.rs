@@ -21,6 +21,8 @@ const SPLIT_BYTES_MAX: usize = 64 * 1024;
 const SPLIT_BYTES_SLACK: usize = 4 * 1024;
 /// The last variable of a line takes all that follows it.
 const VARIABLES_MAX: usize = 255;
+/// A header with more is none, so that a message has variables as well.
+const HEADER_VARIABLES_MAX: usize = 64;
 /// From this variable in a row on, a list goes on in one variable.
 const LIST_MAX: usize = 8;
 
@@ -64,12 +66,16 @@ pub struct Split<'a> {
     pub pattern: &'a [u8],
     /// Where the variables lie in the line, in order; at most 255.
     pub variables: &'a [Span],
+    /// Where the message begins in the pattern, behind what a header has become.
+    pub message: usize,
+    /// Variables before the message.
+    pub n_before: usize,
 }
 
 impl Split<'_> {
-    /// Returns the pattern's id.
+    /// Returns the id of the message's pattern.
     pub fn id(&self) -> PatternId {
-        PatternId::of(self.pattern)
+        PatternId::of(&self.pattern[self.message..])
     }
 }
 
@@ -241,9 +247,29 @@ impl Splitter {
     /// variable. A JSON object is split value by value, see [`fields_of`](super::fields_of).
     /// A variable begins and ends where no letter or digit continues it.
     pub fn split(&mut self, line: &[u8]) -> Split<'_> {
-        self.pieces.clear();
+        self.split_behind(line, 0)
+    }
+
+    /// Splits a line whose message begins at `message`, where no word may go on: its header and its message each as a
+    /// line of its own.
+    pub fn split_behind(&mut self, line: &[u8], message: usize) -> Split<'_> {
         self.pattern.clear();
         self.variables.clear();
+        let (header, rest) = line.split_at(message);
+        if !header.is_empty() {
+            self.part(header, 0);
+        }
+        if self.variables.len() > HEADER_VARIABLES_MAX {
+            return self.split_behind(line, 0);
+        }
+        let (at, n_before) = (self.pattern.len(), self.variables.len());
+        self.part(rest, message);
+        Split { pattern: &self.pattern, variables: &self.variables, message: at, n_before }
+    }
+
+    /// Splits a part of a line that begins at `base`, and appends what it becomes.
+    fn part(&mut self, line: &[u8], base: usize) {
+        self.pieces.clear();
         let end = usable(line);
         if end > 0 && !structured::split_json(&line[..end], line.len(), &mut self.pieces) {
             match find_trace(&line[..end]) {
@@ -257,11 +283,10 @@ impl Splitter {
         if end < line.len() {
             self.pieces.push(Kind::Variable, end, line.len());
         }
-        self.write(line);
-        Split { pattern: &self.pattern, variables: &self.variables }
+        self.write(line, base);
     }
 
-    fn write(&mut self, line: &[u8]) {
+    fn write(&mut self, line: &[u8], base: usize) {
         if self.pieces.has_wide_blank {
             self.pieces.tidy_blanks(line);
         }
@@ -274,7 +299,7 @@ impl Splitter {
             let end = if is_last { line.len() } else { piece.end };
             self.pattern.extend_from_slice(&line[copied..piece.start]);
             self.pattern.push(VARIABLE);
-            self.variables.push(Span { start: offset(piece.start), end: offset(end) });
+            self.variables.push(Span { start: offset(base + piece.start), end: offset(base + end) });
             copied = end;
             if is_last {
                 break;

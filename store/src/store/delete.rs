@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Inner, Store, StoreError};
 use crate::logs::{self, LogSelect};
-use crate::metrics::{self, Deletion, Left, SegmentError};
+use crate::metrics::{self, Deletion, Left};
 use crate::model::TenantId;
 use crate::read::{Budget, Limits, SpanMs};
 use crate::segment::{SegmentId, SegmentMeta, Table};
@@ -83,6 +83,18 @@ impl Store {
         reach: Reach,
         rewrite: impl FnOnce(&Inner, &Reach) -> Result<Rewritten, StoreError> + Send + 'static,
     ) -> Result<Deleted, StoreError> {
+        let result = self.rewrite(reach, rewrite).await;
+        if result.is_err() {
+            self.inner.clear_up_after_failure().await;
+        }
+        result
+    }
+
+    async fn rewrite(
+        &self,
+        reach: Reach,
+        rewrite: impl FnOnce(&Inner, &Reach) -> Result<Rewritten, StoreError> + Send + 'static,
+    ) -> Result<Deleted, StoreError> {
         let inner = &self.inner;
         // Then only segments hold what there was before, and none of them what comes after.
         inner.seal().await?;
@@ -102,7 +114,6 @@ impl Store {
         };
         // A segment that may come back could bring such rows with it.
         if inner.current.aside().iter().any(|aside| reach.has(&aside.meta)) {
-            inner.discard(&rewritten);
             return Err(StoreError::Unread("deleting"));
         }
         let n_segments = rewritten.removed.len() as u64;
@@ -141,10 +152,8 @@ impl Inner {
         let mut rewritten = Rewritten::default();
         for segment in segments.iter().filter(|segment| reach.has(segment.meta())) {
             let target = self.target(&reach.tenant, segment.meta().sequence);
-            match metrics::without(&target, segment, deletion) {
-                Ok(left) => rewritten.add(segment.meta().id, left),
-                Err(error) => return Err(self.gave_up(&rewritten, error, StoreError::Metrics)),
-            }
+            let left = metrics::without(&target, segment, deletion).map_err(StoreError::Metrics)?;
+            rewritten.add(segment.meta().id, left);
         }
         Ok(rewritten)
     }
@@ -159,28 +168,10 @@ impl Inner {
         let mut rewritten = Rewritten::default();
         for segment in view.logs.segments.iter().filter(|segment| reach.has(segment.meta())) {
             let target = self.target(&reach.tenant, segment.meta().sequence);
-            match logs::segment::without(&target, segment, select, &view.logs.templates, &budget) {
-                Ok(left) => rewritten.add(segment.meta().id, left),
-                Err(error) => return Err(self.gave_up(&rewritten, error, StoreError::Logs)),
-            }
+            let left = logs::segment::without(&target, segment, select, &view.logs.templates, &budget);
+            rewritten.add(segment.meta().id, left.map_err(StoreError::Logs)?);
         }
         Ok(rewritten)
-    }
-
-    fn gave_up(
-        &self,
-        rewritten: &Rewritten,
-        error: SegmentError,
-        of: impl FnOnce(SegmentError) -> StoreError,
-    ) -> StoreError {
-        self.discard(rewritten);
-        of(error)
-    }
-
-    /// Removes what was written for nothing. What cannot be removed has no entry in the catalog.
-    fn discard(&self, rewritten: &Rewritten) {
-        let files = rewritten.added.iter().flat_map(|meta| &meta.files);
-        files.for_each(|file| drop(self.env.disk.remove(&file.path)));
     }
 }
 

@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::status::Counters;
-use super::{Current, Frozen, FrozenTenant, Snapshot};
-use crate::append::{AppendError, Appended, Batch, Gate, Pending, Work};
-use crate::logs;
+use super::{Current, Frozen, FrozenTenant, Snapshot, TenantView};
+use crate::append::{AppendError, Appended, Batch, Gate, LogBatch, Pending, Work};
+use crate::logs::{self, Prepared};
 use crate::metrics::wal_codec::{self, WalSeriesDict};
 use crate::model::{Clock, TenantId};
 use crate::step::{self, Steps};
@@ -216,10 +216,7 @@ impl Heads {
 impl Shared {
     /// Puts a batch into the head of its tenant: from here on queries see it.
     pub(super) fn apply(&self, tenant: &TenantId, batch: &Batch) -> Appended {
-        let view = match self.current.snapshot.load().tenants.get(tenant) {
-            Some(view) => Arc::clone(view),
-            None => self.current.change(|snapshot| Arc::new(snapshot.tenant(tenant).clone())),
-        };
+        let view = self.view(tenant);
         match batch {
             Batch::Metrics(batch) => {
                 if !batch.metadata().is_empty() {
@@ -229,11 +226,25 @@ impl Shared {
                 self.counters.n_samples.fetch_add(batch.n_samples() as u64, Ordering::Relaxed);
                 Appended { n_items: batch.n_samples(), n_new_series: applied.n_new_series }
             }
-            Batch::Logs(batch) => {
-                self.counters.n_log_records.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
-                let applied = view.logs.head.append_batch(batch);
-                Appended { n_items: batch.records.len(), n_new_series: applied.n_new_series }
-            }
+            Batch::Logs(batch) => self.applied(batch, view.logs.head.append_batch(batch)),
+        }
+    }
+
+    /// As [`apply`](Self::apply), for log records that are prepared.
+    pub(super) fn apply_prepared(&self, tenant: &TenantId, batch: &LogBatch, prepared: Prepared) -> Appended {
+        self.applied(batch, self.view(tenant).logs.head.append_prepared(&batch.records, prepared))
+    }
+
+    fn applied(&self, batch: &LogBatch, applied: logs::Applied) -> Appended {
+        self.counters.n_log_records.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
+        Appended { n_items: batch.records.len(), n_new_series: applied.n_new_series }
+    }
+
+    /// What a tenant has; a new view where there is none.
+    pub(super) fn view(&self, tenant: &TenantId) -> Arc<TenantView> {
+        match self.current.snapshot.load().tenants.get(tenant) {
+            Some(view) => Arc::clone(view),
+            None => self.current.change(|snapshot| Arc::new(snapshot.tenant(tenant).clone())),
         }
     }
 

@@ -23,7 +23,7 @@ mod error;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -146,6 +146,8 @@ struct Inner {
     stop: CancellationToken,
     /// Rung when a sealing has made work for merging.
     merge_wanted: Arc<Notify>,
+    /// Work that failed may have left files that no segment has.
+    has_left_files: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -197,9 +199,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what was acknowledged stays safe in the log, and the background tries again.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.seal().await?;
-        while self.inner.merge_once(Eagerness::Full).await? {}
-        self.inner.retire().await
+        let result = self.inner.seal_and_merge().await;
+        if result.is_err() {
+            self.inner.clear_up_after_failure().await;
+        }
+        result
     }
 
     /// Checks every file of every segment against the catalog, and takes damaged segments out of
@@ -306,6 +310,7 @@ impl Inner {
             tasks: Mutex::default(),
             stop: CancellationToken::new(),
             merge_wanted: Arc::default(),
+            has_left_files: AtomicBool::default(),
             env,
             config,
             catalog,
@@ -319,6 +324,12 @@ impl Inner {
             replayed,
         };
         Ok((inner, work, writer))
+    }
+
+    async fn seal_and_merge(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.seal().await?;
+        while self.merge_once(Eagerness::Full).await? {}
+        self.retire().await
     }
 
     fn open_segment(&self, meta: &SegmentMeta) -> Result<AnySegment, ReadError> {

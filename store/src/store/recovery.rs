@@ -11,7 +11,7 @@ use super::{AnySegment, Current, OpenError, StoreEnv, loss};
 use crate::append::{Batch, LogBatch, MetricBatch, Spares};
 use crate::catalog::Loaded;
 use crate::disk::Disk;
-use crate::logs;
+use crate::logs::{self, Prepared};
 use crate::metrics::wal_codec::WalSeriesTable;
 use crate::metrics::{self, IndexCache};
 use crate::model::TenantId;
@@ -48,10 +48,14 @@ pub(super) fn attach_segments(env: &StoreEnv, current: &Current, cache: &Arc<Ind
 /// Brings the templates of log lines back as they were.
 pub(super) fn restore_patterns(current: &Current, saved: &[Saved], segments: &[SegmentMeta]) {
     current.change(|snapshot| {
-        for Saved { tenant, patterns, next } in saved {
-            snapshot.tenant(tenant).logs.templates.restore(patterns.iter().map(String::as_str), *next);
+        for Saved { tenant, patterns, next, headers } in saved {
+            let templates = &snapshot.tenant(tenant).logs.templates;
+            templates.restore(patterns.iter().map(String::as_str), *next);
+            for (service, headers) in headers {
+                templates.restore_headers(*service, headers.clone());
+            }
         }
-        let is_saved = |meta: &SegmentMeta| saved.iter().any(|s| s.tenant == meta.tenant);
+        let is_saved = |meta: &SegmentMeta| saved.iter().any(|s| s.tenant == meta.tenant && s.next > 0);
         for meta in segments.iter().filter(|meta| meta.table == Table::Logs && !is_saved(meta)) {
             snapshot.tenant(&meta.tenant).logs.templates.is_to_learn(meta.id);
         }
@@ -70,16 +74,17 @@ pub(super) fn open_segment(
     }
 }
 
-/// Batches of each table that are decoded and wait for its heads: enough that neither side waits for the other over
-/// one that is large, and few, since memory holds them all.
+/// Batches that wait for the next thread: enough that neither side waits for the other over one that is large, and few,
+/// since memory holds them all.
 const BATCHES_WAITING_MAX: usize = 2;
 
 /// Brings what the log holds beyond the segments back into the heads, frame by frame: this thread reads, checks and
-/// decodes, one more for each table fills its heads, in the order of the log.
+/// decodes, another splits the bodies of records, and one for each table fills its heads, in the order of the log.
 pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Replayed, OpenError> {
     let started = env.clock.elapsed();
     let (metrics, metrics_todo) = sync_channel::<(TenantId, MetricBatch)>(BATCHES_WAITING_MAX);
-    let (logs, logs_todo) = sync_channel::<(TenantId, LogBatch)>(BATCHES_WAITING_MAX);
+    let (logs, to_prepare) = sync_channel::<(TenantId, LogBatch)>(BATCHES_WAITING_MAX);
+    let (prepared, logs_todo) = sync_channel::<(TenantId, LogBatch, Prepared)>(BATCHES_WAITING_MAX);
     let spares = &shared.gate.spares;
     let mut decoder =
         Decoder { metrics, logs, spares, table: WalSeriesTable::default(), covered, n_frames: 0 };
@@ -94,8 +99,14 @@ pub(super) fn replay(env: &StoreEnv, shared: &Shared, covered: u64) -> Result<Re
             }
         });
         scope.spawn(move || {
-            for (tenant, batch) in logs_todo {
-                shared.apply(&tenant, &Batch::Logs(batch));
+            for (tenant, batch) in to_prepare {
+                let ready = shared.view(&tenant).logs.head.prepare(&batch.records);
+                let _ = prepared.send((tenant, batch, ready));
+            }
+        });
+        scope.spawn(move || {
+            for (tenant, batch, prepared) in logs_todo {
+                shared.apply_prepared(&tenant, &batch, prepared);
             }
         });
         let log = wal::recover(env.disk.as_ref(), covered, &mut |visit| decoder.visit(visit));

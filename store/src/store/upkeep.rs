@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::Job;
 use super::plan::Eagerness;
-use super::{Inner, StoreError, publish, scrub};
+use super::{Inner, StoreError, publish, recovery, scrub};
 use crate::model::Clock;
 
 /// How often the disk and the age of the head are looked at.
@@ -66,6 +66,7 @@ async fn seal_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, sto
             Ok(_) => backoff = Duration::ZERO,
             Err(error) => {
                 inner.note_failure(Job::Seal, &error);
+                inner.clear_up_after_failure().await;
                 backoff = (backoff * 2).clamp(TICK, BACKOFF_MAX);
                 not_before = clock.elapsed().saturating_add(backoff);
             }
@@ -92,12 +93,18 @@ async fn merge_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, st
                     inner.counters.jobs.idle(Job::Merge, clock.now());
                     break;
                 }
-                Err(error) => inner.note_failure(Job::Merge, &error),
+                Err(error) => {
+                    inner.note_failure(Job::Merge, &error);
+                    inner.has_left_files.store(true, Ordering::Release);
+                }
             }
         }
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.retire().await {
             inner.note_failure(Job::Retire, &error);
+        }
+        if inner.has_left_files.load(Ordering::Acquire) {
+            inner.clear_up_after_failure().await;
         }
         let next = Some(clock.elapsed().saturating_add(MERGE_TICK));
         inner.counters.jobs.next(Job::Merge, next);
@@ -120,6 +127,32 @@ impl Inner {
         }
     }
 
+    /// Removes what a sealing, a merge or a deletion wrote that failed then: left until a restart, the leavings of each
+    /// attempt on a full disk would fill it further. Where that fails too, it is tried again.
+    pub(super) async fn clear_up_after_failure(self: &Arc<Self>) {
+        self.has_left_files.store(true, Ordering::Release);
+        match self.clear_up().await {
+            Ok(()) => self.has_left_files.store(false, Ordering::Release),
+            Err(error) => self.note_failure(Job::Merge, &error),
+        }
+    }
+
+    async fn clear_up(self: &Arc<Self>) -> Result<(), StoreError> {
+        // Nobody writes segments meanwhile.
+        let _sealing = self.sealing.lock().await;
+        let _merging = self.merging.lock().await;
+        // The catalog alone knows whether what failed is recorded.
+        let loaded = self.catalog.load().await?;
+        let disk = Arc::clone(&self.env.disk);
+        let removed = tokio::task::spawn_blocking(move || recovery::remove_orphans(disk.as_ref(), &loaded));
+        let doing = "removing files that no segment has";
+        removed
+            .await
+            .map_err(|_| StoreError::Died(doing))?
+            .map_err(|source| StoreError::Disk { doing, source })?;
+        Ok(())
+    }
+
     fn seal_is_due(&self, now: Duration) -> bool {
         let since = Duration::from_millis(self.counters.head_since_ms.load(Ordering::Relaxed));
         let old = now.saturating_sub(since) >= self.config.head_age_max;
@@ -137,5 +170,58 @@ impl Inner {
         tracing::error!(error = text, "work in the background failed and is tried again");
         self.counters.n_failures.fetch_add(1, Ordering::Relaxed);
         self.counters.jobs.failed(job, self.env.clock.now(), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::append::LogBatch;
+    use crate::disk::{Fault, Operation};
+    use crate::model::TenantId;
+    use crate::store::tests::{Model, NOW_MS, Rig, everything, log_record, put, records, sample};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_work_that_failed_has_left_is_removed() {
+        let mut rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        let mut n_failed = 0;
+        for round in 0..3 {
+            let t = NOW_MS - round;
+            put(&store, &mut model, &[sample("a", t, 1.0), sample("b", t, 2.0)]).await;
+            let batch = LogBatch { records: vec![log_record(t, "one"), log_record(t + 1, "two")] };
+            store.appender().logs(&TenantId::default(), batch).await.unwrap();
+            let before: Vec<_> =
+                rig.memory.files().into_iter().filter(|f| f.starts_with("tenants")).collect();
+            for after in 0..99 {
+                let error = std::io::ErrorKind::StorageFull;
+                let operation = Operation::Write;
+                rig.faulty.inject(Fault { operation, after, error, short: 0, for_ever: false });
+                let done = store.flush().await;
+                rig.faulty.heal();
+                if done.is_ok() {
+                    break;
+                }
+                n_failed += 1;
+                let left: Vec<_> =
+                    rig.memory.files().into_iter().filter(|f| f.starts_with("tenants")).collect();
+                let new: Vec<_> = left.iter().filter(|file| !before.contains(file)).collect();
+                // What was sealed before a merge failed stays.
+                let n_known = store.status().tables.iter().map(|table| table.n_segments).sum::<u64>();
+                assert!(new.len() as u64 <= 3 * n_known, "{new:?} of {n_known} segments");
+                assert!(n_known > 0 || new.is_empty(), "{new:?}");
+                assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+            }
+        }
+        assert!(n_failed > 6, "{n_failed}");
+        assert_eq!(records(&store.reader(), &rig.clock).len(), 6);
+        assert!(store.verify().await.unwrap().is_clean());
+        let n_files = rig.memory.files().iter().filter(|f| f.starts_with("tenants")).count();
+        rig.crash(store, 0).await;
+        let store = rig.open().await;
+        let again = rig.memory.files().iter().filter(|f| f.starts_with("tenants")).count();
+        assert_eq!(again, n_files, "the start found nothing to remove");
+        assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+        store.shutdown().await.unwrap();
     }
 }

@@ -151,6 +151,18 @@ pub(crate) fn later_records(sealed: bool) -> Vec<LogRecord> {
     all
 }
 
+/// Returns records of version 7: of a service whose lines have a header, which is learned before the last of them.
+pub(crate) fn headed_records(sealed: bool) -> Vec<LogRecord> {
+    let base = records(sealed).remove(0);
+    let record = |i: i64| LogRecord {
+        time: Timestamp::from_nanos(base.time.as_nanos() + 120_000_000_000 + i),
+        body: format!("2026-11-21 10:{:02}:{:02},5 INFO core.Main: job {i} done", i / 60, i % 60),
+        labels: Labels::from_pairs([("service_name", "headed")]).expect("one name"),
+        ..base.clone()
+    };
+    (0..300).map(record).collect()
+}
+
 /// Returns samples of version 6, all in segments: of a day that has a rollup by hours, and of minutes that have one each.
 pub(crate) fn whole_day() -> Vec<Series> {
     let midnight = BASE_MS - 10 * 3_600_000 - 3 * 86_400_000;

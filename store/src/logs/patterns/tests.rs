@@ -26,7 +26,7 @@ impl Lines {
         let split = self.splitter.split(body.as_bytes());
         let pattern = std::str::from_utf8(split.pattern).unwrap();
         let place = self.templates.place(&labels(service), pattern, &mut self.general);
-        self.general.split(pattern, split.variables, &place, body.len());
+        self.general.split(pattern, split.variables, &place, 0..body.len());
         let (pattern, spans) = (&self.general.pattern, &self.general.variables);
         let mut back = Vec::new();
         assert!(
@@ -155,13 +155,13 @@ fn what_was_saved_gives_the_same_ids() {
     let mut again = Lines::default();
     again.templates.restore(unsaved.iter().map(|pattern| &**pattern), unsaved.len());
     for pattern in &stored {
-        let shape = Shape::new(pattern, Vec::new(), Tail::default());
+        let shape = Shape::new(pattern, 0, Vec::new(), Tail::default());
         assert_eq!(again.templates.of(&shape), place.templates.of(&shape), "{pattern:?}");
     }
     // Lines that come again, as they do when the log is read back, change nothing.
     lines.iter().for_each(|line| drop(again.add("dpkg", line)));
     for pattern in &stored {
-        let shape = Shape::new(pattern, Vec::new(), Tail::default());
+        let shape = Shape::new(pattern, 0, Vec::new(), Tail::default());
         assert_eq!(again.templates.of(&shape), place.templates.of(&shape), "{pattern:?}");
     }
 }
@@ -171,7 +171,7 @@ fn a_forgotten_pattern_keeps_its_template() {
     let mut place = Lines::default();
     let patterns: Vec<String> = package_log().iter().map(|line| place.add("dpkg", line)).collect();
     let shapes: Vec<Shape> =
-        patterns.iter().map(|pattern| Shape::new(pattern, Vec::new(), Tail::default())).collect();
+        patterns.iter().map(|pattern| Shape::new(pattern, 0, Vec::new(), Tail::default())).collect();
     let before: Vec<TemplateId> = shapes.iter().map(|shape| place.templates.of(shape)).collect();
     place.templates.state.lock().model.forget(|_| false);
     assert_eq!(place.n_patterns(), 0);

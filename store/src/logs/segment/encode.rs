@@ -102,11 +102,12 @@ impl TableBuilder {
         *slot.get_or_insert_with(|| {
             let shape = &input.shapes[shape as usize];
             let names = shape.attributes.iter().map(|(n, k)| (n.as_str(), *k));
-            let alike =
-                self.shapes.entry(Shape::hash(shape.pattern.as_bytes(), names, shape.tail)).or_default();
+            let hash = Shape::hash(shape.pattern.as_bytes(), shape.message, names, shape.tail);
+            let alike = self.shapes.entry(hash).or_default();
             let same = |n: &&u32| {
                 let known = &self.tables.shapes[**n as usize];
                 known.pattern == shape.pattern
+                    && known.message == shape.message
                     && known.attributes == shape.attributes
                     && known.tail == shape.tail
             };

@@ -9,7 +9,7 @@
 //! | `severity` | OpenTelemetry's severity number |
 //! | `severity_text` | the severity as its source wrote it |
 //! | `stream` | number of the label set in `streams` |
-//! | `pattern` | XXH3-64 of the body's pattern |
+//! | `pattern` | XXH3-64 of the message's pattern |
 //! | `trace_id`, `span_id` | raw bytes, with bloom filters |
 //! | `i0`, `i1`, ... | numbers of slots |
 //! | `s0`, `s1`, ... | texts of slots |
@@ -34,8 +34,8 @@ use crate::model::Labels;
 pub(super) const KEY: &str = "greylight.logs";
 /// Key of the checksums in the Parquet footer.
 pub(super) const SUMS_KEY: &str = "greylight.sums";
-/// Version 1 has no shapes with `rest`.
-const VERSION: u32 = 2;
+/// Version 1 has no shapes with `rest`, version 2 none with `message`.
+const VERSION: u32 = 3;
 /// Rows of one row group at most.
 const ROWS_MAX: usize = 1 << 24;
 
@@ -51,6 +51,9 @@ struct LayoutDoc {
 #[derive(Serialize, Deserialize)]
 struct ShapeDoc {
     pattern: String,
+    /// Bytes of the pattern before that of the message.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    message: usize,
     /// Name and type: s text, i integer, d double, b boolean, x bytes, j JSON, n null.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attributes: Vec<(String, char)>,
@@ -211,7 +214,7 @@ pub(super) fn read(value: &str) -> Result<Layout, String> {
     let streams =
         streams.collect::<Result<Vec<_>, _>>().map_err(|e| format!("its streams are wrong: {e}"))?;
     let shapes = doc.shapes.into_iter().map(|s| read_shape(s).map(std::sync::Arc::new));
-    let shapes = shapes.collect::<Option<Vec<_>>>().ok_or("it has an unknown type of attribute")?;
+    let shapes = shapes.collect::<Option<Vec<_>>>().ok_or("one of its shapes makes no sense")?;
     let texts = doc.severity_texts.iter().map(|t| t.as_str().into()).collect();
     let tables = Tables { streams, shapes, texts };
     let groups = doc.groups.into_iter().map(|g| read_group(g, &tables));
@@ -222,6 +225,7 @@ pub(super) fn read(value: &str) -> Result<Layout, String> {
 fn shape_doc(shape: &Shape) -> ShapeDoc {
     ShapeDoc {
         pattern: shape.pattern.to_string(),
+        message: shape.message,
         attributes: shape.attributes.iter().map(|(n, k)| (n.clone(), k.code())).collect(),
         rest: shape.tail.has_rest,
         uid: shape.tail.has_uid,
@@ -231,7 +235,13 @@ fn shape_doc(shape: &Shape) -> ShapeDoc {
 fn read_shape(doc: ShapeDoc) -> Option<Shape> {
     let attributes =
         doc.attributes.into_iter().map(|(n, k)| Some((n, Kind::of_code(k)?))).collect::<Option<_>>()?;
-    Some(Shape::new(&doc.pattern, attributes, Tail { has_rest: doc.rest, has_uid: doc.uid }))
+    let tail = Tail { has_rest: doc.rest, has_uid: doc.uid };
+    let is_inside = doc.pattern.is_char_boundary(doc.message);
+    is_inside.then(|| Shape::new(&doc.pattern, doc.message, attributes, tail))
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 fn group_doc(group: &Group) -> GroupDoc {
@@ -298,10 +308,11 @@ mod tests {
         let known = r#"{"version": 1, "streams": [], "shapes": [], "severity_texts": [], "groups": []}"#;
         assert!(read(&packed(known)).is_ok());
         assert!(read(&packed(&known.replace("1", "2"))).is_ok());
+        assert!(read(&packed(&known.replace("1", "3"))).is_ok());
         // What a newer one holds is not even looked at.
         assert_eq!(
-            read(&packed(r#"{"version": 3, "groups": "elsewhere"}"#)).unwrap_err(),
-            "its layout has version 3, this release reads up to 2; use the release that wrote it"
+            read(&packed(r#"{"version": 4, "groups": "elsewhere"}"#)).unwrap_err(),
+            "its layout has version 4, this release reads up to 3; use the release that wrote it"
         );
     }
 }
