@@ -7,3 +7,4 @@ mod kayenta;
 mod patterns;
 mod calibration;
 mod releases;
+mod by_value;

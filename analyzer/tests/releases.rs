@@ -14,21 +14,21 @@ use greylight_store::{Store, StoreConfig, StoreEnv};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-const MINUTE_MS: i64 = 60_000;
+pub(crate) const MINUTE_MS: i64 = 60_000;
 /// The release starts here; history lies before.
-const START_MS: i64 = 1_795_255_200_000;
+pub(crate) const START_MS: i64 = 1_795_255_200_000;
 
 /// A server's analyzer over a temporary folder and a clock moved by hand.
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
-    clock: ManualClock,
-    store: Store,
+    pub(crate) clock: ManualClock,
+    pub(crate) store: Store,
     running: Option<Running>,
     router: axum::Router,
 }
 
 impl Bench {
-    async fn start(now_ms: i64) -> Self {
+    pub(crate) async fn start(now_ms: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(Timestamp::from_millis(now_ms));
         Self::open(folder, clock).await
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     /// Ends everything and opens it again on the same folder.
-    async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(mut self) -> Self {
         self.running.take().unwrap().shutdown().await;
         self.store.shutdown().await.unwrap();
         let Self { folder, clock, store, router, .. } = self;
@@ -62,7 +62,7 @@ impl Bench {
         Self::open(folder, clock).await
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let caller = Caller { tenant: TenantId::default(), scopes: Scopes::all() };
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let request = Request::builder().method(method).uri(path).extension(caller).body(body).unwrap();
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     /// Waits until a release's state is no longer live, or a revision came that is good enough.
-    async fn until(&self, id: &str, enough: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, id: &str, enough: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..2000 {
             let (status, release) = self.ask("GET", &format!("/api/v1/releases/{id}"), Value::Null).await;
             assert_eq!(status, StatusCode::OK, "{release}");
@@ -150,7 +150,7 @@ fn policy() -> Value {
             "margin": { "absolute": 0.02 } }] })
 }
 
-fn body(key: &str) -> Value {
+pub(crate) fn body(key: &str) -> Value {
     json!({ "key": key, "service": "shop", "baseline": { "name": "1" }, "canary": { "name": "2" },
         "policy": policy(), "start": "2026-11-21T10:00:00Z",
         "webhooks": [{ "url": "http://127.0.0.1:9/verdict", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }] })

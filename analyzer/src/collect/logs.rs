@@ -8,7 +8,7 @@ use greylight_store::model::{Matcher, TenantId, TimeRange, Timestamp};
 use greylight_store::read::{GroupBy, Intervals, LogOrder, LogQuery as Search, LogSelect, PageRequest};
 use indexmap::IndexMap;
 
-use super::metrics::Booked;
+use super::metrics::{Booked, Cells};
 use super::{CollectError, Collector, Grid, Question};
 use crate::judge::{Data, Pattern, PatternCounts, Values};
 use crate::policy::{LogQuery, Severity, Source};
@@ -20,22 +20,26 @@ const PATTERNS_MAX: usize = 5000;
 const EXAMPLES: usize = 3;
 
 impl Collector {
-    /// Counts the records of a log query by unit; nothing where the cohort has none.
+    /// Counts the records of a log query by a field, if one is named, and by unit; nothing where the cohort has none.
     pub(super) fn log_counts(
         &self,
         q: &Question<'_>,
         query: &LogQuery,
-    ) -> Result<Option<BTreeMap<String, Booked>>, CollectError> {
-        let mut units: BTreeMap<String, Booked> = BTreeMap::new();
-        for (unit, counts) in self.counted(q, &query.query, &query.matchers, &[])? {
-            let unit = unit.units.into_iter().next().unwrap_or_default();
+        by: Option<&str>,
+    ) -> Result<Cells, CollectError> {
+        let by: Vec<GroupBy> = by.iter().map(|name| GroupBy::Field((*name).to_owned())).collect();
+        let mut cells = Cells::new();
+        for (key, counts) in self.counted(q, &query.query, &query.matchers, &by)? {
+            let value = key.more.into_iter().next().unwrap_or_default();
+            let unit = key.units.into_iter().next().unwrap_or_default();
+            let units = cells.entry(value).or_default();
             let booked = units.entry(unit).or_insert_with(|| Booked::new(q.grid.n));
             for (i, n) in counts.into_iter().enumerate().filter(|(_, n)| *n > 0) {
                 booked.sums[i] += n as f64;
                 booked.present[i] = true;
             }
         }
-        Ok((!units.is_empty()).then_some(units))
+        Ok(cells)
     }
 
     /// Collects a field's numbers.
@@ -139,9 +143,9 @@ impl Collector {
         records: &[f64],
     ) -> Result<Option<(Vec<bool>, Option<Vec<f64>>)>, CollectError> {
         if let Some(source) = trials {
-            let Some(units) = self.booked(q, source)? else { return Ok(None) };
+            let Some(cells) = self.cells(q, source)? else { return Ok(None) };
             let mut sum = Booked::new(q.grid.n);
-            units.values().for_each(|booked| sum.add(booked));
+            cells.values().flat_map(BTreeMap::values).for_each(|booked| sum.add(booked));
             return Ok(Some((sum.present, Some(sum.sums))));
         }
         // A silent log is no missing data while the units are up; where no metric says so, records must.

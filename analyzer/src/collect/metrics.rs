@@ -28,6 +28,10 @@ const SCRAPED_MS: i64 = 3600 * 1000;
 const SCRAPES_MIN: i64 = 4;
 /// Buckets of one histogram, over both sides.
 const BUCKETS_MAX: usize = 1000;
+/// Values of a check's `by` that one side may show: each is kept apart, since which are tested is chosen from them.
+const VALUES_MAX: usize = 2000;
+/// What the value of series and records without a check's label is called.
+const NO_VALUE: &str = "(none)";
 
 /// Reads data of checks.
 #[derive(Clone, Debug)]
@@ -86,6 +90,9 @@ impl Booked {
     }
 }
 
+/// Counts by value of a check's `by` and by unit; without `by` all are of the value "".
+pub(super) type Cells = BTreeMap<String, BTreeMap<String, Booked>>;
+
 impl Collector {
     /// Makes a budget for one question.
     pub(super) fn budget(&self) -> Budget {
@@ -95,12 +102,10 @@ impl Collector {
     /// Reads one check's data of one side; nothing where the side has no such series or records.
     pub(crate) fn collect(&self, q: &Question<'_>) -> Result<Option<Data>, CollectError> {
         match &q.check.kind {
-            CheckKind::Ratio { events, trials } => Ok(self.ratio(q, events, trials)?.map(Data::Counts)),
-            CheckKind::Count { events } => Ok(self.count(q, events)?.map(Data::Counts)),
+            CheckKind::Ratio { events, trials } => self.ratio(q, events, trials),
+            CheckKind::Count { events } => self.count(q, events),
             CheckKind::Mean { value } => self.mean(q, value),
-            CheckKind::Distribution { data: Distribution::Histogram(names) } => {
-                Ok(self.histogram(q, names)?.map(Data::Histogram))
-            }
+            CheckKind::Distribution { data: Distribution::Histogram(names) } => self.histogram(q, names),
             CheckKind::Distribution { data: Distribution::Values(query) } => self.values(q, query),
             CheckKind::Distribution { data: Distribution::Given } => Ok(None),
             // Users are refused before a release begins, and a composite check has no data of its own.
@@ -139,14 +144,16 @@ impl Collector {
         Ok(())
     }
 
+    /// Reads events over trials. Trials that no value can be told of, as where events come from one metric with a
+    /// label and trials from another without it, are those of each value.
     fn ratio(
         &self,
         q: &Question<'_>,
         events: &Source,
         trials: &Source,
-    ) -> Result<Option<Counts>, CollectError> {
-        let Some(trials) = self.booked(q, trials)? else { return Ok(None) };
-        let events = self.booked(q, events)?.unwrap_or_default();
+    ) -> Result<Option<Data>, CollectError> {
+        let Some(trials) = self.cells(q, trials)? else { return Ok(None) };
+        let events = self.cells(q, events)?.unwrap_or_default();
         let t_ms = q.grid.starts();
         let row = |events: Option<&Booked>, trials: &Booked| Counts {
             t_ms: t_ms.clone(),
@@ -154,22 +161,42 @@ impl Collector {
             exposure: masked(Some(&trials.sums), &trials.present),
             units: IndexMap::new(),
         };
-        let mut counts = row(Some(&total(&events, q.grid.n)), &total(&trials, q.grid.n));
-        counts.units = trials.iter().map(|(unit, b)| (unit.clone(), row(events.get(unit), b))).collect();
-        Ok(Some(counts))
+        let nothing = BTreeMap::new();
+        let of_value = |value: &str, trials: &BTreeMap<String, Booked>| {
+            let events = events.get(value).unwrap_or(&nothing);
+            let mut counts = row(Some(&total(events, q.grid.n)), &total(trials, q.grid.n));
+            counts.units = trials.iter().map(|(unit, b)| (unit.clone(), row(events.get(unit), b))).collect();
+            Data::Counts(counts)
+        };
+        if q.check.by.is_none() {
+            return Ok(trials.values().next().map(|trials| of_value("", trials)));
+        }
+        let shared = trials.get("").filter(|_| trials.len() == 1);
+        let values: BTreeSet<&String> = trials.keys().chain(events.keys()).collect();
+        let by_value = values.into_iter().filter_map(|value| {
+            let trials = shared.or_else(|| trials.get(value))?;
+            (shared.is_none() || !value.is_empty()).then(|| (shown(value), of_value(value, trials)))
+        });
+        Ok(Some(Data::By(by_value.collect())))
     }
 
-    fn count(&self, q: &Question<'_>, events: &Source) -> Result<Option<Counts>, CollectError> {
-        let up = self.up(q)?;
-        let events = self.booked(q, events)?;
-        let (Some(up), true) = (up, true) else { return Ok(None) };
-        let events = events.unwrap_or_default();
+    fn count(&self, q: &Question<'_>, events: &Source) -> Result<Option<Data>, CollectError> {
+        let Some(up) = self.up(q)? else { return Ok(None) };
+        let events = self.cells(q, events)?.unwrap_or_default();
         let seconds = q.grid.step_ms as f64 / 1e3;
         let n_up = |i: usize| up.values().filter(|b| b.present[i]).count() as f64;
         let present: Vec<bool> = (0..q.grid.n).map(|i| n_up(i) > 0.0).collect();
-        let exposure = (0..q.grid.n).map(|i| present[i].then(|| n_up(i) * seconds)).collect();
-        let events = masked(Some(&total(&events, q.grid.n).sums), &present);
-        Ok(Some(Counts { t_ms: q.grid.starts(), events, exposure, units: IndexMap::new() }))
+        let exposure: Vec<Option<f64>> =
+            (0..q.grid.n).map(|i| present[i].then(|| n_up(i) * seconds)).collect();
+        let of_value = |units: &BTreeMap<String, Booked>| {
+            let events = masked(Some(&total(units, q.grid.n).sums), &present);
+            let (t_ms, exposure) = (q.grid.starts(), exposure.clone());
+            Data::Counts(Counts { t_ms, events, exposure, units: IndexMap::new() })
+        };
+        if q.check.by.is_none() {
+            return Ok(Some(of_value(events.values().next().unwrap_or(&BTreeMap::new()))));
+        }
+        Ok(Some(Data::By(events.iter().map(|(value, units)| (shown(value), of_value(units))).collect())))
     }
 
     /// Finds in which intervals each unit was up; by any of its series where nothing says `up`.
@@ -194,25 +221,25 @@ impl Collector {
         Ok(None)
     }
 
-    /// Reads counts by unit from selectors or logs; nothing where no series matches.
-    pub(super) fn booked(
-        &self,
-        q: &Question<'_>,
-        source: &Source,
-    ) -> Result<Option<BTreeMap<String, Booked>>, CollectError> {
+    /// Reads counts by the check's `by` and by unit from selectors or logs; nothing where no series matches.
+    pub(super) fn cells(&self, q: &Question<'_>, source: &Source) -> Result<Option<Cells>, CollectError> {
+        let by = q.check.by.as_ref().map(|by| by.name.as_str());
+        let mut cells = Cells::new();
         match source {
             Source::Selectors(selectors) => {
-                let mut units = BTreeMap::new();
                 for selector in selectors {
                     self.book_selector(q, &q.filling.fill(selector), |labels, booked| {
-                        merge(&mut units, unit_of(labels, q.unit_names).unwrap_or(""), booked);
+                        let value = by.and_then(|name| labels.get(name)).unwrap_or("");
+                        let unit = unit_of(labels, q.unit_names).unwrap_or("");
+                        merge(cells.entry(value.to_owned()).or_default(), unit, booked);
                     })?;
                 }
-                Ok((!units.is_empty()).then_some(units))
             }
-            Source::Logs(query) => self.log_counts(q, query),
-            Source::Given => Ok(None),
+            Source::Logs(query) => cells = self.log_counts(q, query, by)?,
+            Source::Given => {}
         }
+        check_values(by, cells.len())?;
+        Ok((!cells.is_empty()).then_some(cells))
     }
 
     /// Books each counter that a filled selector names.
@@ -325,9 +352,10 @@ impl Collector {
         Ok(seen)
     }
 
-    fn histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Histogram>, CollectError> {
-        // unit -> upper edge -> cumulative counts
-        let mut units: BTreeMap<String, BTreeMap<OrdF64, Booked>> = BTreeMap::new();
+    fn histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
+        let by = q.check.by.as_ref().map(|by| by.name.as_str());
+        // value -> unit -> upper edge -> cumulative counts
+        let mut values: BTreeMap<String, BTreeMap<String, BTreeMap<OrdF64, Booked>>> = BTreeMap::new();
         for name in names {
             let selector = bucket_selector(&q.filling.fill(name));
             self.book_selector(q, &selector, |labels, booked| {
@@ -336,12 +364,15 @@ impl Collector {
                 else {
                     return;
                 };
+                let value = by.and_then(|name| labels.get(name)).unwrap_or("").to_owned();
                 let unit = unit_of(labels, q.unit_names).unwrap_or("").to_string();
-                let buckets = units.entry(unit).or_default();
+                let buckets = values.entry(value).or_default().entry(unit).or_default();
                 buckets.entry(OrdF64(le)).or_insert_with(|| Booked::new(q.grid.n)).add(&booked);
             })?;
         }
-        let edges: BTreeSet<OrdF64> = units.values().flat_map(|buckets| buckets.keys().copied()).collect();
+        check_values(by, values.len())?;
+        let all = values.values().flat_map(BTreeMap::values);
+        let edges: BTreeSet<OrdF64> = all.flat_map(|buckets| buckets.keys().copied()).collect();
         if edges.is_empty() {
             return Ok(None);
         }
@@ -356,9 +387,16 @@ impl Collector {
             .map(|e| e.0)
             .chain((!edges.contains(&OrdF64(f64::INFINITY))).then_some(f64::INFINITY))
             .collect();
-        let by_unit: IndexMap<String, Histogram> =
-            units.into_iter().map(|(unit, buckets)| (unit, own_counts(q.grid, &le, &buckets))).collect();
-        Ok(Some(sum_histograms(q.grid, le, by_unit)))
+        let of_value = |units: BTreeMap<String, BTreeMap<OrdF64, Booked>>| {
+            let by_unit: IndexMap<String, Histogram> =
+                units.into_iter().map(|(unit, b)| (unit, own_counts(q.grid, &le, &b))).collect();
+            Data::Histogram(sum_histograms(q.grid, le.clone(), by_unit))
+        };
+        let mut of_values = values.into_iter().map(|(value, units)| (value, of_value(units)));
+        Ok(match by {
+            None => of_values.next().map(|(_, data)| data),
+            Some(_) => Some(Data::By(of_values.map(|(value, data)| (shown(&value), data)).collect())),
+        })
     }
 
     fn mean(&self, q: &Question<'_>, value: &ValueQuery) -> Result<Option<Data>, CollectError> {
@@ -473,6 +511,21 @@ impl PartialOrd for OrdF64 {
 impl Ord for OrdF64 {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
+    }
+}
+
+/// What a value is called in data; series and records without the label have one too.
+fn shown(value: &str) -> String {
+    if value.is_empty() { NO_VALUE.to_owned() } else { value.to_owned() }
+}
+
+/// Refuses a label that tells too much apart.
+fn check_values(by: Option<&str>, n: usize) -> Result<(), CollectError> {
+    match by {
+        Some(name) if n > VALUES_MAX => Err(CollectError::Unsupported(format!(
+            "`by: {name}` has {n} values, more than {VALUES_MAX}; name a label or field with fewer"
+        ))),
+        _ => Ok(()),
     }
 }
 

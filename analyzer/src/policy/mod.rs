@@ -37,8 +37,9 @@ pub fn uncollected(policy: &Policy) -> Option<PolicyError> {
         if matches!(check.kind, CheckKind::Users { .. }) {
             return Some(not_yet(format!("{path}.kind"), "kind `users` of a release over the store"));
         }
-        if check.by.is_some() {
-            return Some(not_yet(format!("{path}.by"), "`by` of a release over the store"));
+        let is_raw = matches!(check.kind, CheckKind::Distribution { data: Distribution::Values(_) });
+        if check.by.is_some() && is_raw {
+            return Some(not_yet(format!("{path}.by"), "`by` of raw values of a release over the store"));
         }
     }
     None

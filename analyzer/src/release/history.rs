@@ -55,6 +55,9 @@ fn points_of(sides: &SidesJson) -> [Points; 2] {
 }
 
 fn points(data: &DataJson) -> Points {
+    if let Some(by) = &data.by {
+        return points(&all_values(by.values()));
+    }
     if let Some(series) = &data.series {
         return means(series.iter().flat_map(|s| s.t_ms.iter().copied().zip(s.v.iter().copied())));
     }
@@ -77,6 +80,43 @@ fn points(data: &DataJson) -> Points {
         bucket_median(data.le.as_ref()?, data.counts.as_ref()?.get(i)?.as_ref()?)
     };
     t_ms.iter().enumerate().filter_map(|(i, &t)| Some((t, row(i)?))).collect()
+}
+
+/// Adds up what a check with `by` has of each value. A denominator that all values share counts once.
+fn all_values<'d>(values: impl Iterator<Item = &'d DataJson>) -> DataJson {
+    let mut sums: BTreeMap<i64, (f64, Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut le = None;
+    for data in values {
+        let denominators = data.trials.as_ref().or(data.exposure.as_ref());
+        for (i, &t) in data.t_ms.iter().flatten().enumerate() {
+            let (events, below, buckets) = sums.entry(t).or_default();
+            let at = |column: Option<&Vec<Option<f64>>>| column.and_then(|column| *column.get(i)?);
+            if let (Some(n), Some(of)) = (at(data.events.as_ref()), at(denominators)) {
+                *events += n;
+                below.push(of);
+            }
+            let row = data.counts.as_ref().and_then(|counts| counts.get(i)?.as_ref());
+            if let Some(row) = row.filter(|_| le.is_none() || le == data.le) {
+                le.clone_from(&data.le);
+                buckets.resize(row.len(), 0.0);
+                buckets.iter_mut().zip(row).for_each(|(sum, n)| *sum += n);
+            }
+        }
+    }
+    let denominator = |of: &[f64]| {
+        let is_shared = of.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
+        if is_shared { of.first().copied() } else { Some(of.iter().sum()) }
+    };
+    let is_histogram = le.is_some();
+    DataJson {
+        t_ms: Some(sums.keys().copied().collect()),
+        events: (!is_histogram).then(|| sums.values().map(|(events, ..)| Some(*events)).collect()),
+        trials: (!is_histogram).then(|| sums.values().map(|(_, of, _)| denominator(of)).collect()),
+        counts: is_histogram
+            .then(|| sums.values().map(|(.., row)| (!row.is_empty()).then(|| row.clone())).collect()),
+        le,
+        ..DataJson::default()
+    }
 }
 
 fn means(values: impl Iterator<Item = (i64, Option<f64>)>) -> Points {
@@ -128,6 +168,22 @@ mod tests {
         assert_eq!(bucket_median(&le, &[1.0, 2.0, 0.0]), Some(1.5));
         assert_eq!(bucket_median(&le, &[0.0, 0.0, 4.0]), Some(3.0));
         assert_eq!(bucket_median(&le, &[0.0, 0.0, 0.0]), None);
+    }
+
+    #[test]
+    fn values_of_by_are_added_up_and_what_they_share_counts_once() {
+        let of = |events: f64, trials: f64| DataJson {
+            t_ms: Some(vec![0]),
+            events: Some(vec![Some(events)]),
+            trials: Some(vec![Some(trials)]),
+            ..DataJson::default()
+        };
+        let by = |values: Vec<DataJson>| DataJson {
+            by: Some(["a", "b"].map(String::from).into_iter().zip(values).collect()),
+            ..DataJson::default()
+        };
+        assert_eq!(points(&by(vec![of(1.0, 10.0), of(2.0, 20.0)])), [(0, 0.1)]);
+        assert_eq!(points(&by(vec![of(1.0, 10.0), of(2.0, 10.0)])), [(0, 0.3)]);
     }
 
     #[test]

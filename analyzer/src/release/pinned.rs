@@ -14,6 +14,15 @@ pub(crate) fn append(into: &mut Option<Data>, rows: Data) {
         (Some(Data::Histogram(a)), Data::Histogram(b)) => append_histogram(a, b),
         (Some(Data::Raw(a)), Data::Raw(b)) => append_values(a, b),
         (Some(Data::Patterns(a)), Data::Patterns(b)) => append_patterns(a, b),
+        (Some(Data::By(a)), Data::By(b)) => {
+            for (value, rows) in b {
+                let mut known = a.swap_remove(&value);
+                append(&mut known, rows);
+                a.extend(known.map(|data| (value, data)));
+            }
+            // By name, so that a restart finds them in the same order.
+            a.sort_unstable_keys();
+        }
         // The kind of a check is pinned with its policy, so both sides are of one kind; a histogram
         // that turned into raw values is another query and starts anew.
         (Some(_), rows) => *into = Some(rows),
@@ -52,6 +61,17 @@ pub(crate) fn news(booked: Option<&Data>, read: Data, last: usize) -> Data {
                 _ => None,
             };
             Data::Raw(news_of_values(booked, &read, last))
+        }
+        (booked, Data::By(read)) => {
+            let booked = match booked {
+                Some(Data::By(booked)) => Some(booked),
+                _ => None,
+            };
+            let of_value = |(value, read): (String, Data)| {
+                let data = news(booked.and_then(|booked| booked.get(&value)), read, last);
+                (value, data)
+            };
+            Data::By(read.into_iter().map(of_value).collect())
         }
         (booked, Data::Values(read)) => {
             let booked: &[Series] = match booked {

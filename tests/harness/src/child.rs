@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// The first number.
     #[arg(long)]
     pub(crate) from: u64,
+    /// Numbers below may have been sent by those before it, and be there although nobody was told so.
+    #[arg(skip)]
+    pub(crate) sent: u64,
     /// Seconds after which it ends by itself.
     #[arg(long)]
     pub(crate) seconds: u64,
@@ -79,13 +82,14 @@ impl Args {
     /// Reads what a child says until it is gone.
     pub(crate) fn listen(&self, mut child: Child) -> anyhow::Result<Said> {
         let stdout = child.stdout.take().context("what it says is read")?;
-        let mut said = Said { acknowledged: self.from, sent: self.from, was_killed: false };
+        let sent = self.sent.max(self.from);
+        let mut said = Said { acknowledged: self.from, sent, was_killed: false };
         for line in BufReader::new(stdout).lines() {
             // The last line of a process that is killed may be cut short.
             let Ok(line) = line else { break };
             let number = |word: &str| line.strip_prefix(word).and_then(|n| n.strip_suffix('.'));
             if let Some(n) = number("sending ") {
-                said.sent = n.parse()?;
+                said.sent = sent.max(n.parse()?);
             } else if let Some(n) = number("acknowledged ") {
                 said.acknowledged = n.parse()?;
             }

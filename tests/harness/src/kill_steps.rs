@@ -53,12 +53,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Some(within) => tempfile::tempdir_in(within)?,
             None => tempfile::tempdir()?,
         };
-        let mut from = 0;
+        let (mut from, mut sent) = (0, 0);
         for (place, step) in Step::ALL.into_iter().enumerate() {
             let after = chance.random_range(0..=passes_max(step));
             let child = child::Args {
                 folder: folder.path().to_owned(),
                 from,
+                sent,
                 seconds: SECONDS,
                 step: Some(place),
                 after,
@@ -72,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             all.open = all.open.max(verdict.open);
             acknowledged += said.acknowledged - from;
             // What was sent and not acknowledged is sent again, as senders do.
-            from = said.acknowledged;
+            (from, sent) = (said.acknowledged, said.sent);
         }
     }
     println!("{:<24} {:>6}", "step", "kills");

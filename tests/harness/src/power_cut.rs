@@ -108,11 +108,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(mount) => mount,
         Err(error) => bail!("mounts are not permitted here, so nothing was tested: {error:#}"),
     };
-    let (mut all, mut acknowledged) = (Verdict::default(), 0);
+    let (mut all, mut acknowledged, mut sent) = (Verdict::default(), 0, 0);
     for cycle in 1..=args.cycles {
         let data = at.join("data");
         let child =
-            child::Args { folder: data.clone(), from: acknowledged, seconds: 60, step: None, after: 0 };
+            child::Args { folder: data.clone(), from: acknowledged, sent, seconds: 60, step: None, after: 0 };
         let mut process = child.start()?;
         let stdout = process.stdout.take();
         pause(Duration::from_millis(chance.random_range(0..=args.alive_ms)));
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         all.lost += verdict.lost;
         all.doubled += verdict.doubled;
         all.wrong += verdict.wrong;
-        acknowledged = said.acknowledged;
+        (acknowledged, sent) = (said.acknowledged, said.sent);
     }
     println!(
         "power cuts {}, acknowledged {acknowledged} samples and as many records, lost {}, doubled {}, wrong {}",
