@@ -8,3 +8,4 @@ mod patterns;
 mod calibration;
 mod releases;
 mod by_value;
+mod births;

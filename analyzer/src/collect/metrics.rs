@@ -462,7 +462,7 @@ impl Collector {
         Ok(self.metrics.select(q.tenant, &Select { matchers: &matchers, span }, budget)?)
     }
 
-    fn each_series(
+    pub(super) fn each_series(
         &self,
         q: &Question<'_>,
         selector: &str,

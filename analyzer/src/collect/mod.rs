@@ -3,11 +3,13 @@
 //! Counters are read raw and without extrapolation, so that integers stay integers and counts
 //! stay exact. What is read here is pinned with the look that used it.
 
+mod births;
 mod counter;
 mod grid;
 mod later;
 mod logs;
 mod metrics;
 
+pub(crate) use births::{Event, Wanted, events};
 pub(crate) use grid::Grid;
 pub(crate) use metrics::{CollectError, Collector, Question};

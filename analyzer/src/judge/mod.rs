@@ -37,4 +37,6 @@ pub use data::{
 };
 pub use error::JudgeError;
 pub use placed::RunData;
+pub(crate) use request::births;
 pub use request::{Answer, Engine, Request, answer, run};
+pub(crate) use scale::Scale;

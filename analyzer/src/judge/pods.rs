@@ -76,7 +76,7 @@ impl PodCheck {
     ) -> Option<Self> {
         let margin = check.margin.as_ref().map(|margin| margin.amount);
         let values = || pre.values().flatten().flatten().copied();
-        let scale = Scale::choose(margin, check.tolerated, values());
+        let scale = Scale::of_pods(check, values());
         let old = old_differences(pre, scale);
         let ids: Vec<&str> = births.iter().map(|birth| birth.event.as_str()).collect();
         let event_of = |event: &str| ids.iter().position(|id| *id == event).unwrap_or(0);

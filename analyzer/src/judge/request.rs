@@ -314,7 +314,11 @@ fn fresh(kind: &str, fresh: Option<DataJson>, path: &str) -> Result<Option<Data>
     }
 }
 
-fn births(births: Vec<BirthJson>, path: &str) -> Result<Vec<BirthData>, JudgeError> {
+/// Reads births.
+///
+/// # Errors
+/// [`JudgeError::Field`] naming what makes no sense.
+pub(crate) fn births(births: Vec<BirthJson>, path: &str) -> Result<Vec<BirthData>, JudgeError> {
     // As many as `births.at_most` may ask for; more would only cost time.
     const BIRTHS_MAX: usize = 10_000;
     if births.len() > BIRTHS_MAX {

@@ -1,12 +1,12 @@
 //! Whether values are compared as they are or by their logarithms, and how large amounts are there.
 
-use crate::policy::{Amount, Harm};
+use crate::policy::{Amount, Check, Harm};
 
 use super::check::directions;
 
 /// Whether values are compared as they are or by their logarithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     Linear,
     /// A value that is not positive counts as the floor.
     Log {
@@ -15,6 +15,11 @@ pub(super) enum Scale {
 }
 
 impl Scale {
+    /// Chooses for a mean check whose old pods had these values before the release.
+    pub(crate) fn of_pods(check: &Check, values: impl Iterator<Item = f64>) -> Self {
+        Self::choose(check.margin.as_ref().map(|margin| margin.amount), check.tolerated, values)
+    }
+
     /// Chooses logarithms where the amounts are relative and every value is positive.
     pub(super) fn choose(
         margin: Option<Amount>,
@@ -34,7 +39,7 @@ impl Scale {
         }
     }
 
-    pub(super) fn apply(self, value: f64) -> f64 {
+    pub(crate) fn apply(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
             Self::Log { floor } => value.max(floor).ln(),

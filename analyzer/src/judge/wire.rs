@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Look;
-use super::data::{Counts, Data, Histogram, UserRows};
+use super::data::{BirthData, Counts, Data, Histogram, UserRows};
 use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, VerdictJson};
 
 /// Body of `POST /api/v1/judge`.
@@ -71,6 +71,18 @@ pub struct BirthJson {
     /// ratio, count: trials or exposure of its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trials: Option<f64>,
+}
+
+impl From<&BirthData> for BirthJson {
+    fn from(birth: &BirthData) -> Self {
+        Self {
+            event: birth.event.clone(),
+            d: birth.d.iter().map(|d| Some(*d).filter(|d| d.is_finite())).collect(),
+            pods: birth.pods.clone(),
+            events: birth.counted.map(|(events, _)| events),
+            trials: birth.counted.map(|(_, trials)| trials),
+        }
+    }
 }
 
 /// Both sides.

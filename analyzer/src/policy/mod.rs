@@ -26,9 +26,6 @@ pub fn uncollected(policy: &Policy) -> Option<PolicyError> {
         problem: FieldProblem::NotYet { feature: feature.to_owned() },
         value: None,
     };
-    if policy.births.is_some() {
-        return Some(not_yet("births".to_owned(), "`births` of a release over the store"));
-    }
     let checks = policy.phases.iter().enumerate().flat_map(|(phase_idx, phase)| {
         (phase.checks.iter().enumerate())
             .map(move |(idx, check)| (format!("phases[{phase_idx}].checks[{idx}]"), check))

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::model::{Move, PhaseProgress, Pinned, Release, State};
 use super::request::NewRelease;
-use crate::judge::wire::SidesJson;
+use crate::judge::wire::{BirthJson, SidesJson};
 use crate::verdict::wire::{CheckJson, VerdictJson};
 use crate::verdict::{Decision, PhaseState};
 
@@ -88,6 +88,9 @@ pub(crate) struct PinFormat {
     version: u32,
     pub(crate) canary_units: Vec<String>,
     pub(crate) data: PinnedData,
+    /// Earlier starts of the service's pods, by check.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) births: BTreeMap<String, Vec<BirthJson>>,
 }
 
 /// A look: its result, and the data that was new in it.
@@ -108,8 +111,12 @@ pub(crate) struct LookFormat {
 }
 
 impl PinFormat {
-    pub(crate) fn new(canary_units: Vec<String>, data: PinnedData) -> Self {
-        Self { version: VERSION, canary_units, data }
+    pub(crate) fn new(
+        canary_units: Vec<String>,
+        data: PinnedData,
+        births: BTreeMap<String, Vec<BirthJson>>,
+    ) -> Self {
+        Self { version: VERSION, canary_units, data, births }
     }
 }
 

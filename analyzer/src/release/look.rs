@@ -11,14 +11,18 @@ use super::cohort::{self, Filling, Side, Units};
 use super::format::{LookFormat, PinFormat, PinnedData};
 use super::model::{PhaseProgress, Release};
 use super::pinned;
-use crate::collect::{CollectError, Collector, Grid, Question};
+use crate::collect::{self, CollectError, Collector, Event, Grid, Question, Wanted};
 use crate::judge::wire::{DataJson, SidesJson};
-use crate::judge::{Analysis, CheckData, Data, JudgeError, Look, PhaseRun, Shift, Sides};
+use crate::judge::{
+    self, Analysis, BirthData, CheckData, Data, JudgeError, Look, PhaseRun, Scale, Shift, Sides,
+};
 use crate::policy::{Check, CheckKind, Distribution, Phase, Source, Users};
 use crate::verdict::PatternChange;
 
 /// Longest history in intervals.
 const HISTORY_MAX: i64 = 50_000;
+/// How long before the window of births a pod's samples tell that it did not start in it.
+const NOT_BORN_MS: i64 = 3600 * 1000;
 /// Units that had data and show none in so many last intervals are silent.
 pub(super) const SILENT_AFTER: usize = 3;
 
@@ -46,6 +50,13 @@ pub(super) struct Found {
     pub(super) pre: Option<PinFormat>,
     /// Records that show a pattern, by check and pattern.
     pub(super) examples: Examples,
+}
+
+/// What was before a phase: by check, both sides and earlier starts of the service's pods.
+#[derive(Debug, Default)]
+struct History {
+    sides: BTreeMap<String, Sides>,
+    births: BTreeMap<String, Vec<BirthData>>,
 }
 
 type Examples = BTreeMap<(String, String), Vec<Value>>;
@@ -120,7 +131,13 @@ impl Memory {
             let sides = decode(phase, &check, json)?;
             pre_sides.insert(check, sides);
         }
-        let mut memory = Self::new(release, phase_idx, pre_sides, pre.canary_units.into_iter().collect())?;
+        let mut births = BTreeMap::new();
+        for (check, json) in pre.births {
+            let read = judge::births(json, &check)?;
+            births.insert(check, read);
+        }
+        let history = History { sides: pre_sides, births };
+        let mut memory = Self::new(release, phase_idx, history, pre.canary_units.into_iter().collect())?;
         let start = phase_start_ms(progress);
         for look in looks {
             memory.follow_moves(release, look.interval_start_ms + step(release));
@@ -140,19 +157,19 @@ impl Memory {
     fn new(
         release: &Release,
         phase_idx: usize,
-        pre: BTreeMap<String, Sides>,
+        mut history: History,
         canary_units: BTreeSet<String>,
     ) -> Result<Self, LookError> {
         let policy = &release.policy.policy;
         let phase = &policy.phases[phase_idx];
         let progress = &release.phases[phase_idx];
-        let mut pre = pre;
         let data: IndexMap<String, CheckData> = phase
             .checks
             .iter()
             .map(|check| {
-                let pre = pre.remove(&check.name).unwrap_or_default();
-                (check.name.clone(), CheckData { pre, ..CheckData::default() })
+                let pre = history.sides.remove(&check.name).unwrap_or_default();
+                let births = history.births.remove(&check.name).unwrap_or_default();
+                (check.name.clone(), CheckData { pre, births, ..CheckData::default() })
             })
             .collect();
         let mut analysis = Analysis::new(policy, phase, phase_run(release, progress), &data)?;
@@ -206,12 +223,15 @@ impl Memory {
 }
 
 /// Makes the next look of a release's current phase; blocks while it reads.
+///
+/// - `refused`: versions of the service that were refused, whose pods are no placebos.
 pub(super) fn make(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
     phase_idx: usize,
     memory: Option<Memory>,
+    refused: BTreeSet<String>,
 ) -> Result<Found, LookError> {
     let progress = &release.phases[phase_idx];
     let interval = next_interval(release, progress);
@@ -220,7 +240,7 @@ pub(super) fn make(
     let end_ms = interval_start_ms + step(release);
     let (mut memory, pre) = match memory.filter(|memory| memory.phase == phase_idx) {
         Some(memory) => (memory, None),
-        None => begin(collector, tenant, release, phase_idx, end_ms)?,
+        None => begin(collector, tenant, release, phase_idx, end_ms, refused)?,
     };
     memory.follow_moves(release, end_ms);
     canary_units(collector, tenant, release, end_ms, &mut memory.canary_units)?;
@@ -329,13 +349,77 @@ fn begin(
     release: &Release,
     phase_idx: usize,
     end_ms: i64,
+    refused: BTreeSet<String>,
 ) -> Result<(Memory, Option<PinFormat>), LookError> {
     let mut units = BTreeSet::new();
     canary_units(collector, tenant, release, end_ms, &mut units)?;
-    let pre = history(collector, tenant, release, phase_idx, &units)?;
-    let json = encode(&release.policy.policy.phases[phase_idx], &pre);
-    let pin = PinFormat::new(units.iter().cloned().collect(), json);
-    Ok((Memory::new(release, phase_idx, pre, units)?, Some(pin)))
+    let sides = history(collector, tenant, release, phase_idx, &units)?;
+    let births = births(collector, tenant, release, phase_idx, &sides, refused)?;
+    let json = encode(&release.policy.policy.phases[phase_idx], &sides);
+    let births_json =
+        births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
+    let pin = PinFormat::new(units.iter().cloned().collect(), json, births_json);
+    Ok((Memory::new(release, phase_idx, History { sides, births }, units)?, Some(pin)))
+}
+
+/// Labels that tell versions of a service apart.
+const VERSION_LABELS: [&str; 3] = ["service_version", "version", "track"];
+
+/// Reads earlier starts of the service's pods for the checks that need them: those on whose canary there is no history.
+fn births(
+    collector: &Collector,
+    tenant: &TenantId,
+    release: &Release,
+    phase_idx: usize,
+    sides: &BTreeMap<String, Sides>,
+    refused: BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<BirthData>>, LookError> {
+    let policy = &release.policy.policy;
+    let phase = &policy.phases[phase_idx];
+    let mut found = BTreeMap::new();
+    let Some(wanted) = &policy.births else { return Ok(found) };
+    let mut needed: Vec<&Check> = phase.checks.iter().collect();
+    needed.retain(|check| {
+        let has_history = sides.get(&check.name).is_some_and(|sides| sides.canary.is_some());
+        matches!(check.kind, CheckKind::Mean { .. } | CheckKind::Ratio { .. })
+            && check.by.is_none()
+            && !has_history
+    });
+    let Some(first) = needed.first() else { return Ok(found) };
+    // The service in all its versions.
+    let baseline = &release.request.baseline.matchers;
+    let all = cohort::matchers(baseline)
+        .map_err(|e| CollectError::Query { query: baseline.clone(), detail: e.to_string() })?;
+    let kept = all.iter().filter(|matcher| !VERSION_LABELS.contains(&matcher.name()));
+    let service = kept.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let service = filling(release, phase, phase_idx, Side::Baseline).with_matchers(service);
+    let (every, before_ms) = (Units::all(), release.start.as_millis());
+    let question = |check| Question {
+        tenant,
+        check,
+        filling: &service,
+        units: &every,
+        unit_names: &policy.unit,
+        grid: Grid { start_ms: before_ms, step_ms: step(release), n: 1 },
+    };
+    let lasts = i64::try_from(phase.at_most.millis() + policy.warm_up.millis()).unwrap_or(i64::MAX);
+    let window = i64::try_from(wanted.window.millis()).unwrap_or(i64::MAX);
+    let since_ms = before_ms.saturating_sub(window);
+    let wanted = Wanted { since_ms, before_ms, lived_ms: lasts, at_most: wanted.at_most, refused };
+    // A pod that was there before the window did not start in it.
+    let span = SpanMs { start: since_ms.saturating_sub(NOT_BORN_MS), end: before_ms - 1 };
+    let events: Vec<Event> = collect::events(collector.lives(&question(first), span)?, &wanted);
+    for check in needed {
+        let scale = match sides.get(&check.name).and_then(|sides| sides.baseline.as_ref()) {
+            Some(Data::Values(series)) => {
+                Scale::of_pods(check, series.iter().flat_map(|series| series.v.iter().flatten().copied()))
+            }
+            _ => Scale::Linear,
+        };
+        found.insert(check.name.clone(), collector.births(&question(check), &events, scale, before_ms)?);
+    }
+    found.retain(|_, births| !births.is_empty());
+    Ok(found)
 }
 
 /// Finds the units that the canary's matchers have shown since the release started.

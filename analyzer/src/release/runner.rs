@@ -1,5 +1,6 @@
 //! Makes the looks of one release when they are due.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,8 +137,13 @@ async fn make_look(releases: &Releases, live: &Live, memory: &mut Option<Memory>
     let Ok(_slot) = releases.0.slots.acquire().await else { return Ok(()) };
     let (collector, tenant) = (releases.0.collector.clone(), live.tenant.clone());
     let (release, taken) = (held.release.clone(), memory.take());
+    let refused = match taken {
+        Some(_) => BTreeSet::new(),
+        None => releases.refused_versions(&tenant, &release).await?,
+    };
     let made =
-        tokio::task::spawn_blocking(move || look::make(&collector, &tenant, &release, phase, taken)).await?;
+        tokio::task::spawn_blocking(move || look::make(&collector, &tenant, &release, phase, taken, refused));
+    let made = made.await?;
     let found = match made {
         Ok(found) => found,
         Err(error) if error.may_pass() => return Err(error.into()),

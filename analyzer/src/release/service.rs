@@ -1,6 +1,6 @@
 //! What deploy tools, people and pages can do with releases.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use super::request::{NewRelease, Outcome, OverrideRequest, PhaseCall, PolicyRequ
 use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::policies::{self, Policies, policy_problem, problem};
-use crate::verdict::PhaseState;
 use crate::verdict::wire::VerdictJson;
+use crate::verdict::{Decision, PhaseState};
 
 /// Longest that a request may wait for a verdict.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -316,6 +316,24 @@ impl Releases {
                 return Ok((out, None));
             }
         }
+    }
+
+    /// Returns the versions of a release's service that were refused in the time from which births are taken; none
+    /// where its policy takes none.
+    pub(crate) async fn refused_versions(
+        &self,
+        tenant: &TenantId,
+        release: &Release,
+    ) -> Result<BTreeSet<String>, Problem> {
+        let Some(births) = &release.policy.policy.births else { return Ok(BTreeSet::new()) };
+        let filter = Filter {
+            service: Some(release.request.service.clone()),
+            decision: Some(Decision::NoGo.word().into()),
+            start: Some(release.start.saturating_sub(Duration::from_millis(births.window.millis()))),
+            ..Filter::default()
+        };
+        let (refused, _) = self.list(tenant, &filter, usize::MAX, None).await?;
+        Ok(refused.into_iter().map(|release| release.request.canary.name).collect())
     }
 
     /// The deploy tool began a phase, or moved share or scope within it.
