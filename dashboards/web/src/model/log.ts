@@ -137,26 +137,48 @@ export function templateQuery(template: string): string {
   return phrases.join(" AND ");
 }
 
-/** Marks in a body what a template calls variable; without a fitting template the body is one constant piece. */
+/**
+ * Marks in a body what a template calls variable; without a fitting template the body is one constant piece. A template
+ * is that of the message: what stands before it, such as time and level, is constant.
+ */
 export function variables(body: string, template: string): Piece[] {
   const parts = pieces(template);
-  if (!parts.some((part) => part.variable)) return [{ text: body, variable: false }];
+  if (parts.some((part) => part.variable)) {
+    for (let start = 0; start >= 0; start = nextStart(body, parts[0], start)) {
+      const found = aligned(body, start, parts);
+      if (found) {
+        const header = { text: body.slice(0, start), variable: false };
+        return [header, ...found].filter((one) => one.text !== "");
+      }
+    }
+  }
+  return [{ text: body, variable: false }];
+}
+
+/** The next place at which a message may begin that starts with a template's first part; -1 when there is none. */
+function nextStart(body: string, first: Piece | undefined, after: number): number {
+  return first && !first.variable ? body.indexOf(first.text, after + 1) : -1;
+}
+
+function aligned(body: string, start: number, parts: readonly Piece[]): Piece[] | null {
   const found: Piece[] = [];
-  let at = 0;
+  let at = start;
   for (const [index, part] of parts.entries()) {
     if (!part.variable) {
-      if (!body.startsWith(part.text, at)) return [{ text: body, variable: false }];
+      if (!body.startsWith(part.text, at)) return null;
       found.push(part);
       at += part.text.length;
       continue;
     }
     const next = parts[index + 1];
     const until = next ? body.indexOf(next.text, at + 1) : body.length;
-    if (until < 0) return [{ text: body, variable: false }];
-    found.push({ text: body.slice(at, until), variable: true });
+    if (until < 0) return null;
+    // Before a variable that a message begins with, the last blank ends the header.
+    const from = index === 0 ? body.lastIndexOf(" ", until - 1) + 1 : at;
+    found.push({ text: body.slice(at, from), variable: false }, { text: body.slice(from, until), variable: true });
     at = until;
   }
-  return at === body.length ? found.filter((one) => one.text !== "") : [{ text: body, variable: false }];
+  return at === body.length ? found : null;
 }
 
 /** One filter beside the query: a field is, or is not, a value. */

@@ -198,6 +198,19 @@ describe("logs", () => {
       { text: "/pay", variable: true },
     ]);
   });
+  test("what stands before a message is constant", () => {
+    expect(variables("12:00:01 INFO a.B: took 412 ms", "took <*> ms")).toEqual([
+      { text: "12:00:01 INFO a.B: ", variable: false },
+      { text: "took ", variable: false },
+      { text: "412", variable: true },
+      { text: " ms", variable: false },
+    ]);
+    expect(variables("12:00:01 [7] 10.1.2.3 left", "<*> left")).toEqual([
+      { text: "12:00:01 [7] ", variable: false },
+      { text: "10.1.2.3", variable: true },
+      { text: " left", variable: false },
+    ]);
+  });
   test("a template that does not fit marks nothing", () => {
     expect(variables("other text", "took <*> ms")).toEqual([{ text: "other text", variable: false }]);
   });
