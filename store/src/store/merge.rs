@@ -135,7 +135,8 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let (metas, opened): (Vec<_>, Vec<_>) = added.into_iter().unzip();
         let steps = &self.env.steps;
-        self.catalog.replace(removed, &metas, &|| steps.pass(Step::Recording(work))).await?;
+        let replaced = self.catalog.replace(removed, &metas, &|| steps.pass(Step::Recording(work))).await;
+        replaced.inspect_err(|_| self.doubt())?;
         steps.pass(Step::Recorded(work));
         let gone = self.current.change(|snapshot| {
             let gone = snapshot.remove(removed);
@@ -204,7 +205,8 @@ impl Inner {
         let made = tokio::task::spawn_blocking(move || inner.write_index(&old)).await;
         let Some(meta) = made.map_err(|_| StoreError::Died("making an index"))?? else { return Ok(false) };
         let opened = self.open_segment(&meta)?;
-        self.catalog.replace(&[meta.id], std::slice::from_ref(&meta), &|| {}).await?;
+        let replaced = self.catalog.replace(&[meta.id], std::slice::from_ref(&meta), &|| {}).await;
+        replaced.inspect_err(|_| self.doubt())?;
         self.current.change(|snapshot| {
             snapshot.remove(&[meta.id]);
             snapshot.add(opened);

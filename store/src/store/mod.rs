@@ -146,8 +146,8 @@ struct Inner {
     stop: CancellationToken,
     /// Rung when a sealing has made work for merging.
     merge_wanted: Arc<Notify>,
-    /// Work that failed may have left files that no segment has.
-    has_left_files: AtomicBool,
+    /// The catalog failed at a change of the segments, and may have recorded it all the same.
+    is_in_doubt: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -310,7 +310,7 @@ impl Inner {
             tasks: Mutex::default(),
             stop: CancellationToken::new(),
             merge_wanted: Arc::default(),
-            has_left_files: AtomicBool::default(),
+            is_in_doubt: AtomicBool::default(),
             env,
             config,
             catalog,

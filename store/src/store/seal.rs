@@ -118,7 +118,8 @@ impl Inner {
         let before = self.counters.sealed_sequence.load(Ordering::Acquire);
         let seal = Seal { position_before: before, position_after: frozen.position, segments, metadata };
         let steps = &self.env.steps;
-        self.catalog.seal(&seal, &|| steps.pass(Step::Recording(Work::Seal))).await?;
+        let sealed = self.catalog.seal(&seal, &|| steps.pass(Step::Recording(Work::Seal))).await;
+        sealed.inspect_err(|_| self.doubt())?;
         steps.pass(Step::Recorded(Work::Seal));
         self.current.change(|snapshot| {
             for FrozenTenant { tenant, metrics, logs, .. } in &frozen.tenants {

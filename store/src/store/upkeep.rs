@@ -95,16 +95,13 @@ async fn merge_when_due(inner: std::sync::Weak<Inner>, clock: Arc<dyn Clock>, st
                 }
                 Err(error) => {
                     inner.note_failure(Job::Merge, &error);
-                    inner.has_left_files.store(true, Ordering::Release);
+                    inner.clear_up_after_failure().await;
                 }
             }
         }
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.retire().await {
             inner.note_failure(Job::Retire, &error);
-        }
-        if inner.has_left_files.load(Ordering::Acquire) {
-            inner.clear_up_after_failure().await;
         }
         let next = Some(clock.elapsed().saturating_add(MERGE_TICK));
         inner.counters.jobs.next(Job::Merge, next);
@@ -128,20 +125,27 @@ impl Inner {
     }
 
     /// Removes what a sealing, a merge or a deletion wrote that failed then: left until a restart, the leavings of each
-    /// attempt on a full disk would fill it further. Where that fails too, it is tried again.
+    /// attempt on a full disk would fill it further. What cannot be removed now is removed at the next start.
     pub(super) async fn clear_up_after_failure(self: &Arc<Self>) {
-        self.has_left_files.store(true, Ordering::Release);
-        match self.clear_up().await {
-            Ok(()) => self.has_left_files.store(false, Ordering::Release),
-            Err(error) => self.note_failure(Job::Merge, &error),
+        if let Err(error) = self.clear_up().await {
+            self.note_failure(Job::Merge, &error);
         }
+    }
+
+    /// Notes, before whoever holds `sealing` or `merging` lets go of it, that the catalog failed at a change of the
+    /// segments. Nobody knows then before a restart what it holds: files that it does not name may be all that there is
+    /// of rows that the log has let go of.
+    pub(super) fn doubt(&self) {
+        self.is_in_doubt.store(true, Ordering::Release);
     }
 
     async fn clear_up(self: &Arc<Self>) -> Result<(), StoreError> {
         // Nobody writes segments meanwhile.
         let _sealing = self.sealing.lock().await;
         let _merging = self.merging.lock().await;
-        // The catalog alone knows whether what failed is recorded.
+        if self.is_in_doubt.load(Ordering::Acquire) || self.gate.catalog_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let loaded = self.catalog.load().await?;
         let disk = Arc::clone(&self.env.disk);
         let removed = tokio::task::spawn_blocking(move || recovery::remove_orphans(disk.as_ref(), &loaded));
@@ -221,6 +225,25 @@ mod tests {
         let store = rig.open().await;
         let again = rig.memory.files().iter().filter(|f| f.starts_with("tenants")).count();
         assert_eq!(again, n_files, "the start found nothing to remove");
+        assert_eq!(everything(&store.reader(), &rig.clock).0, model);
+        store.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_catalog_may_have_recorded_stays() {
+        let mut rig = Rig::new();
+        let store = rig.open().await;
+        let mut model = Model::new();
+        put(&store, &mut model, &[sample("a", NOW_MS, 1.0)]).await;
+        store.inner.catalog.close().await;
+        assert!(store.flush().await.is_err());
+        assert!(
+            rig.memory.files().iter().any(|file| file.starts_with("tenants")),
+            "{:?}",
+            rig.memory.files()
+        );
+        rig.crash(store, 0).await;
+        let store = rig.open().await;
         assert_eq!(everything(&store.reader(), &rig.clock).0, model);
         store.shutdown().await.unwrap();
     }
