@@ -13,7 +13,7 @@ use super::rows::{Kind, MemoryBlock, RowNumbers, Rows, Shape, Tables, Tail};
 use crate::append::LogBatch;
 use crate::metrics::hashing::IdentityState;
 use crate::model::{LogRecord, Timestamp};
-use crate::pattern::{Header, PatternId, Splitter, message_start};
+use crate::pattern::{PatternId, Splitter, message_start};
 use crate::read::{ReadError, SpanMs};
 use crate::segment::SegmentId;
 
@@ -56,8 +56,8 @@ pub struct FrozenHead(Arc<Head>);
 struct State {
     tables: Arc<Tables>,
     streams: HashMap<u64, u32, IdentityState>,
-    /// By number of stream.
-    headers: Vec<StreamHeaders>,
+    /// By number of stream: whether it has taught what header its lines have.
+    has_taught: Vec<bool>,
     shapes: HashMap<u64, u32, IdentityState>,
     texts: HashMap<Arc<str>, u32>,
     chunks: Vec<Arc<Rows>>,
@@ -71,16 +71,6 @@ struct State {
     table_bytes: usize,
     n_records: usize,
     span: Option<(i64, i64)>,
-}
-
-/// What is known of the headers that the lines of a stream have.
-#[derive(Debug, Default)]
-struct StreamHeaders {
-    known: Arc<[Header]>,
-    /// The number under which they were known.
-    n_headers: u64,
-    /// Whether it has taught what it can.
-    is_learned: bool,
 }
 
 impl Head {
@@ -241,12 +231,14 @@ impl State {
     fn push(&mut self, record: &LogRecord, prepared: &Prepared, n: usize, templates: &SharedTemplates) {
         let stream = self.stream(record);
         let text = self.text(&record.severity_text);
-        let message = self.message_start(stream, record, templates);
         // Taken out while the rest of the state is changed.
         let mut splitter = std::mem::take(&mut self.splitter);
-        let split = prepared
-            .split(n, message)
-            .unwrap_or_else(|| splitter.split_behind(record.body.as_bytes(), message));
+        let (split, message) = prepared.split(n, templates.n_headers()).unwrap_or_else(|| {
+            let body = record.body.as_bytes();
+            let message = message_start(body, &templates.headers(&record.labels));
+            (splitter.split_behind(body, message), message)
+        });
+        self.learn_header(stream, record, templates);
         // Spans begin and end at ASCII bytes or at the ends of the body.
         let pattern = std::str::from_utf8(split.pattern).expect("a text's pattern is text");
         let (mut general, mut kept) = (std::mem::take(&mut self.general), std::mem::take(&mut self.kept));
@@ -281,25 +273,17 @@ impl State {
         }
     }
 
-    /// Says where the message of a record's body begins, and learns from the body.
-    fn message_start(&mut self, stream: u32, record: &LogRecord, templates: &SharedTemplates) -> usize {
+    /// Learns from a record's body what header the lines of its stream have.
+    fn learn_header(&mut self, stream: u32, record: &LogRecord, templates: &SharedTemplates) {
         let body = record.body.as_bytes();
-        // A record of its own, as most lines are, has no header and teaches none.
-        if body.first() == Some(&b'{') {
-            return 0;
-        }
         let n = stream as usize;
-        if self.headers.len() <= n {
-            self.headers.resize_with(n + 1, StreamHeaders::default);
+        if self.has_taught.len() <= n {
+            self.has_taught.resize(n + 1, false);
         }
-        let headers = &mut self.headers[n];
-        if headers.n_headers != templates.n_headers() {
-            (headers.n_headers, headers.known) = templates.headers(&record.labels);
+        // A record of its own, as most lines are, teaches nothing.
+        if !self.has_taught[n] && body.first() != Some(&b'{') {
+            self.has_taught[n] = templates.learn_header(&record.labels, body);
         }
-        if !headers.is_learned {
-            headers.is_learned = templates.learn_header(&record.labels, body);
-        }
-        message_start(body, &headers.known)
     }
 
     fn close_chunk(&mut self) {

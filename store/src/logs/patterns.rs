@@ -120,14 +120,13 @@ impl SharedTemplates {
         }
     }
 
-    /// Returns the headers that lines of a stream's service may have, and a number that changes with them.
-    pub(super) fn headers(&self, labels: &Labels) -> (u64, Arc<[Header]>) {
-        let n_headers = self.n_headers();
-        if n_headers == 0 {
-            return (0, Arc::default());
+    /// Returns the headers that lines of a stream's service may have.
+    pub(super) fn headers(&self, labels: &Labels) -> Arc<[Header]> {
+        if self.n_headers() == 0 {
+            return Arc::default();
         }
         let state = &*self.state.lock();
-        (n_headers, state.headers.of(state.service(labels)))
+        state.headers.of(state.service(labels))
     }
 
     /// Returns a number that grows whenever a header becomes known.

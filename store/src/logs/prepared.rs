@@ -14,6 +14,8 @@ pub(crate) struct Prepared {
     /// Patterns of all lines, one behind the other; so are their variables.
     patterns: String,
     variables: Vec<Span>,
+    /// How many headers were known before the first line was split.
+    n_headers: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +30,18 @@ struct Line {
 }
 
 impl Prepared {
-    /// Splits bodies behind the headers that are known now; a line is split again where another one is known when it
-    /// is its turn.
+    /// Splits bodies behind the headers that are known now; a line is split again where more are known when it is its
+    /// turn.
     pub(super) fn new(records: &[LogRecord], templates: &SharedTemplates) -> Self {
         let mut splitter = Splitter::default();
         let mut headers: Option<(&Labels, Arc<[Header]>)> = None;
         let mut patterns = Vec::new();
-        let mut prepared = Self { lines: Vec::with_capacity(records.len()), ..Self::default() };
+        let (lines, n_headers) = (Vec::with_capacity(records.len()), templates.n_headers());
+        let mut prepared = Self { lines, n_headers, ..Self::default() };
         for record in records {
             let known = match &headers {
                 Some((labels, known)) if *labels == &record.labels => known,
-                _ => &headers.insert((&record.labels, templates.headers(&record.labels).1)).1,
+                _ => &headers.insert((&record.labels, templates.headers(&record.labels))).1,
             };
             let body = record.body.as_bytes();
             let message = message_start(body, known);
@@ -64,17 +67,18 @@ impl Prepared {
         self.lines.iter().map(|line| line.identity)
     }
 
-    /// Returns the split of a line, if its message begins there.
-    pub(super) fn split(&self, n: usize, message: usize) -> Option<Split<'_>> {
+    /// Returns the split of a line and where its message begins, if no header became known since.
+    pub(super) fn split(&self, n: usize, n_headers: u64) -> Option<(Split<'_>, usize)> {
         let line = &self.lines[n];
         let before = n.checked_sub(1).map(|before| &self.lines[before]);
         let (pattern, variables) = before.map_or((0, 0), |line| (line.pattern_end, line.variables_end));
-        (line.message == message).then(|| Split {
+        let split = || Split {
             pattern: &self.patterns.as_bytes()[pattern..line.pattern_end],
             variables: &self.variables[variables..line.variables_end],
             message: line.message_in_pattern,
             n_before: line.n_before,
-        })
+        };
+        (self.n_headers == n_headers).then(|| (split(), line.message))
     }
 }
 
