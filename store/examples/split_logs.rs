@@ -5,10 +5,14 @@
 //! With `--raw` whole lines are split, behind the header that their first 256 have; else their messages.
 //! `OUT_DIR/SET.csv` has one row a line: its number from 1, the template's id, the template's text.
 
+#[path = "../tests/loghub/csv.rs"]
+mod csv;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+use csv::csv;
 use greylight_store::pattern::{Header, Learner, Splitter, Templates, message_start};
 
 fn main() -> std::io::Result<()> {
@@ -48,28 +52,9 @@ fn main() -> std::io::Result<()> {
 
 /// The `Content` column of a CSV text.
 fn contents(text: &str) -> Vec<String> {
-    let rows = parse_csv(text);
+    let rows = csv(text);
     let at = rows[0].iter().position(|h| h == "Content").unwrap_or_default();
     rows.into_iter().skip(1).map(|mut row| row.swap_remove(at)).collect()
-}
-
-fn parse_csv(text: &str) -> Vec<Vec<String>> {
-    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut field)),
-            '\r' if !quoted => {}
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut field));
-                rows.push(std::mem::take(&mut row));
-            }
-            c => field.push(c),
-        }
-    }
-    rows
 }
 
 #[expect(clippy::disallowed_methods, reason = "a small tool beside the store, not part of it")]

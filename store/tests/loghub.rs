@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod csv;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use csv::csv;
 use greylight_store::pattern::{Learner, Splitter, TemplateId, Templates, message_start};
 
 const SETS: [&str; 8] = ["Android", "Apache", "BGL", "HDFS", "HealthApp", "Linux", "OpenStack", "Spark"];
@@ -28,26 +31,6 @@ impl Set {
         let raw = read("").unwrap().lines().map(str::to_owned).collect();
         Self { raw, messages: column("Content"), events: column("EventId") }
     }
-}
-
-/// Rows of a CSV text.
-fn csv(text: &str) -> Vec<Vec<String>> {
-    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut field)),
-            '\r' if !quoted => {}
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut field));
-                rows.push(std::mem::take(&mut row));
-            }
-            c => field.push(c),
-        }
-    }
-    rows
 }
 
 /// Grouping accuracy over lines, and its F score over groups, of templates that were found.

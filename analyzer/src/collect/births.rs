@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use greylight_store::read::SpanMs;
 
+use super::metrics::presence;
 use super::{CollectError, Collector, Grid, Question};
 use crate::judge::{BirthData, Counts, Data, Scale, Series};
 use crate::release::cohort::{Units, unit_of};
@@ -82,8 +83,7 @@ pub(crate) fn events(mut lives: Vec<Life>, wanted: &Wanted) -> Vec<Event> {
     };
     let mut found = Vec::new();
     let mut n_left = wanted.at_most;
-    let together = lives.chunk_by(|a, b| b.first_ms - a.first_ms <= EVENT_MS);
-    for starts in together.collect::<Vec<_>>().into_iter().rev() {
+    for starts in lives.chunk_by(|a, b| b.first_ms - a.first_ms <= EVENT_MS).rev() {
         let births: Vec<Birth> = starts
             .iter()
             .rev()
@@ -105,7 +105,7 @@ impl Collector {
     ///
     /// `q.filling` selects the service in all its versions; the label `service_version` tells them apart.
     pub(crate) fn lives(&self, q: &Question<'_>, span: SpanMs) -> Result<Vec<Life>, CollectError> {
-        for selector in [format!("up{{{}}}", q.filling.matchers), format!("{{{}}}", q.filling.matchers)] {
+        for selector in presence(q) {
             let mut lives: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
             self.each_series(q, &selector, span, |labels, samples| {
                 let Some(unit) = unit_of(labels, q.unit_names) else { return };

@@ -201,7 +201,7 @@ impl Collector {
 
     /// Finds in which intervals each unit was up; by any of its series where nothing says `up`.
     pub(super) fn up(&self, q: &Question<'_>) -> Result<Option<BTreeMap<String, Booked>>, CollectError> {
-        for selector in [format!("up{{{}}}", q.filling.matchers), format!("{{{}}}", q.filling.matchers)] {
+        for selector in presence(q) {
             let mut units = BTreeMap::new();
             self.each_series(q, &selector, q.grid.span(), |labels, samples| {
                 let Some(unit) = unit_of(labels, q.unit_names) else { return };
@@ -546,6 +546,11 @@ fn total(units: &BTreeMap<String, Booked>, n: usize) -> Booked {
 
 fn masked(sums: Option<&[f64]>, present: &[bool]) -> Vec<Option<f64>> {
     present.iter().enumerate().map(|(i, &p)| p.then(|| sums.map_or(0.0, |s| s[i]))).collect()
+}
+
+/// Selectors of what says that a unit was there, the better one first.
+pub(super) fn presence(q: &Question<'_>) -> [String; 2] {
+    ["up", ""].map(|name| format!("{name}{{{}}}", q.filling.matchers))
 }
 
 /// Parses a filled selector.
