@@ -41,6 +41,43 @@ pub(super) enum KeyReader {
     Shape(Vec<String>),
 }
 
+/// The keys of one block's rows.
+pub(super) struct Keys<'b> {
+    block: &'b dyn Block,
+    readers: &'b [KeyReader],
+    shapes: &'b [u32],
+    /// Those that keys hang on, if any does.
+    severities: Option<&'b [u8]>,
+    streams: Option<&'b [u32]>,
+    /// Whether shape, severity and stream say all of a row's key.
+    is_numbered: bool,
+}
+
+impl<'b> Keys<'b> {
+    pub(super) fn new(block: &'b dyn Block, readers: &'b [KeyReader]) -> Result<Self, ReadError> {
+        let by_severity = readers.iter().any(|r| matches!(r, KeyReader::Severity));
+        let by_field = readers.iter().any(|r| matches!(r, KeyReader::Field(..)));
+        let is_numbered = readers.iter().all(|reader| match reader {
+            KeyReader::Field(_, at) => at.iter().all(|at| matches!(at, FieldAt::Label)),
+            KeyReader::Severity | KeyReader::Shape(_) => true,
+        });
+        Ok(Self {
+            block,
+            readers,
+            shapes: block.shapes()?,
+            severities: by_severity.then(|| block.severities()).transpose()?,
+            streams: (by_field && is_numbered).then(|| block.streams()).transpose()?,
+            is_numbered,
+        })
+    }
+
+    /// Numbers that are the same for rows of the block with the same key.
+    fn numbers(&self, row: usize) -> Option<(u32, u8, u32)> {
+        let severity = self.severities.map_or(0, |list| list[row]);
+        self.is_numbered.then(|| (self.shapes[row], severity, self.streams.map_or(0, |list| list[row])))
+    }
+}
+
 /// Counts by key; neighbouring rows mostly have the same key.
 #[derive(Default)]
 pub(super) struct Groups {
@@ -52,40 +89,58 @@ pub(super) struct Groups {
     last: Option<usize>,
     last_key: String,
     last_ends: Vec<usize>,
+    last_numbers: Option<(u32, u8, u32)>,
 }
 
 impl Groups {
+    /// Goes on to another block, in which numbers mean something else.
+    pub(super) fn start_block(&mut self) {
+        self.last_numbers = None;
+    }
+
     pub(super) fn count(
         &mut self,
-        block: &dyn Block,
+        keys: &Keys<'_>,
         row: u32,
-        readers: &[KeyReader],
         interval: usize,
         n: usize,
     ) -> Result<(), ReadError> {
         let row = row as usize;
+        let numbers = keys.numbers(row);
+        let at = match self.last.filter(|_| numbers.is_some() && numbers == self.last_numbers) {
+            Some(at) => at,
+            None => self.find(keys, row, n)?,
+        };
+        self.last_numbers = numbers;
+        self.groups[at].counts[interval] += 1;
+        Ok(())
+    }
+
+    /// Returns the group of a row's key.
+    fn find(&mut self, keys: &Keys<'_>, row: usize, n: usize) -> Result<usize, ReadError> {
+        let block = keys.block;
         self.key.clear();
         self.ends.clear();
-        for reader in readers {
+        for reader in keys.readers {
             match reader {
                 KeyReader::Severity => self.key.push_str(severity_word(block.severities()?[row])),
-                KeyReader::Shape(texts) => self.key.push_str(&texts[block.shapes()?[row] as usize]),
+                KeyReader::Shape(texts) => self.key.push_str(&texts[keys.shapes[row] as usize]),
                 KeyReader::Field(name, at) => {
                     let start = self.key.len();
-                    if !field_text(block, row, &at[block.shapes()?[row] as usize], name, &mut self.key)? {
+                    if !field_text(block, row, &at[keys.shapes[row] as usize], name, &mut self.key)? {
                         self.key.truncate(start);
                     }
                 }
             }
             self.ends.push(self.key.len());
         }
-        let is_same = self.key == self.last_key && self.ends == self.last_ends;
-        let at = match self.last.filter(|_| is_same) {
+        // Nothing is compared where there is nothing: a comparison of no bytes may take 100 ns.
+        let is_same = self.ends.is_empty()
+            || self.ends == self.last_ends && (self.key.is_empty() || self.key == self.last_key);
+        Ok(match self.last.filter(|_| is_same) {
             Some(at) => at,
             None => self.group(n),
-        };
-        self.groups[at].counts[interval] += 1;
-        Ok(())
+        })
     }
 
     fn group(&mut self, n: usize) -> usize {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::counting::{Groups, KeyReader, interval_reader};
+use super::counting::{Groups, KeyReader, Keys, interval_reader};
 use super::eval::{all_match, field_text};
 use super::fields::{self, FieldAt};
 use super::head::{FrozenHead, Head};
@@ -131,10 +131,12 @@ impl TenantLogs {
         let missing = self.each(select, budget, &mut |found| {
             let readers: Vec<KeyReader> =
                 by.iter().map(|by| self.key_reader(by, found.block.tables())).collect();
+            let keys = Keys::new(&*found.block, &readers)?;
             let interval_of = interval_reader(&*found.block, intervals)?;
+            groups.start_block();
             for &row in &found.rows {
                 let Some(interval) = interval_of(row) else { continue };
-                groups.count(&*found.block, row, &readers, interval, intervals.n)?;
+                groups.count(&keys, row, interval, intervals.n)?;
             }
             Ok(())
         })?;
