@@ -11,7 +11,7 @@ use super::sum::Sum;
 use super::{CatalogError, checksum};
 
 /// Each entry takes the schema one version further; entries are never changed, only added.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "
 CREATE TABLE segments (
     id BIGINT PRIMARY KEY,
@@ -107,6 +107,8 @@ INSERT INTO positions (name, value) VALUES ('documents', 0), ('outbox_rows', 0),
     "SELECT 6;",
     // Log records may have a header before their message, and segments of them layout 3.
     "SELECT 7;",
+    // Text indexes have marks.
+    "SELECT 8;",
 ];
 
 /// The version that has a checksum over segments and the log's position.

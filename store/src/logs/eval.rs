@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::anchored::{Anchored, Buffers, parts_of};
 use super::attributes::text_in_rest;
 use super::fields::{self, FieldAt};
 use super::patterns::SharedTemplates;
@@ -12,7 +13,7 @@ use super::query::{Node, Scratch, Test};
 use super::rows::{Block, Shape, Tables};
 use super::source::LogSelect;
 use crate::model::{Labels, Matcher, severity_word, write_hex};
-use crate::pattern::VARIABLE;
+use crate::pattern::{VARIABLE, words};
 use crate::read::{Budget, ReadError};
 
 /// Rows looked at between two checks of the budget.
@@ -25,9 +26,12 @@ pub(crate) enum Plan {
     Fixed(bool),
     /// The body passes; the words are those that it then has in variables.
     Body(Test, Vec<String>),
-    /// A single word in one of the variables.
+    /// A single word, or one that begins so, in one of the variables.
     Word(Test),
     Field(FieldAt, String, Test),
+    /// The message inside the body passes; the words are those that it then has in variables.
+    Message(FieldAt, Test, Vec<String>),
+    Anchored(Arc<Anchored>),
     And(Vec<Plan>),
     Or(Vec<Plan>),
     Not(Box<Plan>),
@@ -42,12 +46,17 @@ pub(crate) struct Compiled {
     /// Whether each stream is selected; `None` when all are.
     streams: Option<Vec<bool>>,
     range: (i64, i64),
+    /// Whether no row of any block with these tables can be selected.
+    is_hopeless: bool,
 }
 
 /// Tells for which rows a plan may hold; an index answers.
 pub(crate) trait Candidates {
     /// Returns, for each block of rows, whether a row of it may pass; `None` when all may.
     fn of(&self, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError>;
+    /// Returns, for each block of rows, whether a variable of a row may have letters that the test asks for; `None`
+    /// when all may.
+    fn with_letters(&self, anchored: &Anchored) -> Result<Option<Vec<bool>>, ReadError>;
     /// Rows in one of those blocks.
     fn block_rows(&self) -> usize;
 }
@@ -61,6 +70,10 @@ impl Candidates for AnyRow {
         Ok(None)
     }
 
+    fn with_letters(&self, _anchored: &Anchored) -> Result<Option<Vec<bool>>, ReadError> {
+        Ok(None)
+    }
+
     fn block_rows(&self) -> usize {
         usize::MAX
     }
@@ -70,11 +83,14 @@ impl Compiled {
     /// Prepares a search for blocks that have these tables.
     pub(crate) fn new(select: &LogSelect, tables: &Arc<Tables>, templates: &SharedTemplates) -> Self {
         let mut planner = Planner { templates, scratch: Scratch::default() };
-        let plans = tables.shapes.iter().map(|shape| planner.plan(select.query.root(), shape)).collect();
-        let streams = (!select.matchers.is_empty())
+        let plan = |shape: &Arc<Shape>| planner.plan(select.query.root(), shape);
+        let plans: Vec<Plan> = tables.shapes.iter().map(plan).collect();
+        let streams: Option<Vec<bool>> = (!select.matchers.is_empty())
             .then(|| tables.streams.iter().map(|labels| all_match(&select.matchers, labels)).collect());
         let range = (select.range.start().as_nanos(), select.range.end().as_nanos());
-        Self { tables: Arc::clone(tables), plans, streams, range }
+        let is_hopeless = plans.iter().all(|p| matches!(p, Plan::Fixed(false)))
+            || streams.as_ref().is_some_and(|s| !s.contains(&true));
+        Self { tables: Arc::clone(tables), plans, streams, range, is_hopeless }
     }
 
     /// Tells whether it was prepared for these tables.
@@ -82,10 +98,35 @@ impl Compiled {
         Arc::ptr_eq(&self.tables, tables)
     }
 
-    /// Tells whether no row of any block with these tables can be selected.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        self.plans.iter().all(|p| matches!(p, Plan::Fixed(false)))
-            || self.streams.as_ref().is_some_and(|s| !s.contains(&true))
+    /// Tells whether a row that happened in a span may be selected.
+    pub(crate) fn may_select(&self, (first, last): (i64, i64)) -> bool {
+        last >= self.range.0 && first < self.range.1 && !self.is_hopeless
+    }
+
+    /// Asks an index once for each of some shapes; `None` where no row of them can be selected.
+    pub(crate) fn ask(
+        &self,
+        shapes: impl Iterator<Item = u32>,
+        index: &dyn Candidates,
+    ) -> Result<Option<Asked>, ReadError> {
+        let mut asked = Asked(Vec::new());
+        let mut may_pass = false;
+        for shape in shapes {
+            let at = shape as usize;
+            let blocks = match &self.plans[at] {
+                Plan::Fixed(value) => {
+                    may_pass |= value;
+                    continue;
+                }
+                plan => index.of(plan)?,
+            };
+            may_pass |= blocks.as_ref().is_none_or(|blocks| blocks.contains(&true));
+            if blocks.is_some() {
+                asked.0.resize(asked.0.len().max(at + 1), None);
+                asked.0[at] = blocks;
+            }
+        }
+        Ok(may_pass.then_some(asked))
     }
 
     /// Returns the selected rows of a block, in its order.
@@ -93,11 +134,12 @@ impl Compiled {
         &self,
         block: &dyn Block,
         candidates: &dyn Candidates,
+        asked: &Asked,
         budget: &Budget,
     ) -> Result<Vec<u32>, ReadError> {
         budget.check()?;
         let (first, last) = block.span();
-        if last < self.range.0 || first >= self.range.1 || self.is_hopeless() {
+        if !self.may_select((first, last)) {
             return Ok(Vec::new());
         }
         let is_inside = self.range.0 <= first && last < self.range.1;
@@ -106,60 +148,53 @@ impl Compiled {
             Some(selected) => Some((selected, block.streams()?)),
             None => None,
         };
-        let shapes = block.shapes()?;
-        let may_pass = self.candidates(shapes, candidates)?;
-        let mut row_eval = RowEval::default();
-        let (mut out, mut n_looked) = (Vec::new(), 0);
-        for (row, &shape) in shapes.iter().enumerate() {
-            let plan = &self.plans[shape as usize];
-            if matches!(plan, Plan::Fixed(false))
-                || times.is_some_and(|t| t[row] < self.range.0 || t[row] >= self.range.1)
+        let is_out = |row: usize| {
+            times.is_some_and(|t| t[row] < self.range.0 || t[row] >= self.range.1)
                 || streams.is_some_and(|(selected, of)| !selected[of[row] as usize])
-            {
+        };
+        let mut row_eval = RowEval::new(candidates);
+        // A block has at most a few hundred thousand rows, so numbers of rows fit.
+        let (mut out, mut n_looked): (Vec<u32>, usize) = (Vec::new(), 0);
+        let mut end = 0;
+        for run in block.shapes()?.chunk_by(|a, b| a == b) {
+            let start = end;
+            end += run.len();
+            let plan = &self.plans[run[0] as usize];
+            if let Plan::Fixed(value) = plan {
+                out.extend(
+                    (start..if *value { end } else { start }).filter(|r| !is_out(*r)).map(|r| r as u32),
+                );
                 continue;
             }
-            if !matches!(plan, Plan::Fixed(_)) {
-                let blocks = may_pass.get(shape as usize).and_then(Option::as_ref);
-                if blocks.is_some_and(|b| !b.get(row / candidates.block_rows()).copied().unwrap_or(false)) {
+            let blocks = asked.0.get(run[0] as usize).and_then(Option::as_ref);
+            let mut row = start;
+            while row < end {
+                let number = row / candidates.block_rows();
+                let part = row..end.min((number + 1).saturating_mul(candidates.block_rows()));
+                row = part.end;
+                if blocks.is_some_and(|blocks| !blocks.get(number).copied().unwrap_or(false)) {
                     continue;
                 }
-                n_looked += 1;
-                if n_looked % CHECK_ROWS == 0 {
-                    budget.charge_samples(CHECK_ROWS)?;
-                }
-                row_eval.start(row);
-                if !row_eval.holds(plan, block)? {
-                    continue;
+                for row in part.filter(|row| !is_out(*row)) {
+                    n_looked += 1;
+                    if n_looked % CHECK_ROWS == 0 {
+                        budget.charge_samples(CHECK_ROWS)?;
+                    }
+                    row_eval.start(row);
+                    if row_eval.holds(plan, block)? {
+                        out.push(row as u32);
+                    }
                 }
             }
-            // A block has at most a few hundred thousand rows.
-            out.push(row as u32);
         }
         budget.charge_samples(n_looked % CHECK_ROWS)?;
         Ok(out)
     }
-
-    /// Asks the index once for each shape that occurs and is not decided.
-    fn candidates(
-        &self,
-        shapes: &[u32],
-        index: &dyn Candidates,
-    ) -> Result<Vec<Option<Vec<bool>>>, ReadError> {
-        let mut out: Vec<Option<Vec<bool>>> = Vec::new();
-        let mut asked = vec![false; self.plans.len()];
-        for &shape in shapes {
-            let at = shape as usize;
-            if std::mem::replace(&mut asked[at], true) || matches!(self.plans[at], Plan::Fixed(_)) {
-                continue;
-            }
-            if let Some(blocks) = index.of(&self.plans[at])? {
-                out.resize(out.len().max(at + 1), None);
-                out[at] = Some(blocks);
-            }
-        }
-        Ok(out)
-    }
 }
+
+/// What an index has said: for shapes by their number, which blocks of rows may pass; `None` when all may.
+#[derive(Debug, Default)]
+pub(crate) struct Asked(Vec<Option<Vec<bool>>>);
 
 pub(crate) fn all_match(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|m| m.matches_labels(labels))
@@ -184,6 +219,7 @@ impl Planner<'_> {
             }
             Node::Field(name, test) => match fields::find(shape, name) {
                 FieldAt::Body => body_plan(test, shape, &mut self.scratch),
+                at @ FieldAt::Message { .. } => message_plan(name, test, shape, at, &mut self.scratch),
                 at => Plan::Field(at, name.clone(), test.clone()),
             },
             Node::Not(part) => match self.plan(part, shape) {
@@ -220,39 +256,114 @@ fn body_plan(test: &Test, shape: &Shape, scratch: &mut Scratch) -> Plan {
     }
     match test {
         // No word crosses the edge of a variable, so it is in the constant text or in one of them.
-        Test::Words(list) if list.len() == 1 => {
-            if shape.has_word(&list[0]) {
+        Test::Words(_) | Test::Id(..) if test.words().len() == 1 => {
+            return if shape.has_word(&test.words()[0]) {
                 Plan::Fixed(true)
             } else {
                 Plan::Word(test.clone())
-            }
+            };
         }
-        Test::Words(_) | Test::Prefix(..) | Test::Contains(_)
-            if shape.pattern.split(char::from(VARIABLE)).any(|part| test.matches(part, scratch)) =>
-        {
-            Plan::Fixed(true)
+        Test::Prefix(list, last) if list.is_empty() => {
+            return if shape.has_prefix(last) { Plan::Fixed(true) } else { Plan::Word(test.clone()) };
         }
-        test => {
-            let missing = test.words().iter().filter(|w| !shape.has_word(w)).cloned().collect();
-            Plan::Body(test.clone(), missing)
-        }
+        _ => {}
     }
+    let mut parts = shape.pattern.split(char::from(VARIABLE));
+    if test.is_of_parts() && parts.any(|part| test.matches(part, scratch)) {
+        return Plan::Fixed(true);
+    }
+    if let Some(anchored) = Anchored::new(test, shape, &FieldAt::Body) {
+        return Plan::Anchored(Arc::new(anchored));
+    }
+    let missing = test.words().iter().filter(|w| !shape.has_word(w)).cloned().collect();
+    Plan::Body(test.clone(), missing)
+}
+
+/// Decides what a shape decides of the message inside a JSON line. Escapes may make another text of a variable, and of
+/// the bytes beside one that ends in a backslash: only what is farther from variables is sure.
+fn message_plan(name: &str, test: &Test, shape: &Shape, at: FieldAt, scratch: &mut Scratch) -> Plan {
+    let as_field = |at| Plan::Field(at, name.into(), test.clone());
+    let Some((parts, _)) = parts_of(shape, &at) else { return as_field(at) };
+    let texts: Vec<&str> = parts.into_iter().map(|part| &shape.pattern[part]).collect();
+    if texts.iter().any(|text| text.contains('\\')) {
+        return as_field(at);
+    }
+    if let [text] = texts.as_slice() {
+        return Plan::Fixed(test.matches(text, scratch));
+    }
+    let last = texts.len() - 1;
+    let mut inner = texts.iter().enumerate().map(|(n, text)| inner(text, n == 0, n == last));
+    if test.is_of_parts() && inner.any(|text| test.matches(text, scratch)) {
+        return Plan::Fixed(true);
+    }
+    if let Some(anchored) = Anchored::new(test, shape, &at) {
+        return Plan::Anchored(Arc::new(anchored));
+    }
+    let own: Vec<String> = texts.iter().flat_map(|text| words(text)).collect();
+    let missing = test.words().iter().filter(|w| !own.contains(w)).cloned().collect();
+    Plan::Message(at, test.clone(), missing)
+}
+
+/// What is left of a part of a text without the bytes that border on variables, and the words there.
+fn inner(text: &str, is_first: bool, is_last: bool) -> &str {
+    let mut text = text;
+    if !is_first {
+        let mut chars = text.chars();
+        let starts_with_word = chars.next().is_some_and(char::is_alphanumeric);
+        text = if starts_with_word { text.trim_start_matches(char::is_alphanumeric) } else { chars.as_str() };
+    }
+    if is_last { text } else { text.trim_end_matches(char::is_alphanumeric) }
 }
 
 /// Evaluates plans for one row after the other; the body is put together at most once a row.
-#[derive(Debug, Default)]
-struct RowEval {
+struct RowEval<'a> {
+    candidates: &'a dyn Candidates,
+    /// What the index says to parts of a plan, by where they are in memory; few.
+    known: Vec<(*const Plan, Option<Vec<bool>>)>,
+    /// For plans of one word the slots that may have it.
+    slots: Vec<(*const Plan, Vec<usize>)>,
     row: usize,
     body: String,
     has_body: bool,
-    text: String,
-    scratch: Scratch,
+    buffers: Buffers,
 }
 
-impl RowEval {
+impl<'a> RowEval<'a> {
+    fn new(candidates: &'a dyn Candidates) -> Self {
+        let (known, slots, body, buffers) = Default::default();
+        Self { candidates, known, slots, row: 0, body, has_body: false, buffers }
+    }
+
     fn start(&mut self, row: usize) {
         self.row = row;
         self.has_body = false;
+    }
+
+    /// Tells whether the present row may be one of those that `ask` asks the index for.
+    fn may_be(
+        &mut self,
+        plan: &Plan,
+        ask: impl FnOnce(&dyn Candidates) -> Result<Option<Vec<bool>>, ReadError>,
+    ) -> Result<bool, ReadError> {
+        let known = self.known.iter().position(|known| std::ptr::eq(known.0, plan));
+        let known = known.map_or_else(
+            || {
+                self.known.push((std::ptr::from_ref(plan), ask(self.candidates)?));
+                Ok(self.known.len() - 1)
+            },
+            Ok,
+        )?;
+        let at = self.row / self.candidates.block_rows();
+        Ok(self.known[known].1.as_ref().is_none_or(|blocks| blocks.get(at).copied().unwrap_or(false)))
+    }
+
+    /// The same as [`holds`](Self::holds) for a part of a plan, which the index may decide for this row alone.
+    fn part_holds(&mut self, plan: &Plan, block: &dyn Block) -> Result<bool, ReadError> {
+        let is_leaf = matches!(plan, Plan::Word(_) | Plan::Body(..) | Plan::Field(..) | Plan::Message(..));
+        if is_leaf && !self.may_be(plan, |index| index.of(plan))? {
+            return Ok(false);
+        }
+        self.holds(plan, block)
     }
 
     fn holds(&mut self, plan: &Plan, block: &dyn Block) -> Result<bool, ReadError> {
@@ -264,18 +375,33 @@ impl RowEval {
                     block.body(self.row, &mut self.body)?;
                     self.has_body = true;
                 }
-                test.matches(&self.body, &mut self.scratch)
+                test.matches(&self.body, &mut self.buffers.scratch)
             }
-            Plan::Word(test) => self.has_word(test, block)?,
+            Plan::Word(test) => self.has_word(plan, test, block)?,
+            Plan::Field(at, _, Test::Id(_, id)) if let Some(is_it) = self.has_id(at, id, block)? => is_it,
             Plan::Field(at, name, test) => {
-                self.text.clear();
-                let found = field_text(block, self.row, at, name, &mut self.text)?;
-                found && test.matches(&self.text, &mut self.scratch)
+                self.buffers.text.clear();
+                let found = field_text(block, self.row, at, name, &mut self.buffers.text)?;
+                found && test.matches(&self.buffers.text, &mut self.buffers.scratch)
             }
-            Plan::Not(part) => !self.holds(part, block)?,
+            Plan::Message(at, test, _) => {
+                self.buffers.text.clear();
+                let found = field_text(block, self.row, at, "", &mut self.buffers.text)?;
+                found && test.matches(&self.buffers.text, &mut self.buffers.scratch)
+            }
+            Plan::Anchored(anchored) => {
+                let slots: &[usize] = if self.may_be(plan, |index| index.with_letters(anchored))? {
+                    let known = self.slots_of(plan, |row| anchored.slots(block, row))?;
+                    &self.slots[known].1
+                } else {
+                    &[]
+                };
+                anchored.holds(block, self.row, slots, &mut self.buffers)?
+            }
+            Plan::Not(part) => !self.part_holds(part, block)?,
             Plan::And(parts) => {
                 for part in parts {
-                    if !self.holds(part, block)? {
+                    if !self.part_holds(part, block)? {
                         return Ok(false);
                     }
                 }
@@ -283,7 +409,7 @@ impl RowEval {
             }
             Plan::Or(parts) => {
                 for part in parts {
-                    if self.holds(part, block)? {
+                    if self.part_holds(part, block)? {
                         return Ok(true);
                     }
                 }
@@ -292,18 +418,61 @@ impl RowEval {
         })
     }
 
-    fn has_word(&mut self, test: &Test, block: &dyn Block) -> Result<bool, ReadError> {
-        let n = block.tables().shapes[block.shapes()?[self.row] as usize].n_variables;
-        let n_bytes = test.words().first().map_or(0, String::len);
-        for slot in 0..n {
-            self.text.clear();
-            block.value(self.row, slot, &mut self.text)?;
-            if self.text.len() >= n_bytes && test.matches(&self.text, &mut self.scratch) {
+    fn has_word(&mut self, plan: &Plan, test: &Test, block: &dyn Block) -> Result<bool, ReadError> {
+        let known = self.slots_of(plan, |row| slots_with(test, block, row))?;
+        for &slot in &self.slots[known].1 {
+            if let Test::Id(_, id) = test
+                && let Some(bytes) = block.hex(self.row, slot)?
+            {
+                if bytes == id.as_slice() {
+                    return Ok(true);
+                }
+                continue;
+            }
+            self.buffers.text.clear();
+            block.value(self.row, slot, &mut self.buffers.text)?;
+            if test.matches(&self.buffers.text, &mut self.buffers.scratch) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Where the slots are that rows of a plan's shape are looked for in; `find` is asked once.
+    fn slots_of(
+        &mut self,
+        plan: &Plan,
+        find: impl FnOnce(usize) -> Result<Vec<usize>, ReadError>,
+    ) -> Result<usize, ReadError> {
+        if let Some(known) = self.slots.iter().position(|known| std::ptr::eq(known.0, plan)) {
+            return Ok(known);
+        }
+        self.slots.push((std::ptr::from_ref(plan), find(self.row)?));
+        Ok(self.slots.len() - 1)
+    }
+
+    /// Tells whether the text of a field is an identifier, where it is kept as bytes.
+    fn has_id(&self, at: &FieldAt, id: &[u8], block: &dyn Block) -> Result<Option<bool>, ReadError> {
+        Ok(match at {
+            FieldAt::Slot(slot) | FieldAt::Escaped(slot) => block.hex(self.row, *slot)?.map(|own| own == id),
+            FieldAt::TraceId => Some(block.trace_id(self.row)?.is_some_and(|own| own == id)),
+            FieldAt::SpanId => Some(block.span_id(self.row)?.is_some_and(|own| own == id)),
+            _ => None,
+        })
+    }
+}
+
+/// Variables in which rows of a row's shape may have the word that a test is for.
+fn slots_with(test: &Test, block: &dyn Block, row: usize) -> Result<Vec<usize>, ReadError> {
+    let n = block.tables().shapes[block.shapes()?[row] as usize].n_variables;
+    let Some(word) = test.words().first() else { return Ok((0..n).collect()) };
+    let mut out = Vec::new();
+    for slot in 0..n {
+        if block.may_hold(row, slot, word)? {
+            out.push(slot);
+        }
+    }
+    Ok(out)
 }
 
 /// Appends the text of a field; `false` when the row does not have it.

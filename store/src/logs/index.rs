@@ -7,7 +7,7 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 8 | `GLTEXT01` |
+//! | 8 | `GLTEXT02` |
 //! | 8 | length of the file with the rows, little-endian |
 //! | 4 | number of row groups |
 //! | 4 a group | its blocks |
@@ -16,7 +16,7 @@
 //! | a file | 4 bytes length of its name, name, 8 bytes length, content: a tantivy index of one segment |
 //! | 4 | CRC32C of all before |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,14 +28,22 @@ use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextO
 use tantivy::{DocSet, InvertedIndexReader, SingleSegmentIndexWriter, TERMINATED, TantivyDocument, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::anchored::Anchored;
 use super::eval::{Candidates, Plan};
 use super::fields::FieldAt;
+use super::query::{Letters, Test};
 use crate::metrics::hashing::{BytesState, IdentityState};
 use crate::model::{SpanId, TraceId, write_hex};
-use crate::pattern::{for_each_word, is_id_like, is_indexed_word};
+use crate::pattern::{for_each_word, hides_letters, is_id_like, is_indexed_word};
 use crate::read::ReadError;
 
-const MAGIC: &[u8; 8] = b"GLTEXT01";
+const MAGIC: &[u8; 8] = b"GLTEXT02";
+/// The version before: blocks have no marks.
+const MAGIC_WITHOUT_MARKS: &[u8; 8] = b"GLTEXT01";
+/// What a block has as a word when it has words that [`hides_letters`].
+const HIDDEN: &str = "\u{1}hidden";
+/// What a block has as a word when a slot's text begins or ends with an escape, or half of one.
+const EDGE: &str = "\u{1}edge";
 /// Rows of one document.
 const BLOCK_ROWS: usize = 1024;
 /// Bits a key and probes of a bloom filter: about 2 % false positives.
@@ -62,6 +70,17 @@ pub(super) struct IndexBuilder {
 struct GroupWords {
     blocks: Vec<HashSet<Box<str>, BytesState>>,
     ids: HashSet<u64, IdentityState>,
+}
+
+impl GroupWords {
+    fn add(&mut self, block: usize, word: &str) {
+        if self.blocks.len() <= block {
+            self.blocks.resize_with(block + 1, HashSet::default);
+        }
+        if !self.blocks[block].contains(word) {
+            self.blocks[block].insert(word.into());
+        }
+    }
 }
 
 impl IndexBuilder {
@@ -109,6 +128,9 @@ impl IndexBuilder {
         }
         self.add_words(block, text);
         if is_escaped {
+            if text.starts_with('\\') || text.ends_with('\\') {
+                self.mark(block, EDGE);
+            }
             let plain = super::fields::unescaped(text).into_owned();
             self.add_words(block, &plain);
         }
@@ -133,18 +155,24 @@ impl IndexBuilder {
 
     fn add_words(&mut self, block: usize, text: &str) {
         let Some(group) = &mut self.present else { return };
+        let mut hides = false;
         for_each_word(text, &mut self.buffer, &mut |word| {
             if is_id_like(word) {
                 group.ids.insert(xxh3_64(word.as_bytes()));
             } else if is_indexed_word(word) {
-                if group.blocks.len() <= block {
-                    group.blocks.resize_with(block + 1, HashSet::default);
-                }
-                if !group.blocks[block].contains(word) {
-                    group.blocks[block].insert(word.into());
-                }
+                group.add(block, word);
             }
+            hides |= hides_letters(word);
         });
+        if hides {
+            self.mark(block, HIDDEN);
+        }
+    }
+
+    fn mark(&mut self, block: usize, mark: &str) {
+        if let Some(group) = &mut self.present {
+            group.add(block, mark);
+        }
     }
 
     /// Builds the index file for a file of rows of this length.
@@ -262,6 +290,7 @@ pub(super) struct Index {
     groups: Vec<(u32, u32)>,
     blooms: Vec<Vec<u64>>,
     words: Option<Words>,
+    has_marks: bool,
 }
 
 struct Words {
@@ -284,7 +313,9 @@ impl Index {
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return Err("its checksum is wrong".into());
         }
-        let mut rest = body.strip_prefix(MAGIC).ok_or("it is no index, or of another version")?;
+        let has_marks = !body.starts_with(MAGIC_WITHOUT_MARKS);
+        let magic = if has_marks { MAGIC } else { MAGIC_WITHOUT_MARKS };
+        let mut rest = body.strip_prefix(magic).ok_or("it is no index, or of another version")?;
         if take_long(&mut rest)? != rows_bytes {
             return Err("it belongs to another file of rows".into());
         }
@@ -310,15 +341,30 @@ impl Index {
             directory.atomic_write(Path::new(&name), take(&mut rest, n)?).map_err(|e| e.to_string())?;
         }
         let words = Words::open(directory).map_err(|e| e.to_string())?;
-        Ok(Self { groups, blooms, words })
+        Ok(Self { groups, blooms, words, has_marks })
     }
 
     /// For each block of a group whether it has the word.
     fn blocks(&self, group: usize, word: &str) -> Result<Vec<bool>, ReadError> {
+        self.of_group(group, |words| words.documents(word))
+    }
+
+    /// For each block of a group whether it has a word with these letters in it, or may have.
+    fn blocks_with_letters(&self, group: usize, letters: &str) -> Result<Vec<bool>, ReadError> {
+        let has = self.of_group(group, |words| words.documents_with(letters))?;
+        let may_have = self.blocks(group, HIDDEN)?;
+        Ok(has.iter().zip(&may_have).map(|(has, may_have)| *has || *may_have).collect())
+    }
+
+    fn of_group(
+        &self,
+        group: usize,
+        documents: impl FnOnce(&Words) -> Result<Arc<[u32]>, ReadError>,
+    ) -> Result<Vec<bool>, ReadError> {
         let (first, n) = self.groups[group];
         let mut out = vec![false; n as usize];
         if let Some(words) = &self.words {
-            for &document in words.documents(word)?.iter() {
+            for &document in documents(words)?.iter() {
                 if let Some(block) = document.checked_sub(first).filter(|b| *b < n) {
                     out[block as usize] = true;
                 }
@@ -346,28 +392,61 @@ impl Words {
     }
 
     fn documents(&self, word: &str) -> Result<Arc<[u32]>, ReadError> {
-        if let Some(list) = self.known.lock().get(word) {
+        self.known(word, || {
+            let mut list = Vec::new();
+            let postings = self
+                .reader
+                .read_postings(&Term::from_field_text(self.field, word), IndexRecordOption::Basic)?;
+            if let Some(mut postings) = postings {
+                let mut document = postings.doc();
+                while document != TERMINATED {
+                    list.push(document);
+                    document = postings.advance();
+                }
+            }
+            Ok(list)
+        })
+    }
+
+    /// Documents of all words that have these letters in them.
+    fn documents_with(&self, letters: &str) -> Result<Arc<[u32]>, ReadError> {
+        self.known(&format!("\u{1}with {letters}"), || {
+            let mut found = BTreeSet::new();
+            let finder = memchr::memmem::Finder::new(letters.as_bytes());
+            let mut terms = self.reader.terms().stream()?;
+            while terms.advance() {
+                if finder.find(terms.key()).is_none() {
+                    continue;
+                }
+                let option = IndexRecordOption::Basic;
+                let mut postings = self.reader.read_postings_from_terminfo(terms.value(), option)?;
+                let mut document = postings.doc();
+                while document != TERMINATED {
+                    found.insert(document);
+                    document = postings.advance();
+                }
+            }
+            Ok(found.into_iter().collect())
+        })
+    }
+
+    /// What was read under this name, or is now.
+    fn known(
+        &self,
+        name: &str,
+        read: impl FnOnce() -> io::Result<Vec<u32>>,
+    ) -> Result<Arc<[u32]>, ReadError> {
+        if let Some(list) = self.known.lock().get(name) {
             return Ok(Arc::clone(list));
         }
-        let failed = |e: io::Error| ReadError::Io { path: "a text index".into(), source: e };
-        let term = Term::from_field_text(self.field, word);
-        let mut list = Vec::new();
-        if let Some(mut postings) =
-            self.reader.read_postings(&term, IndexRecordOption::Basic).map_err(failed)?
-        {
-            let mut document = postings.doc();
-            while document != TERMINATED {
-                list.push(document);
-                document = postings.advance();
-            }
-        }
+        let list = read().map_err(|e| ReadError::Io { path: "a text index".into(), source: e })?;
         let list: Arc<[u32]> = list.into();
         let mut known = self.known.lock();
         // Enough for the words of the searches that people repeat.
         if known.len() >= 256 {
             known.clear();
         }
-        known.insert(word.into(), Arc::clone(&list));
+        known.insert(name.into(), Arc::clone(&list));
         Ok(list)
     }
 }
@@ -418,8 +497,40 @@ impl GroupIndex {
         Ok(out)
     }
 
+    /// Blocks that may have some of the letters in a variable.
+    fn with_any_letters(&self, index: &Index, list: &[&Letters]) -> Result<Option<Vec<bool>>, ReadError> {
+        if !index.has_marks {
+            return Ok(None);
+        }
+        let mut out = Some(Vec::new());
+        for letters in list {
+            let blocks = match letters.pairs.as_slice() {
+                [] => Some(index.blocks_with_letters(self.group, &letters.text)?),
+                pairs => self.with_words(index, pairs)?,
+            };
+            out = either(out, blocks);
+        }
+        Ok(out)
+    }
+
+    fn letters_of(&self, index: &Index, anchored: &Anchored) -> Result<Option<Vec<bool>>, ReadError> {
+        let anchors = anchored.test.anchors().unwrap_or_default();
+        let letters: Vec<&Letters> = anchors.iter().map(|anchor| &anchor.letters).collect();
+        let blocks = self.with_any_letters(index, &letters)?;
+        match (blocks, &anchored.at) {
+            (Some(blocks), FieldAt::Message { .. }) => {
+                Ok(either(Some(blocks), Some(index.blocks(self.group, EDGE)?)))
+            }
+            (blocks, _) => Ok(blocks),
+        }
+    }
+
     fn blocks_of(&self, index: &Index, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
         match plan {
+            Plan::Word(Test::Prefix(_, last)) => match Letters::of(last) {
+                Some(letters) => self.with_any_letters(index, &[&letters]),
+                None => Ok(None),
+            },
             Plan::Word(test) => self.with_words(index, test.words()),
             Plan::Field(at, _, test) => match at {
                 FieldAt::Slot(_) | FieldAt::Escaped(_) | FieldAt::TraceId | FieldAt::SpanId => {
@@ -442,6 +553,15 @@ impl GroupIndex {
                 Ok(out)
             }
             Plan::Body(_, words) => self.with_words(index, words),
+            // An escape at a variable's edge may make words of both sides one.
+            Plan::Message(_, _, words) if index.has_marks => match self.with_words(index, words)? {
+                Some(blocks) => Ok(either(Some(blocks), Some(index.blocks(self.group, EDGE)?))),
+                None => Ok(None),
+            },
+            Plan::Message(..) => Ok(None),
+            // Letters in constant text may match in any row.
+            Plan::Anchored(anchored) if anchored.places.is_empty() => self.letters_of(index, anchored),
+            Plan::Anchored(_) => Ok(None),
             Plan::Fixed(_) | Plan::Not(_) => Ok(None),
         }
     }
@@ -451,6 +571,13 @@ impl Candidates for GroupIndex {
     fn of(&self, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
         match &self.index {
             Some(index) => self.blocks_of(index, plan),
+            None => Ok(None),
+        }
+    }
+
+    fn with_letters(&self, anchored: &Anchored) -> Result<Option<Vec<bool>>, ReadError> {
+        match &self.index {
+            Some(index) => self.letters_of(index, anchored),
             None => Ok(None),
         }
     }

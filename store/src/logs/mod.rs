@@ -11,6 +11,7 @@
 mod source;
 mod query;
 mod rows;
+mod anchored;
 mod attributes;
 mod fields;
 mod headers;

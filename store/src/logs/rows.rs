@@ -173,6 +173,12 @@ impl Shape {
         self.words().binary_search_by(|w| w.as_str().cmp(word)).is_ok()
     }
 
+    /// Tells whether a word of the constant text begins so.
+    pub(crate) fn has_prefix(&self, prefix: &str) -> bool {
+        let words = self.words();
+        words.get(words.partition_point(|w| w.as_str() < prefix)).is_some_and(|w| w.starts_with(prefix))
+    }
+
     pub(crate) fn hash<'a>(
         pattern: &[u8],
         message: usize,
@@ -233,6 +239,17 @@ pub(crate) trait Block {
     fn span_id(&self, row: usize) -> Result<Option<SpanId>, ReadError>;
     /// Appends the text in one slot of a row.
     fn value(&self, row: usize, slot: usize, out: &mut String) -> Result<(), ReadError>;
+
+    /// Tells whether rows of this row's shape may have letters of a word in a slot, or a backslash, as far as the
+    /// way in which it is kept tells.
+    fn may_hold(&self, _row: usize, _slot: usize, _letters: &str) -> Result<bool, ReadError> {
+        Ok(true)
+    }
+
+    /// Returns what a slot of a row has as hexadecimal digits, where it is kept as bytes.
+    fn hex(&self, _row: usize, _slot: usize) -> Result<Option<&[u8]>, ReadError> {
+        Ok(None)
+    }
 
     /// Appends a row's body.
     fn body(&self, row: usize, out: &mut String) -> Result<(), ReadError> {

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::eval::{AnyRow, Compiled};
+use super::eval::{AnyRow, Asked, Compiled};
 use super::patterns::SharedTemplates;
 use super::rows::{Block, MemoryBlock, Tables};
-use super::segment::Segment;
+use super::segment::{GroupBlock, Segment};
 use super::source::{LogSelect, Missing};
 use crate::read::{Budget, ReadError};
 
@@ -68,7 +68,8 @@ impl<'a> Selector<'a> {
         let budget = self.budget;
         let (block, rows): (Rc<dyn Block>, Vec<u32>) = match source {
             Source::Memory { block, hidden } => {
-                let mut rows = self.compiled(&block.tables).rows(block, &AnyRow, budget)?;
+                let mut rows =
+                    self.compiled(&block.tables).rows(block, &AnyRow, &Asked::default(), budget)?;
                 if !hidden.is_empty() {
                     rows.retain(|row| hidden.binary_search(row).is_err());
                 }
@@ -76,14 +77,32 @@ impl<'a> Selector<'a> {
             }
             Source::Group { segment, group } => {
                 let compiled = self.compiled(segment.tables()?);
-                if compiled.is_hopeless() {
+                let Some((block, rows)) = rows_of_group(compiled, segment, *group, budget)? else {
                     return Ok(None);
-                }
-                let block = segment.group(*group)?;
-                let rows = compiled.rows(&block, &segment.candidates(*group), budget)?;
+                };
                 (Rc::new(block), rows)
             }
         };
         Ok((!rows.is_empty()).then_some(Selected { block, rows }))
     }
+}
+
+/// Opens a row group and finds its selected rows; `None` where it is known beforehand that there are none.
+pub(super) fn rows_of_group(
+    compiled: &Compiled,
+    segment: &Arc<Segment>,
+    group: usize,
+    budget: &Budget,
+) -> Result<Option<(GroupBlock, Vec<u32>)>, ReadError> {
+    budget.check()?;
+    if !compiled.may_select(segment.group_span(group)) {
+        return Ok(None);
+    }
+    let index = segment.candidates(group);
+    let Some(asked) = compiled.ask(segment.group_shapes(group)?.into_iter(), &index)? else {
+        return Ok(None);
+    };
+    let block = segment.group(group)?;
+    let rows = compiled.rows(&block, &index, &asked, budget)?;
+    Ok(Some((block, rows)))
 }

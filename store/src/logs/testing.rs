@@ -13,7 +13,11 @@ pub(super) fn line() -> impl Strategy<Value = String> {
         Just("out"),
         Just("GET"),
         Just("登录失败"),
-        Just("x_y")
+        Just("x_y"),
+        Just("ErrorOut"),
+        Just("user123456"),
+        Just("aB3timeX9qq77k1Lm20Zt4user"),
+        Just("outer7"),
     ];
     let part = prop_oneof![
         word.prop_map(str::to_owned),
@@ -30,8 +34,27 @@ pub(super) fn line() -> impl Strategy<Value = String> {
         serde_json::json!({ "ts": 1_700_000_000_000i64 + n, "level": s, "msg": msg, "n": n, "f": (f * 10.0).round() / 10.0 })
             .to_string()
     });
+    // Escapes that need not be there, at the edges of what becomes a variable and inside of it.
+    let escaped = proptest::collection::vec(
+        prop_oneof![
+            "[0-9]{1,2}",
+            Just("time".to_owned()),
+            Just("user ".to_owned()),
+            Just(" ".to_owned()),
+            Just("=".to_owned()),
+            Just("\\u0075ser".to_owned()),
+            Just("12\\u0074ime".to_owned()),
+            Just("\\n".to_owned()),
+            Just("\\t7".to_owned()),
+            Just("\\\"".to_owned()),
+            Just("\\/a\\/1".to_owned()),
+            Just("\\\\".to_owned()),
+        ],
+        0..8,
+    )
+    .prop_map(|parts| format!("{{\"level\":\"a\",\"msg\":\"{}\",\"n\":4}}", parts.concat()));
     let logfmt = ("[a-c]{1}", 0..50u32).prop_map(|(s, n)| format!("level={s} ts={n} msg=\"did {n} things\""));
-    prop_oneof![4 => plain, 3 => json, 1 => logfmt]
+    prop_oneof![4 => plain, 3 => json, 1 => escaped, 1 => logfmt]
 }
 
 fn value() -> impl Strategy<Value = AttributeValue> {

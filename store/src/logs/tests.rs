@@ -155,14 +155,41 @@ fn selects(select: &LogSelect, record: &LogRecord) -> bool {
         && matches(select.query.root(), record)
 }
 
+/// Regular expressions about words that the records have, of all forms that are decided by letters, or are not.
+fn expression() -> impl Strategy<Value = String> {
+    use proptest::sample::select;
+    let before = select(&["", "", "[0-9]+ ", ".*", r"\b", "^", "x?", "(a|user) ", "[^ ]", r#"""#][..]);
+    let core = select(
+        &[
+            "time",
+            "error",
+            "user",
+            "登录失败",
+            "录失",
+            "out",
+            "(?i:ERROR)",
+            "(user|GET|time)",
+            "us",
+            "serti",
+            "[a-z]+",
+        ][..],
+    );
+    let after =
+        select(&["", "", r" \d+", "[0-9]", r"\b", "$", " .*out", "(1|2)", r"\S*$", " out", "123", r"\n"][..]);
+    (before, core, after).prop_map(|(before, core, after)| format!("/{before}{core}{after}/"))
+}
+
 /// Searches in words that the records have.
 fn query_text() -> impl Strategy<Value = String> {
     let term = prop_oneof![
         Just("error".to_owned()),
         Just("\"time out\"".to_owned()),
         Just("登录失败".to_owned()),
-        Just("us*".to_owned()),
+        "(us|user1|tim|err|out)\\*",
         Just("get".to_owned()),
+        expression(),
+        expression().prop_map(|e| format!("msg:{e}")),
+        "msg:(tim\\*|us\\*|\"time out\"|\"out user\"|12time|u0075ser|登录失败)",
         Just("/[0-9]{2}ms|a\\/1/".to_owned()),
         "[0-9]{1,2}",
         "[a-f0-9]{1,2}\\*",
@@ -418,6 +445,12 @@ fn large_segments_find_a_needle_and_merge() {
         "\"part2 in 46ms\"",
         "var NOT part1",
         "level:info",
+        "need*",
+        "/part[12] in 4[0-9]ms/",
+        r"/from 10\.0\.0\.2\d$/",
+        r"/^a \w+ in/",
+        "/(?i)NEEDLE|user u4[0-3] /",
+        "user NOT u42",
     ];
     for round in ["sealed", "merged"] {
         for text in searches {

@@ -30,3 +30,4 @@ pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
 pub use structured::{FieldSlot, MessageField, fields_of, message_field, message_of};
 pub use templates::{TemplateId, TemplateIdError, Templates, coarse_end};
 pub use words::{for_each_word, is_id_like, is_indexed_word, words};
+pub(crate) use words::{hides_letters, is_cjk, shows_letters};

@@ -52,6 +52,20 @@ fn is_measure(word: &str) -> bool {
     n_digits > 0 && unit.len() <= 3 && unit.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
+/// Tells whether letters are such that a word with them is either indexed or [`hides_letters`]: three that follow one
+/// another, not all of them hexadecimal digits.
+pub(crate) fn shows_letters(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphabetic())
+        .any(|run| run.len() >= 3 && run.bytes().any(|b| !b.is_ascii_hexdigit()))
+}
+
+/// Tells whether a word of a variable has letters that a search may be for and that are not found by a posting: it has
+/// none, or only for its beginning.
+pub(crate) fn hides_letters(word: &str) -> bool {
+    let may_be_cut = word.len() + 4 > WORD_BYTES_MAX;
+    may_be_cut || !is_indexed_word(word) && shows_letters(word)
+}
+
 fn first_char(text: &str) -> char {
     text.chars().next().unwrap_or('\0')
 }
@@ -93,7 +107,7 @@ fn pairs<'a>(text: &'a str, on_word: &mut dyn FnMut(&str)) -> &'a str {
 }
 
 /// Ideographs, kana and hangul.
-fn is_cjk(c: char) -> bool {
+pub(crate) fn is_cjk(c: char) -> bool {
     matches!(u32::from(c),
         0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xac00..=0xd7af | 0xf900..=0xfaff | 0x20000..=0x3134f)
         && c.is_alphanumeric()

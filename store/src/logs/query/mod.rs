@@ -5,6 +5,7 @@
 //! | `word` | whose body has the word, in any case |
 //! | `"two words"` | whose body has the words one behind the other |
 //! | `pre*`, `"two wor"*` | with a word that begins so |
+//! | `t*out`, `err?r`, `/api/*/orders` | with words in which `*` stands for any letters and digits, `?` for one |
 //! | `/regex/` | whose body matches, case and all; `\/` for a slash |
 //! | `field:word`, `field:"two words"`, `field:pre*`, `field:/regex/` | whose field does so |
 //! | `field:=text` | whose field is exactly this text |
@@ -17,11 +18,13 @@
 //! `pattern` also the id of its template, as answers give it: `pattern:01a2b3c4d5e6f708`.
 //! Words are cut as [`words`](crate::pattern::words) cuts them, so Chinese is found by its pairs.
 
+mod anchor;
 mod parse;
 mod test;
 
 use crate::model::ErrorKind;
 
+pub(crate) use anchor::{Anchor, Found, Letters};
 pub(crate) use test::{Scratch, Test, number};
 
 /// A parsed search.
@@ -96,7 +99,7 @@ impl Query {
 
     /// Finds bodies that hold a text, byte for byte.
     pub fn contains(text: &str) -> Self {
-        Self { root: if text.is_empty() { Node::All } else { Node::Body(Test::Contains(text.into())) } }
+        Self { root: if text.is_empty() { Node::All } else { Node::Body(Test::contains(text)) } }
     }
 
     /// Finds bodies that match a regular expression somewhere.

@@ -110,18 +110,18 @@ impl Parser {
             Some('"') => self.quoted()?,
             Some('/') => match self.regex()? {
                 Some(test) => test,
-                None => self.bare(),
+                None => self.bare()?,
             },
             Some('>' | '<') if field.is_some() => self.comparison()?,
             Some('=') if field.is_some() => {
                 self.at += 1;
-                Test::Exact(if self.peek() == Some('"') { self.quoted_text()? } else { self.bare_text() })
+                Test::exact(if self.peek() == Some('"') { self.quoted_text()? } else { self.bare_text() })
             }
             Some('*') if self.chars.get(self.at + 1).is_none_or(|c| c.is_whitespace() || *c == ')') => {
                 self.at += 1;
                 return Ok(field.map_or(Node::All, |name| Node::Field(name.into(), Test::Exists)));
             }
-            Some(_) => self.bare(),
+            Some(_) => self.bare()?,
         };
         debug_assert!(self.at > start, "a term takes at least one character");
         Ok(match field {
@@ -136,7 +136,7 @@ impl Parser {
             self.at += 1;
             return Ok(Test::of_prefix(&text));
         }
-        Ok(if text.is_empty() { Test::Exact(String::new()) } else { Test::of_words(&text) })
+        Ok(if text.is_empty() { Test::exact(String::new()) } else { Test::of_words(&text) })
     }
 
     fn quoted_text(&mut self) -> Result<String, QueryError> {
@@ -201,12 +201,15 @@ impl Parser {
         Ok(Test::Number(compare, limit))
     }
 
-    fn bare(&mut self) -> Test {
+    fn bare(&mut self) -> Result<Test, QueryError> {
+        let at = self.at;
         let text = self.bare_text();
-        match text.strip_suffix('*') {
-            Some(start) if !start.is_empty() => Test::of_prefix(start),
-            _ => Test::of_words(&text),
-        }
+        let start = text.strip_suffix('*').filter(|start| !start.is_empty());
+        Ok(match start {
+            _ if is_glob(start.unwrap_or(&text)) => Test::of_glob(&text, at)?,
+            Some(start) => Test::of_prefix(start),
+            None => Test::of_words(&text),
+        })
     }
 
     fn bare_text(&mut self) -> String {
@@ -255,6 +258,13 @@ impl Parser {
     }
 }
 
+/// Tells whether a text has wildcards. A question mark in what may be a URL or an expression is none.
+fn is_glob(text: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '*' | '?' | '.' | '-' | '_');
+    text.contains(char::is_alphanumeric)
+        && (text.contains('*') || text.contains('?') && text.chars().all(is_plain))
+}
+
 fn joined(mut parts: Vec<Node>, join: fn(Vec<Node>) -> Node) -> Node {
     match parts.len() {
         1 => parts.swap_remove(0),
@@ -274,12 +284,13 @@ mod tests {
         };
         let test = |test: &Test| match test {
             Test::Words(w) => w.join("+"),
+            Test::Id([w], _) => format!("#{w}"),
             Test::Prefix(w, last) => {
                 format!("{}{last}~", w.iter().map(|w| format!("{w}+")).collect::<String>())
             }
-            Test::Regex(r) => format!("/{r}/"),
-            Test::Contains(t) => format!("<{t}>"),
-            Test::Exact(t) => format!("={t}"),
+            Test::Regex(e) => format!("/{}/", e.regex),
+            Test::Contains(part) => format!("<{}>", part.text),
+            Test::Exact(t, _) => format!("={t}"),
             Test::Number(c, n) => format!("{c:?} {n}"),
             Test::Exists => "exists".into(),
         };
@@ -317,6 +328,9 @@ mod tests {
         check(r#"x:="a b" "say \"hi\"""#, "(x:=a b & say+hi)");
         check("ORDER NOTE ANDY", "(order & note & andy)");
         check("body:hello", "hello");
+        check("deadbeef trace:DEADBEEF", "(#deadbeef & trace:#deadbeef)");
+        assert!(shown(&parse("t*out err?r*").unwrap()).starts_with("(/(?:^|"));
+        check("path?x=1 *** \"t*t\"", "(path+x+1 & <**> & t+t)");
         check("event:visit OR event:purchase", "(event:visit | event:purchase)");
     }
 

@@ -1,25 +1,49 @@
 //! What is asked of one text.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use regex_syntax::hir::Hir;
+
 use super::QueryError;
-use crate::pattern::{for_each_word, words};
+use super::anchor::{Anchor, anchors};
+use crate::pattern::{for_each_word, is_cjk, words};
 
 /// A question about one text: a body or the value of a field.
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     /// The words stand in it one behind the other; at least one.
     Words(Vec<String>),
+    /// The word stands in it; it is this many bytes as hexadecimal digits, mostly an identifier.
+    Id([String; 1], Vec<u8>),
     /// The words, and then one that begins so.
     Prefix(Vec<String>, String),
     /// A regular expression matches somewhere.
-    Regex(regex::Regex),
+    Regex(Arc<Expression>),
     /// The text is in it, byte for byte.
-    Contains(String),
-    /// It is this text.
-    Exact(String),
+    Contains(Arc<Part>),
+    /// It is this text, which has these words.
+    Exact(String, Vec<String>),
     /// It is a number that compares so.
     Number(Compare, f64),
     /// It is not empty.
     Exists,
+}
+
+/// A regular expression.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    pub(crate) regex: regex::Regex,
+    anchors: Option<Vec<Anchor>>,
+    /// Whether a match hangs on what is around it.
+    has_look: bool,
+}
+
+/// A part of a text.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    anchors: Option<Vec<Anchor>>,
 }
 
 /// How numbers are compared.
@@ -46,9 +70,60 @@ impl Test {
         // A text without a letter has no words; a lone Chinese letter is in no pair.
         let lone = |w: &String| w.chars().count() == 1 && !w.is_ascii();
         if list.is_empty() || list.iter().any(lone) {
-            return Self::Contains(text.into());
+            return Self::contains(text);
+        }
+        if let [word] = list.as_slice()
+            && let Some(bytes) = id_bytes(word)
+        {
+            return Self::Id([word.clone()], bytes);
         }
         Self::Words(list)
+    }
+
+    /// Makes the test for words in which `*` stands for any letters and digits of the word, and `?` for one.
+    pub(super) fn of_glob(text: &str, at: usize) -> Result<Self, QueryError> {
+        const LETTER: &str = r"[\p{Alphabetic}\p{N}]";
+        const EDGE: &str = r"[^\p{Alphabetic}\p{N}]";
+        // As is_cjk.
+        const CJK: &str = r"[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{ac00}-\x{d7af}\x{f900}-\x{faff}\x{20000}-\x{3134f}]";
+        let is_gap = |c: char| !c.is_alphanumeric() && !matches!(c, '*' | '?');
+        let text = text.trim_matches(is_gap);
+        let is_part = |c: char| (c.is_alphanumeric() && !is_cjk(c)) || matches!(c, '*' | '?');
+        let mut expression = String::new();
+        if text.starts_with(is_part) {
+            let _ = write!(expression, "(?:^|{EDGE}|{CJK})");
+        }
+        let mut was_gap = false;
+        for c in text.chars() {
+            match c {
+                '*' => expression.extend([LETTER, "*"]),
+                '?' => expression.push_str(LETTER),
+                c if is_gap(c) && was_gap => {}
+                c if is_gap(c) => expression.extend([EDGE, "+"]),
+                c if c.is_ascii_alphabetic() => {
+                    expression.extend(['[', c.to_ascii_uppercase(), c.to_ascii_lowercase(), ']']);
+                }
+                c if c.is_ascii() => expression.push(c),
+                c => expression.extend(["(?i:", c.encode_utf8(&mut [0; 4]), ")"]),
+            }
+            was_gap = is_gap(c);
+        }
+        if text.ends_with(is_part) {
+            let _ = write!(expression, "(?:$|{EDGE}|{CJK})");
+        }
+        regex(&expression, at)
+    }
+
+    /// Makes the test for a part of a text.
+    pub(super) fn contains(text: &str) -> Self {
+        let anchors = anchors(&Hir::literal(text.as_bytes()));
+        Self::Contains(Arc::new(Part { text: text.into(), anchors }))
+    }
+
+    /// Makes the test for a whole text.
+    pub(super) fn exact(text: String) -> Self {
+        let list = words(&text);
+        Self::Exact(text, list)
     }
 
     /// Makes the test for a text that ends in a word's beginning.
@@ -66,10 +141,11 @@ impl Test {
     pub(crate) fn matches(&self, text: &str, scratch: &mut Scratch) -> bool {
         match self {
             Self::Words(list) => has_words(text, list, None, scratch),
+            Self::Id(list, _) => has_words(text, list, None, scratch),
             Self::Prefix(list, last) => has_words(text, list, Some(last), scratch),
-            Self::Regex(regex) => regex.is_match(text),
-            Self::Contains(part) => memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some(),
-            Self::Exact(want) => text == want,
+            Self::Regex(expression) => expression.regex.is_match(text),
+            Self::Contains(part) => memchr::memmem::find(text.as_bytes(), part.text.as_bytes()).is_some(),
+            Self::Exact(want, _) => text == want,
             Self::Number(compare, limit) => number(text).is_some_and(|n| compare.holds(n, *limit)),
             Self::Exists => !text.is_empty(),
         }
@@ -79,7 +155,26 @@ impl Test {
     pub(crate) fn whole_text(&self) -> Option<&str> {
         match self {
             Self::Words(list) if list.len() == 1 => list.first().map(String::as_str),
-            Self::Exact(text) => Some(text),
+            Self::Id([word], _) => Some(word),
+            Self::Exact(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a text passes that has a part which does, whole words at its ends.
+    pub(crate) fn is_of_parts(&self) -> bool {
+        match self {
+            Self::Words(_) | Self::Id(..) | Self::Prefix(..) | Self::Contains(_) => true,
+            Self::Regex(expression) => !expression.has_look,
+            Self::Exact(..) | Self::Number(..) | Self::Exists => false,
+        }
+    }
+
+    /// Returns the ways in which a text may pass, one of which it has to take; `None` where that is not known.
+    pub(crate) fn anchors(&self) -> Option<&[Anchor]> {
+        match self {
+            Self::Regex(expression) => expression.anchors.as_deref(),
+            Self::Contains(part) => part.anchors.as_deref(),
             _ => None,
         }
     }
@@ -87,7 +182,8 @@ impl Test {
     /// Returns words that any text that passes has, as whole words.
     pub(crate) fn words(&self) -> &[String] {
         match self {
-            Self::Words(list) | Self::Prefix(list, _) => list,
+            Self::Words(list) | Self::Prefix(list, _) | Self::Exact(_, list) => list,
+            Self::Id(list, _) => list,
             _ => &[],
         }
     }
@@ -104,6 +200,20 @@ impl Compare {
     }
 }
 
+/// Reads a word of hexadecimal digits as bytes; short ones are words, and the end of very long ones is cut off.
+fn id_bytes(word: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = word.as_bytes().as_chunks::<2>();
+    if !(4..=60).contains(&pairs.len()) || !rest.is_empty() {
+        return None;
+    }
+    let byte = |pair: &[u8; 2]| {
+        let is_lower = pair.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+        let text = std::str::from_utf8(pair).ok().filter(|_| is_lower)?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    pairs.iter().map(byte).collect()
+}
+
 /// Reads a number, without blanks around it; infinities and NaN are none.
 pub(crate) fn number(text: &str) -> Option<f64> {
     let first = text.bytes().next()?;
@@ -116,13 +226,16 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 /// Compiles a regular expression that stands at character `at`.
 pub(super) fn regex(expression: &str, at: usize) -> Result<Test, QueryError> {
     let compiled = regex::RegexBuilder::new(expression).size_limit(1 << 20).build();
-    compiled.map(Test::Regex).map_err(|e| QueryError::Syntax {
+    let regex = compiled.map_err(|e| QueryError::Syntax {
         at,
         message: match e {
             regex::Error::CompiledTooBig(_) => "the regular expression is too large".into(),
             e => e.to_string().lines().last().unwrap_or("no regular expression").trim().to_owned(),
         },
-    })
+    })?;
+    let hir = regex_syntax::parse(expression).ok();
+    let has_look = hir.as_ref().is_none_or(|hir| !hir.properties().look_set().is_empty());
+    Ok(Test::Regex(Arc::new(Expression { regex, anchors: hir.as_ref().and_then(anchors), has_look })))
 }
 
 fn has_words(text: &str, list: &[String], last: Option<&str>, scratch: &mut Scratch) -> bool {
@@ -195,6 +308,32 @@ mod tests {
         check(Test::of_prefix("time ou"), "time outer", true);
         check(Test::of_prefix("ou"), "the outer", true);
         check(Test::of_prefix("ou"), "about", false);
+    }
+
+    #[test]
+    fn wildcards_stay_inside_of_words() {
+        let glob = |text: &str| Test::of_glob(text, 0).unwrap();
+        check(glob("t*out"), "a Timeout here", true);
+        check(glob("t*out"), "time out", false);
+        check(glob("t*out"), "timeouts", false);
+        check(glob("*out"), "time_out", true);
+        check(glob("t?me"), "TIME", true);
+        check(glob("t?me"), "te_me", false);
+        check(glob("/api/*/orders"), "GET /api/v2/orders?x", true);
+        check(glob("/api/*/orders"), "GET /api/v2/x/orders", false);
+        check(glob("t*ut"), "登timeout录", true);
+        check(glob("登*败"), "用户登录失败了", true);
+        check(glob("gr*n"), "GRÜN", true);
+    }
+
+    #[test]
+    fn hexadecimal_words_are_identifiers() {
+        assert!(
+            matches!(Test::of_words("DEADbeef01"), Test::Id(_, bytes) if bytes == [0xde, 0xad, 0xbe, 0xef, 1])
+        );
+        check(Test::of_words("deadbeef01"), "id=DeadBeef01,", true);
+        check(Test::of_words("deadbeef01"), "id=deadbeef012", false);
+        assert!(matches!(Test::of_words("deadbeef0"), Test::Words(_)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use arrow::datatypes::{Int32Type, Int64Type, UInt8Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::codec::{Columns, decode};
+use super::codec::{Codec, Columns, Form, decode, may_hold};
 use super::encode::{FIXED, Width};
 use super::file::Piece;
 use super::format::{self, Group};
@@ -107,9 +107,14 @@ impl GroupBlock {
         Ok(self.column(at)?.as_primitive::<Int64Type>().values())
     }
 
+    /// How a slot of a row is kept.
+    fn codec(&self, row: usize, slot: usize) -> Result<&Codec, ReadError> {
+        let run = &self.group().runs[self.run_of[self.shapes[row] as usize] as usize];
+        run.slots.get(slot).ok_or_else(|| self.corrupt("a row has a slot that is not there"))
+    }
+
     /// Reads the columns of a slot, so that [`decode`] finds them.
-    fn load(&self, codec: &super::codec::Codec) -> Result<(), ReadError> {
-        use super::codec::{Codec, Form};
+    fn load(&self, codec: &Codec) -> Result<(), ReadError> {
         let (ints, texts, bytes) = self.bases();
         match codec {
             Codec::Constant(_) => {}
@@ -237,9 +242,21 @@ impl Block for GroupBlock {
         Ok(column.is_valid(row).then(|| column.value(row).try_into().ok()).flatten())
     }
 
+    fn may_hold(&self, row: usize, slot: usize, letters: &str) -> Result<bool, ReadError> {
+        Ok(may_hold(self.codec(row, slot)?, letters))
+    }
+
+    fn hex(&self, row: usize, slot: usize) -> Result<Option<&[u8]>, ReadError> {
+        let codec = self.codec(row, slot)?;
+        let Codec::Hex(column) = codec else { return Ok(None) };
+        self.load(codec)?;
+        let bytes =
+            self.bytes(*column, row).ok_or_else(|| self.corrupt("a slot has no value in its column"))?;
+        Ok(Some(bytes))
+    }
+
     fn value(&self, row: usize, slot: usize, out: &mut String) -> Result<(), ReadError> {
-        let run = &self.group().runs[self.run_of[self.shapes[row] as usize] as usize];
-        let codec = run.slots.get(slot).ok_or_else(|| self.corrupt("a row has a slot that is not there"))?;
+        let codec = self.codec(row, slot)?;
         self.load(codec)?;
         decode(codec, self, row, out).ok_or_else(|| self.corrupt("a slot has no value in its column"))
     }

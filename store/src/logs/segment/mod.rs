@@ -154,6 +154,12 @@ impl Segment {
         Ok(GroupBlock::new(Arc::clone(self), opened, group))
     }
 
+    /// The shapes that rows of a row group have.
+    pub(crate) fn group_shapes(&self, group: usize) -> Result<Vec<u32>, ReadError> {
+        let opened = self.opened()?;
+        Ok(opened.groups.get(group).map_or_else(Vec::new, |g| g.runs.iter().map(|run| run.shape).collect()))
+    }
+
     /// What the index knows of a row group.
     pub(crate) fn candidates(&self, group: usize) -> impl Candidates + use<> {
         GroupIndex::new(self.index(), group)

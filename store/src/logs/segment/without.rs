@@ -7,6 +7,7 @@ use super::Segment;
 use super::merge::merge_without;
 use crate::logs::eval::Compiled;
 use crate::logs::patterns::SharedTemplates;
+use crate::logs::selector::rows_of_group;
 use crate::logs::source::LogSelect;
 use crate::metrics::{Left, SegmentError, Target};
 use crate::read::Budget;
@@ -24,13 +25,10 @@ pub fn without(
     budget: &Budget,
 ) -> Result<Left, SegmentError> {
     let compiled = Compiled::new(select, segment.tables()?, templates);
-    if compiled.is_hopeless() {
-        return Ok(Left::All);
-    }
     let mut dropped = HashMap::new();
     let mut n_deleted = 0;
     for group in 0..segment.n_groups()? {
-        let rows = compiled.rows(&segment.group(group)?, &segment.candidates(group), budget)?;
+        let Some((_, rows)) = rows_of_group(&compiled, segment, group, budget)? else { continue };
         n_deleted += rows.len() as u64;
         if !rows.is_empty() {
             dropped.insert((0, group), rows);
