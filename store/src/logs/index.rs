@@ -34,13 +34,13 @@ use super::fields::FieldAt;
 use super::query::{Letters, Test};
 use crate::metrics::hashing::{BytesState, IdentityState};
 use crate::model::{SpanId, TraceId, write_hex};
-use crate::pattern::{for_each_word, hides_letters, is_id_like, is_indexed_word};
+use crate::pattern::{WordPlace, classify, for_each_word, word_place};
 use crate::read::ReadError;
 
 const MAGIC: &[u8; 8] = b"GLTEXT02";
 /// The version before: blocks have no marks.
 const MAGIC_WITHOUT_MARKS: &[u8; 8] = b"GLTEXT01";
-/// What a block has as a word when it has words that [`hides_letters`].
+/// What a block has as a word when it has words that hide letters, as [`classify`] says.
 const HIDDEN: &str = "\u{1}hidden";
 /// What a block has as a word when a slot's text begins or ends with an escape, or half of one.
 const EDGE: &str = "\u{1}edge";
@@ -63,6 +63,8 @@ pub(super) struct IndexBuilder {
     /// Texts whose words the present block has already.
     seen: HashSet<u64, IdentityState>,
     seen_block: usize,
+    /// The block that was last marked as one that hides letters.
+    hidden_in: Option<usize>,
     buffer: String,
 }
 
@@ -92,6 +94,7 @@ impl IndexBuilder {
         self.end_group()?;
         self.present = Some(GroupWords::default());
         self.seen.clear();
+        self.hidden_in = None;
         Ok(())
     }
 
@@ -155,16 +158,19 @@ impl IndexBuilder {
 
     fn add_words(&mut self, block: usize, text: &str) {
         let Some(group) = &mut self.present else { return };
-        let mut hides = false;
+        let is_marked = self.hidden_in == Some(block);
+        let mut hides = is_marked;
         for_each_word(text, &mut self.buffer, &mut |word| {
-            if is_id_like(word) {
-                group.ids.insert(xxh3_64(word.as_bytes()));
-            } else if is_indexed_word(word) {
-                group.add(block, word);
+            let (place, hides_letters) = classify(word);
+            match place {
+                WordPlace::Filter => drop(group.ids.insert(xxh3_64(word.as_bytes()))),
+                WordPlace::Posting => group.add(block, word),
+                WordPlace::Nowhere => {}
             }
-            hides |= hides_letters(word);
+            hides |= hides_letters;
         });
-        if hides {
+        if hides && !is_marked {
+            self.hidden_in = Some(block);
             self.mark(block, HIDDEN);
         }
     }
@@ -486,12 +492,10 @@ impl GroupIndex {
     fn with_words(&self, index: &Index, words: &[String]) -> Result<Option<Vec<bool>>, ReadError> {
         let mut out = None;
         for word in words {
-            if is_id_like(word) {
-                if !index.may_have_id(self.group, word) {
-                    return Ok(Some(Vec::new()));
-                }
-            } else if is_indexed_word(word) {
-                out = both(out, Some(index.blocks(self.group, word)?));
+            match word_place(word) {
+                WordPlace::Filter if !index.may_have_id(self.group, word) => return Ok(Some(Vec::new())),
+                WordPlace::Filter | WordPlace::Nowhere => {}
+                WordPlace::Posting => out = both(out, Some(index.blocks(self.group, word)?)),
             }
         }
         Ok(out)

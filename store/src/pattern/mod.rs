@@ -29,5 +29,5 @@ pub use header::{Header, HeaderError, Learner, message_start};
 pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
 pub use structured::{FieldSlot, MessageField, fields_of, message_field, message_of};
 pub use templates::{TemplateId, TemplateIdError, Templates, coarse_end};
-pub use words::{for_each_word, is_id_like, is_indexed_word, words};
-pub(crate) use words::{hides_letters, is_cjk, shows_letters};
+pub(crate) use words::{WordPlace, classify, is_cjk, shows_letters, word_place};
+pub use words::{for_each_word, words};

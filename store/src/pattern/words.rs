@@ -30,19 +30,42 @@ pub fn words(text: &str) -> Vec<String> {
     out
 }
 
-/// Tells whether a word is more like an identifier than a word: hexadecimal with a digit from
-/// seven bytes on, six or more digits, or 24 or more bytes with three digits.
-///
-/// Such words are kept in bloom filters. A query's word is asked the same question.
-pub fn is_id_like(word: &str) -> bool {
-    let n_digits = word.bytes().filter(u8::is_ascii_digit).count();
-    let is_hex = || word.len() >= 7 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    n_digits >= 6 || n_digits >= 3 && word.len() >= 24 || n_digits >= 1 && is_hex()
+/// Where an index keeps a word of a variable. A query's word is asked the same question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WordPlace {
+    /// In a bloom filter: it is more like an identifier than a word. Hexadecimal with a digit from seven bytes on, six
+    /// or more digits, or 24 or more bytes with three digits.
+    Filter,
+    /// Among the words that have postings.
+    Posting,
+    /// Nowhere: numbers, and numbers with a unit.
+    Nowhere,
 }
 
-/// Tells whether a word of a variable is worth a posting: neither a number nor like an identifier.
-pub fn is_indexed_word(word: &str) -> bool {
-    !is_id_like(word) && word.bytes().any(|b| !b.is_ascii_digit()) && !is_measure(word)
+/// Says where an index keeps a word.
+pub(crate) fn word_place(word: &str) -> WordPlace {
+    classify(word).0
+}
+
+/// Says where an index keeps a word, and whether it has letters that a search may be for and that no posting finds: it
+/// has none, or only for its beginning.
+pub(crate) fn classify(word: &str) -> (WordPlace, bool) {
+    let (mut n_digits, mut is_hex) = (0, true);
+    for b in word.bytes() {
+        n_digits += usize::from(b.is_ascii_digit());
+        is_hex &= b.is_ascii_hexdigit();
+    }
+    let n = word.len();
+    // Of what is cut the end is in no posting.
+    let may_be_cut = n + 4 > WORD_BYTES_MAX;
+    let hides = || may_be_cut || !is_hex && shows_letters(word);
+    if n_digits >= 6 || n_digits >= 3 && n >= 24 || n_digits >= 1 && n >= 7 && is_hex {
+        (WordPlace::Filter, hides())
+    } else if n_digits == n || is_measure(word) {
+        (WordPlace::Nowhere, hides())
+    } else {
+        (WordPlace::Posting, may_be_cut)
+    }
 }
 
 /// Digits with at most three letters behind them, as in `250ms`, and parts of dates like `03T10`.
@@ -52,18 +75,19 @@ fn is_measure(word: &str) -> bool {
     n_digits > 0 && unit.len() <= 3 && unit.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
-/// Tells whether letters are such that a word with them is either indexed or [`hides_letters`]: three that follow one
-/// another, not all of them hexadecimal digits.
+/// Tells whether letters are such that a word with them either has a posting or hides letters, as [`classify`] says:
+/// three that follow one another, not all of them hexadecimal digits.
 pub(crate) fn shows_letters(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_alphabetic())
-        .any(|run| run.len() >= 3 && run.bytes().any(|b| !b.is_ascii_hexdigit()))
-}
-
-/// Tells whether a word of a variable has letters that a search may be for and that are not found by a posting: it has
-/// none, or only for its beginning.
-pub(crate) fn hides_letters(word: &str) -> bool {
-    let may_be_cut = word.len() + 4 > WORD_BYTES_MAX;
-    may_be_cut || !is_indexed_word(word) && shows_letters(word)
+    let (mut n_letters, mut is_hex) = (0, true);
+    text.bytes().any(|b| {
+        if b.is_ascii_alphabetic() {
+            n_letters += 1;
+            is_hex &= b.is_ascii_hexdigit();
+        } else {
+            (n_letters, is_hex) = (0, true);
+        }
+        n_letters >= 3 && !is_hex
+    })
 }
 
 fn first_char(text: &str) -> char {
@@ -132,14 +156,20 @@ mod tests {
     #[test]
     fn identifiers_and_numbers_get_no_posting() {
         for id in ["4bf92f3577b34da6a3ce929d0e0e4736", "1234567", "deadbe1", "user123456"] {
-            assert!(is_id_like(id) && !is_indexed_word(id), "{id}");
+            assert_eq!(word_place(id), WordPlace::Filter, "{id}");
         }
         for number in ["12", "250ms", "2026", "03t"] {
-            assert!(!is_id_like(number) && !is_indexed_word(number), "{number}");
+            assert_eq!(word_place(number), WordPlace::Nowhere, "{number}");
         }
         for word in ["error", "user42", "defaced", "登录"] {
-            assert!(is_indexed_word(word), "{word}");
+            assert_eq!(word_place(word), WordPlace::Posting, "{word}");
         }
+        for (word, hides) in
+            [("user123456", true), ("4bf92f3577b34da6", false), ("15min", true), ("250ms", false)]
+        {
+            assert_eq!(classify(word).1, hides, "{word}");
+        }
+        assert_eq!(classify(&"word".repeat(40)[..128]), (WordPlace::Posting, true));
     }
 
     proptest! {
