@@ -23,14 +23,17 @@ pub(super) struct ShiftTest {
     levels: Arc<Boundary>,
     shown: Arc<Boundary>,
     go_levels: Arc<Boundary>,
-    /// Intervals of the release before which it does not refuse.
-    first_look: usize,
+    /// Intervals of the release that must show their own noise before it is believed.
+    settled: usize,
 }
 
-/// Intervals of the release that must show their own noise before a mean refuses, where nothing is known of
-/// how it changed: looking from the first on, noise that tripled at the release refuses one good release in
-/// twenty-five at a level of one in a thousand, and half as many so.
-const OWN_NOISE_LOOK: usize = 5;
+/// Intervals after which a release has shown its own noise, where nothing else tells how that changed.
+const SETTLED: usize = 15;
+
+/// What the variance is taken to have grown by until then: a release that is three times as noisy as before is not
+/// refused for that, and one that is worse by far is still refused at once. With the noise of the history from the
+/// first interval on, noise that tripled refuses one good release in twenty-five at a level of one in a thousand.
+const UNSHOWN_NOISE: f64 = 9.0;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +78,19 @@ impl ShiftTest {
             levels: budget.part(n_tests * n_sides),
             shown: budget.part(1.0),
             go_levels: budget.go(),
-            first_look: 1,
+            settled: 0,
         }
     }
 
     /// Lets the release show its own noise before it refuses, where nothing else tells how that changed.
     pub(super) fn without_known_noise(self) -> Self {
-        // A phase too short for that may refuse in its second half.
-        Self { first_look: OWN_NOISE_LOOK.min(self.levels.n_looks().div_ceil(2)), ..self }
+        // A phase too short for that believes its second half.
+        Self { settled: SETTLED.min(self.levels.n_looks().div_ceil(2)), ..self }
+    }
+
+    /// By what the variance may have grown at a look without having been seen to.
+    fn unshown(&self, t: usize) -> f64 {
+        if t < self.settled { UNSHOWN_NOISE } else { 1.0 }
     }
 
     pub(super) fn n_history(&self) -> usize {
@@ -109,9 +117,9 @@ impl ShiftTest {
         for (idx, (direction, means)) in self.sides.iter().enumerate() {
             let sign = direction.sign();
             let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
-            let look = means.look(&values, question.noise);
+            let look = means.look(&values, question.noise * self.unshown(t));
             let p = look.p_harm(question.tolerated[idx]);
-            let may_refuse = t >= self.first_look && !(question.is_unsettled && t < FIRST_LOOK);
+            let may_refuse = !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
             if idx == 0 {
@@ -124,6 +132,8 @@ impl ShiftTest {
                 answer.p_go = Some(p_go.max(look.p_go(margin[idx])));
                 answer.is_recent_beyond |= is_beyond(&values, means.history_mean(), margin[idx]);
                 answer.is_faded |= has_faded(&values, means.history_mean(), margin[idx]);
+                // The noise that it will have shown by then.
+                let look = means.look(&values, question.noise);
                 let left = self.looks_left(&look, margin[idx], t);
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
@@ -164,9 +174,9 @@ impl ShiftTest {
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
                 let (release, level) = (&signed[start..=now], self.levels.nominal(t));
-                t >= self.first_look && sieve.may_cross(release, tolerated[idx], level) && {
+                sieve.may_cross(release, tolerated[idx], level) && {
                     let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
-                    means.look(release, 1.0).p_harm(tolerated[idx]) <= level
+                    means.look(release, self.unshown(t)).p_harm(tolerated[idx]) <= level
                 }
             })
         })
