@@ -4,6 +4,7 @@ mod simulate;
 mod judge;
 mod judge_kinds;
 mod kayenta;
+mod native;
 mod patterns;
 mod calibration;
 mod releases;

@@ -1,14 +1,19 @@
 //! Differences of one counter, booked by interval.
 
+use std::sync::Arc;
+
+use greylight_store::model::Histogram;
 use greylight_store::read::Samples;
 
 use super::Grid;
 
 /// What came before a series' first sample in the read.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Before {
     /// An earlier sample, however old.
     Value(f64),
+    /// An earlier native histogram.
+    Histogram(Arc<Histogram>),
     /// Never stored before, and its unit was already scraped: it was born since, at zero.
     Zero,
     /// Never stored before, like its unit: what it counted until then is not known.
@@ -30,7 +35,7 @@ pub(crate) fn book(
     let mut last = match before {
         Before::Value(value) => Some(value),
         Before::Zero => Some(0.0),
-        Before::Unknown => None,
+        Before::Unknown | Before::Histogram(_) => None,
     };
     for (&t_ms, &value) in samples.t_ms.iter().zip(samples.values) {
         if !value.is_finite() {

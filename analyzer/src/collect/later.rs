@@ -132,7 +132,9 @@ fn sources(q: &Question<'_>) -> Result<Sources, CollectError> {
         }
         CheckKind::Distribution { data: Distribution::Histogram(names) } => {
             for name in names {
-                all.select(parsed(&bucket_selector(&q.filling.fill(name)))?);
+                let name = q.filling.fill(name);
+                all.select(parsed(&name)?);
+                all.select(parsed(&bucket_selector(&name))?);
             }
         }
         CheckKind::Distribution { data: Distribution::Values(query) } => {

@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 
 use super::Grid;
 use super::counter::{Before, book};
+use super::native::{Native, edges};
 use crate::judge::{Counts, Data, Histogram, Series};
 use crate::policy::{Check, CheckKind, Distribution, Source, ValueQuery};
 use crate::release::cohort::{Filling, Units, unit_of};
@@ -27,7 +28,7 @@ const SCRAPED_MS: i64 = 3600 * 1000;
 /// Scrapes that `$interval` spans at least.
 const SCRAPES_MIN: i64 = 4;
 /// Buckets of one histogram, over both sides.
-const BUCKETS_MAX: usize = 1000;
+pub(super) const BUCKETS_MAX: usize = 1000;
 /// Values of a check's `by` that one side may show: each is kept apart, since which are tested is chosen from them.
 const VALUES_MAX: usize = 2000;
 /// What the value of series and records without a check's label is called.
@@ -255,7 +256,7 @@ impl Collector {
         let selection = self.select(q, selector, span, &budget)?;
         let scraped = self.orphans(q, &*selection, &budget, selector, span)?;
         self.each_kept(q, &*selection, &budget, |i, samples| {
-            let before = scraped.get(&i).copied().unwrap_or(Before::Unknown);
+            let before = scraped.get(&i).cloned().unwrap_or(Before::Unknown);
             let mut booked = Booked::new(q.grid.n);
             book(samples, before, &q.grid, &mut booked.sums, &mut booked.present);
             if booked.present.contains(&true) {
@@ -295,7 +296,7 @@ impl Collector {
         for (i, t) in first {
             let labels = &selection.series()[i];
             let before = match (older.get(labels), unit_of(labels, q.unit_names)) {
-                (Some(&value), _) => Before::Value(value),
+                (Some(before), _) => before.clone(),
                 (None, Some(unit)) if seen_by_unit.get(unit).is_some_and(|&s| s < t) => Before::Zero,
                 (None, Some(unit)) => {
                     let key = (unit.to_string(), t);
@@ -313,17 +314,24 @@ impl Collector {
         Ok(out)
     }
 
-    /// Returns the last values that series had in an older span.
+    /// Returns the last values, or native histograms, that series had in an older span.
     fn older(
         &self,
         q: &Question<'_>,
         selector: &str,
         span: SpanMs,
-    ) -> Result<BTreeMap<Labels, f64>, CollectError> {
+    ) -> Result<BTreeMap<Labels, Before>, CollectError> {
         let mut last = BTreeMap::new();
         self.each_series(q, selector, span, |labels, samples| {
-            if let Some(value) = samples.values.iter().rev().find(|v| v.is_finite()) {
-                last.insert(labels.clone(), *value);
+            let value = samples.values.iter().rposition(|v| v.is_finite());
+            let before = match samples.histograms.last() {
+                Some((at, sample)) if value.is_none_or(|value| value < *at) => {
+                    Some(Before::Histogram(Arc::clone(sample)))
+                }
+                _ => value.map(|value| Before::Value(samples.values[value])),
+            };
+            if let Some(before) = before {
+                last.insert(labels.clone(), before);
             }
         })?;
         Ok(last)
@@ -352,7 +360,59 @@ impl Collector {
         Ok(seen)
     }
 
+    /// Reads histograms: native ones where there are any, else the buckets of classic ones.
     fn histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
+        match self.native_histogram(q, names)? {
+            Some(data) => Ok(Some(data)),
+            None => self.classic_histogram(q, names),
+        }
+    }
+
+    fn native_histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
+        let by = q.check.by.as_ref().map(|by| by.name.as_str());
+        let mut values: BTreeMap<String, BTreeMap<String, Native>> = BTreeMap::new();
+        for name in names {
+            let selector = q.filling.fill(name);
+            let lookback = LOOKBACK_MS_MIN.max(q.grid.step_ms.saturating_mul(10));
+            let span = SpanMs { start: q.grid.start_ms.saturating_sub(lookback), end: q.grid.end_ms() - 1 };
+            let budget = self.budget();
+            let selection = self.select(q, &selector, span, &budget)?;
+            let orphans = self.orphans(q, &*selection, &budget, &selector, span)?;
+            let mut failed = None;
+            self.each_kept(q, &*selection, &budget, |i, samples| {
+                if samples.histograms.is_empty() {
+                    return;
+                }
+                let labels = &selection.series()[i];
+                let value = by.and_then(|name| labels.get(name)).unwrap_or("").to_owned();
+                let unit = unit_of(labels, q.unit_names).unwrap_or("").to_string();
+                let units = values.entry(value).or_default();
+                let native = units.entry(unit).or_insert_with(|| Native::new(q.grid.n));
+                let before = orphans.get(&i).unwrap_or(&Before::Unknown);
+                failed = native.book(samples, before, &q.grid).err().or(failed.take());
+            })?;
+            if let Some(failed) = failed {
+                return Err(failed);
+            }
+        }
+        values.values_mut().for_each(|units| units.retain(|_, native| native.has_samples()));
+        values.retain(|_, units| !units.is_empty());
+        check_values(by, values.len())?;
+        let le = edges(values.values().flat_map(BTreeMap::values))?;
+        let of_value = |units: BTreeMap<String, Native>| {
+            let by_unit: IndexMap<String, Histogram> =
+                units.into_iter().map(|(unit, native)| (unit, native.counts(q.grid, &le))).collect();
+            Data::Histogram(sum_histograms(q.grid, le.clone(), by_unit))
+        };
+        let mut of_values = values.into_iter().map(|(value, units)| (value, of_value(units)));
+        Ok(match by {
+            None => of_values.next().map(|(_, data)| data),
+            Some(_) if of_values.len() == 0 => None,
+            Some(_) => Some(Data::By(of_values.map(|(value, data)| (shown(&value), data)).collect())),
+        })
+    }
+
+    fn classic_histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
         let by = q.check.by.as_ref().map(|by| by.name.as_str());
         // value -> unit -> upper edge -> cumulative counts
         let mut values: BTreeMap<String, BTreeMap<String, BTreeMap<OrdF64, Booked>>> = BTreeMap::new();
@@ -498,7 +558,7 @@ impl Collector {
 
 /// A finite or infinite float that can be a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct OrdF64(f64);
+pub(super) struct OrdF64(pub(super) f64);
 
 impl Eq for OrdF64 {}
 

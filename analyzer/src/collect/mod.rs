@@ -9,6 +9,7 @@ mod grid;
 mod later;
 mod logs;
 mod metrics;
+mod native;
 
 pub(crate) use births::{Event, Wanted, events};
 pub(crate) use grid::Grid;

@@ -79,15 +79,30 @@ fn raw_buckets(cells: &Cells<Vec<f64>>) -> BucketCells {
     BucketCells { cells: cells.iter().map(|values| values.as_ref().map(&count)).collect(), edges }
 }
 
+impl BucketCells {
+    /// Tells whether it is known how many values lie below an edge: it has the edge, or no value lies on the edge's
+    /// side of all its own.
+    fn knows(&self, edge: f64) -> bool {
+        let is_empty = |bucket: usize| {
+            self.cells.iter().flatten().all(|counts| counts.get(bucket).is_none_or(|n| *n == 0.0))
+        };
+        let n_finite = self.edges.iter().filter(|edge| edge.is_finite()).count();
+        let (first, last) = (self.edges.first(), self.edges[..n_finite].last());
+        self.edges.contains(&edge)
+            || first.is_some_and(|first| edge < *first) && is_empty(0)
+            || last.is_some_and(|last| edge > *last) && is_empty(n_finite)
+    }
+}
+
 /// Brings sides onto common edges. Lattice edges of raw values are joined, since an absent one only
-/// means that no value lies near; edges of histograms are those that all of them have.
+/// means that no value lies near; edges of histograms are those by which all of them tell values apart.
 fn to_common(sides: &mut [&mut BucketCells], is_raw: bool) {
     let filled = || sides.iter().filter(|side| !side.edges.is_empty());
     let mut edges: Vec<f64> = filled().flat_map(|side| side.edges.iter().copied()).collect();
     edges.sort_by(f64::total_cmp);
     edges.dedup();
     if !is_raw {
-        edges.retain(|edge| filled().all(|side| side.edges.contains(edge)));
+        edges.retain(|edge| filled().all(|side| side.knows(*edge)));
     }
     for side in sides.iter_mut().filter(|side| !side.edges.is_empty()) {
         let places: Vec<usize> =
@@ -146,6 +161,8 @@ pub(super) struct ScoreCheck {
 #[derive(Clone, Debug)]
 struct Prepared {
     edges: Vec<f64>,
+    /// The history's counts, by these edges.
+    pooled: Vec<f64>,
     sheet: Option<Sheet>,
     tests: [ShiftTest; 3],
     pre_values: [Vec<f64>; 3],
@@ -178,7 +195,8 @@ impl ScoreCheck {
         }
         let edges =
             pre.iter().find(|side| !side.edges.is_empty()).map(|side| side.edges.clone()).unwrap_or_default();
-        let sheet = Sheet::new(&edges, &pooled(&pre, edges.len(), |_| true));
+        let pooled = pooled(&pre, edges.len(), |_| true);
+        let sheet = Sheet::new(&edges, &pooled);
         let has_both = pre.iter().all(|side| side.cells.iter().flatten().any(|counts| total(counts) > 0.0));
         let pre_values = Score::ALL.map(|score| match (&sheet, has_both) {
             (Some(sheet), true) => differences(sheet, score, &pre, pre[0].cells.len(), |_| true),
@@ -193,6 +211,7 @@ impl ScoreCheck {
         Prepared {
             pre_noise: has_both.then(|| inverse_n(&pre, n, |_| true)),
             edges,
+            pooled,
             sheet,
             tests,
             pre_values,
@@ -202,7 +221,8 @@ impl ScoreCheck {
     /// Prepares again only where the edges changed: preparing filters the whole history.
     fn ensure(&mut self, run: &mut [BucketCells; 2]) -> Arc<Prepared> {
         if let Some(prepared) = &self.prepared {
-            let mut known = BucketCells { edges: prepared.edges.clone(), cells: Vec::new() };
+            let cells = vec![Some(prepared.pooled.clone())];
+            let mut known = BucketCells { edges: prepared.edges.clone(), cells };
             let [baseline, canary] = run;
             // Without history the sides still need edges in common with each other.
             to_common(&mut [&mut known, &mut *baseline, &mut *canary], self.is_raw);
