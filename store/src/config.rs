@@ -14,7 +14,7 @@ pub struct StoreConfig {
     /// Longest that data stays in the head before it is sealed. Default `30m`.
     #[serde(with = "humantime_serde")]
     pub head_age_max: Duration,
-    /// Size of the head in memory at which it is sealed; ingest is refused at twice this. Default `96MiB`.
+    /// Size of the head in memory at which it is sealed; ingest is refused at twice this. Default `64MiB`.
     pub head_bytes_max: ByteSize,
     /// Size at which a file of the write-ahead log is closed and the next one begun. Default `64MiB`.
     pub wal_file_bytes: ByteSize,
@@ -42,7 +42,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             head_age_max: Duration::from_secs(30 * 60),
-            head_bytes_max: ByteSize(96 << 20),
+            head_bytes_max: ByteSize(64 << 20),
             wal_file_bytes: ByteSize(64 << 20),
             // Two files of the log and the segments of one head fit in it, so that what was taken can be sealed.
             disk_free_min: ByteSize(256 << 20),
