@@ -50,8 +50,9 @@ impl Collector {
         let mut seen = Seen::new();
         self.each_kept(q, &*selection, &budget, |i, samples| {
             let Some(unit) = unit_of(&selection.series()[i], q.unit_names) else { return };
-            let last = samples.t_ms.iter().zip(samples.values).rev().find(|(_, v)| v.is_finite());
-            if let Some((&t, _)) = last {
+            let value = samples.values.iter().rposition(|v| v.is_finite());
+            let last = value.max(samples.histograms.last().map(|(at, _)| *at));
+            if let Some(t) = last.map(|at| samples.t_ms[at]) {
                 *seen.entry(unit.to_string()).or_default() |= t >= q.grid.end_ms();
             }
         })?;

@@ -136,7 +136,7 @@ impl Collector {
             // Selected means "may have a sample"; only one that is there counts.
             let mut seen = false;
             selection.read(i..i + 1, &budget, &mut |_, samples| {
-                seen |= samples.values.iter().any(|v| v.is_finite())
+                seen |= samples.values.iter().any(|v| v.is_finite()) || !samples.histograms.is_empty();
             })?;
             if seen {
                 known.insert(unit.to_string());
@@ -211,6 +211,11 @@ impl Collector {
                 let is_up = labels.metric_name() == "up";
                 for (&t, &v) in samples.t_ms.iter().zip(samples.values) {
                     if let (Some(i), true) = (q.grid.index(t), v.is_finite() && (!is_up || v == 1.0)) {
+                        booked.present[i] = true;
+                    }
+                }
+                for (at, _) in samples.histograms {
+                    if let Some(i) = q.grid.index(samples.t_ms[*at]) {
                         booked.present[i] = true;
                     }
                 }
@@ -360,12 +365,24 @@ impl Collector {
         Ok(seen)
     }
 
-    /// Reads histograms: native ones where there are any, else the buckets of classic ones.
+    /// Reads histograms: native ones, or the buckets of classic ones where more units have these.
     fn histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
-        match self.native_histogram(q, names)? {
-            Some(data) => Ok(Some(data)),
-            None => self.classic_histogram(q, names),
-        }
+        let n_units = |data: &Data| match data {
+            Data::Histogram(histogram) => histogram.units.len(),
+            Data::By(values) => {
+                let units = values
+                    .values()
+                    .map(|data| if let Data::Histogram(one) = data { one.units.len() } else { 0 });
+                units.sum()
+            }
+            _ => 0,
+        };
+        let native = self.native_histogram(q, names)?;
+        let classic = self.classic_histogram(q, names)?;
+        Ok(match (native, classic) {
+            (Some(native), Some(classic)) if n_units(&classic) > n_units(&native) => Some(classic),
+            (native, classic) => native.or(classic),
+        })
     }
 
     fn native_histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {

@@ -1,11 +1,12 @@
 //! Native histograms, booked by interval.
 //!
 //! Buckets of all resolutions are brought onto one lattice of four buckets a doubling, so that sides and looks have
-//! edges in common. Buckets wider than that keep their upper edges, which are edges of the lattice too.
+//! edges in common. Buckets wider than that keep their own edges, which are edges of the lattice too: what was booked
+//! once stays where it is, whatever resolution comes later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use greylight_store::model::{CounterReset, Histogram as Sample};
+use greylight_store::model::{CUSTOM_BOUNDS, CounterReset, Histogram as Sample};
 use greylight_store::read::Samples;
 
 use super::Grid;
@@ -32,10 +33,11 @@ enum Bucket {
 }
 
 /// The counts of one sample.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Counted {
-    /// Steps that its buckets span, at least.
-    width: i64,
+    /// `None` before the first sample.
+    schema: Option<i32>,
+    zero_threshold: f64,
     counts: BTreeMap<Bucket, f64>,
 }
 
@@ -43,8 +45,9 @@ struct Counted {
 #[derive(Clone, Debug)]
 pub(super) struct Native {
     present: Vec<bool>,
-    width: i64,
     sums: BTreeMap<Bucket, Vec<f64>>,
+    /// How many steps the widest bucket has that ends there.
+    widths: BTreeMap<i64, i64>,
 }
 
 impl Bucket {
@@ -68,9 +71,19 @@ impl Bucket {
     }
 }
 
+/// Steps of the lattice that a bucket of a schema spans.
+fn width(schema: i32) -> i64 {
+    1 << (SCHEMA - schema).clamp(0, 16)
+}
+
 impl Counted {
+    fn nothing() -> Self {
+        Self { schema: None, zero_threshold: 0.0, counts: BTreeMap::new() }
+    }
+
     fn new(sample: &Sample) -> Self {
-        let mut counted = Self { width: 1, counts: BTreeMap::new() };
+        let mut counted =
+            Self { schema: Some(sample.schema), zero_threshold: sample.zero_threshold, ..Self::nothing() };
         if sample.has_custom_bounds() {
             for (index, count) in sample.positive.iter() {
                 let bound = usize::try_from(index).ok().and_then(|index| sample.custom_bounds.get(index));
@@ -78,7 +91,6 @@ impl Counted {
             }
             return counted;
         }
-        counted.width = 1 << (SCHEMA - sample.schema).max(0);
         for (index, count) in sample.positive.iter() {
             let index = i64::from(index);
             let step = match sample.schema - SCHEMA {
@@ -98,23 +110,37 @@ impl Counted {
         }
     }
 
-    fn widened(&self, width: i64) -> Self {
-        let mut wide = Self { width, counts: BTreeMap::new() };
-        self.counts.iter().for_each(|(bucket, count)| wide.add(bucket.widened(width), *count));
+    /// The same counts in wider buckets and above a higher threshold of zero.
+    fn widened(&self, width: i64, zero_threshold: f64) -> Self {
+        let mut wide = Self { schema: self.schema, zero_threshold, counts: BTreeMap::new() };
+        for (bucket, count) in &self.counts {
+            let wider = bucket.widened(width);
+            let is_zero =
+                matches!(wider, Bucket::Step(step) if Bucket::Step(step - width).edge() < zero_threshold);
+            wide.add(if is_zero { Bucket::Zero } else { wider }, *count);
+        }
         wide
     }
 
-    /// What was counted since an earlier sample: all of it, where the counts began anew.
+    /// What was counted since an earlier sample: all of it, where the counts began anew. That is said by the sample, or
+    /// seen: counts that fell, and a resolution that only a new process has.
     fn since(&self, earlier: &Self, reset: CounterReset) -> Self {
-        let width = self.width.max(earlier.width);
-        let (mut new, earlier) = (self.widened(width), earlier.widened(width));
-        let is_less = |(bucket, count): (&Bucket, &f64)| new.counts.get(bucket).is_none_or(|n| n < count);
-        if reset == CounterReset::Yes || earlier.counts.iter().any(is_less) {
-            return new;
+        let (Some(schema), Some(before)) = (self.schema, earlier.schema) else { return self.clone() };
+        let is_finer = schema > before || self.zero_threshold < earlier.zero_threshold;
+        let is_other_kind = (schema == CUSTOM_BOUNDS) != (before == CUSTOM_BOUNDS);
+        if reset == CounterReset::Yes || is_other_kind || is_finer && reset != CounterReset::No {
+            return self.clone();
         }
+        let earlier =
+            earlier.widened(if schema == CUSTOM_BOUNDS { 1 } else { width(schema) }, self.zero_threshold);
+        let is_less = |(bucket, count): (&Bucket, &f64)| self.counts.get(bucket).is_none_or(|n| n < count);
+        if reset != CounterReset::No && earlier.counts.iter().any(is_less) {
+            return self.clone();
+        }
+        let mut new = self.clone();
         for (bucket, count) in earlier.counts {
             if let Some(n) = new.counts.get_mut(&bucket) {
-                *n -= count;
+                *n = (*n - count).max(0.0);
             }
         }
         new
@@ -123,7 +149,7 @@ impl Counted {
 
 impl Native {
     pub(super) fn new(n: usize) -> Self {
-        Self { present: vec![false; n], width: 1, sums: BTreeMap::new() }
+        Self { present: vec![false; n], sums: BTreeMap::new(), widths: BTreeMap::new() }
     }
 
     /// Adds the increases of one series of histograms to the intervals where the later sample of each pair lies.
@@ -138,7 +164,7 @@ impl Native {
     ) -> Result<(), CollectError> {
         let mut last = match before {
             Before::Histogram(sample) => Some(Counted::new(sample)),
-            Before::Zero => Some(Counted::default()),
+            Before::Zero => Some(Counted::nothing()),
             Before::Unknown | Before::Value(_) => None,
         };
         for (at, sample) in samples.histograms {
@@ -151,8 +177,11 @@ impl Native {
                 self.present[i] = true;
                 if let Some(last) = &last {
                     let new = now.since(last, sample.reset);
-                    self.width = self.width.max(new.width);
                     for (bucket, count) in new.counts {
+                        if let (Bucket::Step(step), Some(schema)) = (bucket, new.schema) {
+                            let widest = self.widths.entry(step).or_insert(1);
+                            *widest = width(schema).max(*widest);
+                        }
                         self.sums.entry(bucket).or_insert_with(|| vec![0.0; grid.n])[i] += count;
                     }
                 }
@@ -167,35 +196,27 @@ impl Native {
     }
 }
 
-/// Finds edges that the histograms of several units have in common: those of the lattice from below the least value to
-/// above the largest, or all bounds.
+/// Finds the edges of the buckets that histograms of several units have counts in.
 ///
 /// # Errors
 /// [`CollectError::Unsupported`] where there are too many, or buckets of both kinds.
 pub(super) fn edges<'n>(all: impl Iterator<Item = &'n Native> + Clone) -> Result<Vec<f64>, CollectError> {
-    let width = all.clone().map(|native| native.width).max().unwrap_or(1);
-    let buckets: BTreeSet<Bucket> =
-        all.flat_map(|native| native.sums.keys()).map(|bucket| bucket.widened(width)).collect();
-    let steps = || {
-        buckets.iter().filter_map(|bucket| if let Bucket::Step(step) = bucket { Some(*step) } else { None })
-    };
-    let bounds = || buckets.iter().filter(|bucket| matches!(bucket, Bucket::Bound(_)));
-    if bounds().next().is_some() && bounds().count() < buckets.len() {
+    let mut buckets: BTreeSet<Bucket> = all.clone().flat_map(|native| native.sums.keys().copied()).collect();
+    let n_bounds = buckets.iter().filter(|bucket| matches!(bucket, Bucket::Bound(_))).count();
+    if n_bounds > 0 && n_bounds < buckets.len() {
         let text =
             "some native histograms have bounds of their own and others have not: their buckets differ";
         return Err(CollectError::Unsupported(text.into()));
     }
-    let mut edges: Vec<f64> =
-        buckets.iter().filter(|b| !matches!(b, Bucket::Step(_))).map(|b| b.edge()).collect();
-    if let (Some(first), Some(last)) = (steps().next(), steps().next_back()) {
-        let n = (last - first) / width + 2;
-        if n > BUCKETS_MAX as i64 {
-            return Err(CollectError::Unsupported(format!(
-                "the native histogram spans {n} buckets, more than {BUCKETS_MAX}"
-            )));
-        }
-        edges.extend((0..n).map(|at| Bucket::Step(first + (at - 1) * width).edge()));
+    // Where a bucket begins is where the one below it ends.
+    buckets.extend(all.flat_map(|native| &native.widths).map(|(step, width)| Bucket::Step(step - width)));
+    if buckets.len() > BUCKETS_MAX {
+        return Err(CollectError::Unsupported(format!(
+            "the native histogram has {} buckets, more than {BUCKETS_MAX}",
+            buckets.len()
+        )));
     }
+    let mut edges: Vec<f64> = buckets.into_iter().map(Bucket::edge).collect();
     if edges.last() != Some(&f64::INFINITY) {
         edges.push(f64::INFINITY);
     }
@@ -208,7 +229,6 @@ impl Native {
         let mut counts: Vec<Option<Vec<f64>>> =
             self.present.iter().map(|present| present.then(|| vec![0.0; edges.len()])).collect();
         for (bucket, sums) in &self.sums {
-            // The first edge that is not below the bucket's, which is its own or that of a wider one.
             let edge = bucket.edge();
             let at = edges.partition_point(|e| *e < edge).min(edges.len() - 1);
             for (row, n) in counts.iter_mut().zip(sums) {
@@ -273,11 +293,43 @@ mod tests {
         let fine = sample(3, 9, &[1.0; 8], unknown);
         let coarse = sample(0, 2, &[10.0], unknown);
         let got = booked(&[(1, fine.clone()), (11, coarse)], &Before::Zero);
-        assert_eq!(got.le, [2.0, 4.0, f64::INFINITY]);
-        assert_eq!(got.counts[..2], [Some(vec![0.0, 8.0, 0.0]), Some(vec![0.0, 2.0, 0.0])]);
-        let alone = booked(&[(1, fine)], &Before::Zero);
-        assert_eq!(alone.counts[0], Some(vec![0.0, 2.0, 2.0, 2.0, 2.0, 0.0]));
-        assert_eq!((alone.le[0], alone.le[4]), (2.0, 4.0));
+        // What was booked stays where it is; the new counts are those of the wide bucket.
+        assert_eq!(got.counts[0], Some(vec![0.0, 2.0, 2.0, 2.0, 2.0, 0.0]));
+        assert_eq!(got.counts[1], Some(vec![0.0, 0.0, 0.0, 0.0, 2.0, 0.0]));
+        assert_eq!((got.le[0], got.le[4], got.le.len()), (2.0, 4.0, 6));
+        let wide = booked(&[(1, sample(0, 2, &[3.0], unknown))], &Before::Zero);
+        assert_eq!((wide.le, &wide.counts[0]), (vec![2.0, 4.0, f64::INFINITY], &Some(vec![0.0, 3.0, 0.0])));
+    }
+
+    #[test]
+    fn a_wider_zero_is_no_reset_and_a_finer_resolution_is_one() {
+        let small = |zero_threshold: f64, zero_count: f64, counts: &[f64], reset: CounterReset| {
+            let (_, sample) = sample(0, -9, counts, reset);
+            (0, Arc::new(Sample { zero_threshold, zero_count, ..(*sample).clone() }))
+        };
+        let (unknown, no) = (CounterReset::Unknown, CounterReset::No);
+        // Three values above 2^-10 become zeros when zero goes up to 2^-8.
+        let before = small(0.0, 0.0, &[3.0, 0.0, 100.0], unknown);
+        for reset in [unknown, no] {
+            let after = small(2f64.powi(-8), 4.0, &[0.0, 0.0, 110.0], reset);
+            let got = booked(&[(1, before.clone()), (11, after)], &Before::Unknown);
+            assert_eq!(got.counts[1].as_ref().map(|row| row.iter().sum()), Some(11.0), "{reset}");
+        }
+        let finer = sample(3, 1, &[12.0], unknown);
+        let got = booked(&[(1, sample(0, 1, &[10.0], unknown)), (11, finer)], &Before::Unknown);
+        assert_eq!(got.counts[1].as_ref().map(|row| row.iter().sum()), Some(12.0));
+    }
+
+    #[test]
+    fn one_far_value_is_one_bucket_more() {
+        let near = sample(8, 0, &[5.0], CounterReset::Unknown);
+        let (_, far) = sample(8, 1024 * 256 + 1, &[1.0], CounterReset::Unknown);
+        let mut both = (*near.1).clone();
+        both.positive.spans.push(Span { offset: 1024 * 256, length: 1 });
+        both.positive.counts.push(far.positive.counts[0]);
+        let got = booked(&[(1, (0, Arc::new(both)))], &Before::Zero);
+        assert_eq!(got.counts[0].as_ref().map(|row| row.iter().sum()), Some(6.0));
+        assert!(got.le.len() <= 6, "{:?}", got.le);
     }
 
     #[test]

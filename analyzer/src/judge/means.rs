@@ -31,9 +31,12 @@ pub(super) struct ShiftTest {
 const SETTLED: usize = 15;
 
 /// What the variance is taken to have grown by until then: a release that is three times as noisy as before is not
-/// refused for that, and one that is worse by far is still refused at once. With the noise of the history from the
+/// refused for that, and one that is worse by far is refused before. With the noise of the history from the
 /// first interval on, noise that tripled refuses one good release in twenty-five at a level of one in a thousand.
 const UNSHOWN_NOISE: f64 = 9.0;
+
+/// Intervals before which nothing is refused then: a history without any scatter knows no noise.
+const SEEN: usize = 5;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +91,11 @@ impl ShiftTest {
         Self { settled: SETTLED.min(self.levels.n_looks().div_ceil(2)), ..self }
     }
 
+    /// Tells whether a look may refuse.
+    fn has_seen_enough(&self, t: usize) -> bool {
+        t >= SEEN.min(self.settled)
+    }
+
     /// By what the variance may have grown at a look without having been seen to.
     fn unshown(&self, t: usize) -> f64 {
         if t < self.settled { UNSHOWN_NOISE } else { 1.0 }
@@ -119,7 +127,7 @@ impl ShiftTest {
             let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
             let look = means.look(&values, question.noise * self.unshown(t));
             let p = look.p_harm(question.tolerated[idx]);
-            let may_refuse = !(question.is_unsettled && t < FIRST_LOOK);
+            let may_refuse = self.has_seen_enough(t) && !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
             if idx == 0 {
@@ -174,7 +182,7 @@ impl ShiftTest {
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
                 let (release, level) = (&signed[start..=now], self.levels.nominal(t));
-                sieve.may_cross(release, tolerated[idx], level) && {
+                self.has_seen_enough(t) && sieve.may_cross(release, tolerated[idx], level) && {
                     let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
                     means.look(release, self.unshown(t)).p_harm(tolerated[idx]) <= level
                 }

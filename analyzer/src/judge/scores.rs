@@ -80,17 +80,12 @@ fn raw_buckets(cells: &Cells<Vec<f64>>) -> BucketCells {
 }
 
 impl BucketCells {
-    /// Tells whether it is known how many values lie below an edge: it has the edge, or no value lies on the edge's
-    /// side of all its own.
+    /// Tells whether it is known how many values lie below an edge: it has the edge, or no value lies in the bucket
+    /// that the edge would part.
     fn knows(&self, edge: f64) -> bool {
-        let is_empty = |bucket: usize| {
-            self.cells.iter().flatten().all(|counts| counts.get(bucket).is_none_or(|n| *n == 0.0))
-        };
-        let n_finite = self.edges.iter().filter(|edge| edge.is_finite()).count();
-        let (first, last) = (self.edges.first(), self.edges[..n_finite].last());
-        self.edges.contains(&edge)
-            || first.is_some_and(|first| edge < *first) && is_empty(0)
-            || last.is_some_and(|last| edge > *last) && is_empty(n_finite)
+        let bucket = self.edges.partition_point(|own| *own < edge);
+        self.edges.get(bucket) == Some(&edge)
+            || self.cells.iter().flatten().all(|counts| counts.get(bucket).is_none_or(|n| *n == 0.0))
     }
 }
 

@@ -13,6 +13,9 @@ use super::rows::{Block, Shape};
 use crate::pattern::VARIABLE;
 use crate::read::ReadError;
 
+/// Places of letters in one text from which a match is tried; a text with more is looked at as a whole, once.
+const STARTS_MAX: usize = 8;
+
 /// A test with anchors, of the body or the message inside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Anchored {
@@ -109,8 +112,15 @@ impl Anchored {
 
     fn found_in_constant(&self, row: &Row<'_>, text: &mut String) -> Result<Found, ReadError> {
         let anchors = self.test.anchors().unwrap_or_default();
+        if self.places.len() > STARTS_MAX {
+            return Ok(Found::Unclear);
+        }
         for &Place { anchor, part, offset } in &self.places {
             let Range { start, end } = self.parts[part];
+            // Half of an escape may stand in front.
+            if offset == start && part > 0 && self.at != FieldAt::Body {
+                return Ok(Found::Unclear);
+            }
             let spot = Spot {
                 after: [&row.pattern[offset..end], &[]],
                 next: part,
@@ -132,6 +142,7 @@ impl Anchored {
         buffers: &mut Buffers,
     ) -> Result<Found, ReadError> {
         let Buffers { text, value, lower, .. } = buffers;
+        let mut n_starts = 0;
         for &slot in slots {
             value.clear();
             row.block.value(row.row, slot, value)?;
@@ -144,6 +155,10 @@ impl Anchored {
             let number = slot - self.first_slot;
             for anchor in self.test.anchors().unwrap_or_default() {
                 for at in memchr::memmem::find_iter(lower.as_bytes(), anchor.letters.text.as_bytes()) {
+                    n_starts += 1;
+                    if n_starts > STARTS_MAX {
+                        return Ok(Found::Unclear);
+                    }
                     let spot = Spot {
                         after: [&value.as_bytes()[at..], &row.pattern[self.parts[number + 1].clone()]],
                         next: number + 1,

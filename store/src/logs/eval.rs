@@ -108,10 +108,12 @@ impl Compiled {
         &self,
         shapes: impl Iterator<Item = u32>,
         index: &dyn Candidates,
+        budget: &Budget,
     ) -> Result<Option<Asked>, ReadError> {
         let mut asked = Asked(Vec::new());
         let mut may_pass = false;
         for shape in shapes {
+            budget.check()?;
             let at = shape as usize;
             let blocks = match &self.plans[at] {
                 Plan::Fixed(value) => {
@@ -167,6 +169,7 @@ impl Compiled {
                 continue;
             }
             let blocks = asked.0.get(run[0] as usize).and_then(Option::as_ref);
+            row_eval.start_run();
             let mut row = start;
             while row < end {
                 let number = row / candidates.block_rows();
@@ -318,7 +321,7 @@ fn inner(text: &str, is_first: bool, is_last: bool) -> &str {
 /// Evaluates plans for one row after the other; the body is put together at most once a row.
 struct RowEval<'a> {
     candidates: &'a dyn Candidates,
-    /// What the index says to parts of a plan, by where they are in memory; few.
+    /// What the index says to parts of the present shape's plan, by where they are in memory.
     known: Vec<(*const Plan, Option<Vec<bool>>)>,
     /// For plans of one word the slots that may have it.
     slots: Vec<(*const Plan, Vec<usize>)>,
@@ -332,6 +335,12 @@ impl<'a> RowEval<'a> {
     fn new(candidates: &'a dyn Candidates) -> Self {
         let (known, slots, body, buffers) = Default::default();
         Self { candidates, known, slots, row: 0, body, has_body: false, buffers }
+    }
+
+    /// Goes on to rows of another shape, whose plan has other parts.
+    fn start_run(&mut self) {
+        self.known.clear();
+        self.slots.clear();
     }
 
     fn start(&mut self, row: usize) {

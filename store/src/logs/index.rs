@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tantivy::directory::{Directory, RamDirectory};
+use tantivy::postings::TermInfo;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{DocSet, InvertedIndexReader, SingleSegmentIndexWriter, TERMINATED, TantivyDocument, Term};
 use xxhash_rust::xxh3::xxh3_64;
@@ -34,7 +35,7 @@ use super::fields::FieldAt;
 use super::query::{Letters, Test};
 use crate::metrics::hashing::{BytesState, IdentityState};
 use crate::model::{SpanId, TraceId, write_hex};
-use crate::pattern::{WordPlace, classify, for_each_word, word_place};
+use crate::pattern::{WORD_BYTES_MAX, WordPlace, classify, for_each_word, is_cjk, shows_letters, word_place};
 use crate::read::ReadError;
 
 const MAGIC: &[u8; 8] = b"GLTEXT02";
@@ -159,7 +160,7 @@ impl IndexBuilder {
     fn add_words(&mut self, block: usize, text: &str) {
         let Some(group) = &mut self.present else { return };
         let is_marked = self.hidden_in == Some(block);
-        let mut hides = is_marked;
+        let mut hides = is_marked || is_cut(text);
         for_each_word(text, &mut self.buffer, &mut |word| {
             let (place, hides_letters) = classify(word);
             match place {
@@ -213,6 +214,14 @@ impl std::fmt::Debug for IndexBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IndexBuilder").field("groups", &self.groups.len()).finish_non_exhaustive()
     }
+}
+
+/// Tells whether a text has a word that is cut before it is folded into fewer bytes.
+fn is_cut(text: &str) -> bool {
+    let parts_words = |c: char| !c.is_alphanumeric() || is_cjk(c);
+    text.len() > WORD_BYTES_MAX
+        && !text.is_ascii()
+        && text.split(parts_words).any(|word| word.len() > WORD_BYTES_MAX)
 }
 
 fn put_len(out: &mut Vec<u8>, n: usize) -> io::Result<()> {
@@ -424,16 +433,32 @@ impl Words {
                 if finder.find(terms.key()).is_none() {
                     continue;
                 }
-                let option = IndexRecordOption::Basic;
-                let mut postings = self.reader.read_postings_from_terminfo(terms.value(), option)?;
-                let mut document = postings.doc();
-                while document != TERMINATED {
-                    found.insert(document);
-                    document = postings.advance();
-                }
+                self.add_documents(terms.value(), &mut found)?;
             }
             Ok(found.into_iter().collect())
         })
+    }
+
+    /// Documents of all words that begin so.
+    fn documents_from(&self, prefix: &str) -> Result<Arc<[u32]>, ReadError> {
+        self.known(&format!("\u{1}from {prefix}"), || {
+            let mut found = BTreeSet::new();
+            let mut terms = self.reader.terms().range().ge(prefix.as_bytes()).into_stream()?;
+            while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
+                self.add_documents(terms.value(), &mut found)?;
+            }
+            Ok(found.into_iter().collect())
+        })
+    }
+
+    fn add_documents(&self, term: &TermInfo, found: &mut BTreeSet<u32>) -> io::Result<()> {
+        let mut postings = self.reader.read_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+        let mut document = postings.doc();
+        while document != TERMINATED {
+            found.insert(document);
+            document = postings.advance();
+        }
+        Ok(())
     }
 
     /// What was read under this name, or is now.
@@ -531,15 +556,19 @@ impl GroupIndex {
 
     fn blocks_of(&self, index: &Index, plan: &Plan) -> Result<Option<Vec<bool>>, ReadError> {
         match plan {
-            Plan::Word(Test::Prefix(_, last)) => match Letters::of(last) {
-                Some(letters) => self.with_any_letters(index, &[&letters]),
-                None => Ok(None),
-            },
+            Plan::Word(Test::Prefix(_, last)) if index.has_marks && shows_letters(last) => {
+                let has = index.of_group(self.group, |words| words.documents_from(last))?;
+                Ok(either(Some(has), Some(index.blocks(self.group, HIDDEN)?)))
+            }
+            Plan::Word(Test::Prefix(..)) => Ok(None),
             Plan::Word(test) => self.with_words(index, test.words()),
             Plan::Field(at, _, test) => match at {
-                FieldAt::Slot(_) | FieldAt::Escaped(_) | FieldAt::TraceId | FieldAt::SpanId => {
-                    self.with_words(index, test.words())
-                }
+                FieldAt::Slot(_) | FieldAt::Escaped(_) => self.with_words(index, test.words()),
+                // The record's own ids are in the filter, also those without a digit.
+                FieldAt::TraceId | FieldAt::SpanId => Ok(match test.words() {
+                    [id] if !index.may_have_id(self.group, id) => Some(Vec::new()),
+                    _ => None,
+                }),
                 _ => Ok(None),
             },
             Plan::And(parts) => {

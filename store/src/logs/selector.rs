@@ -99,7 +99,7 @@ pub(super) fn rows_of_group(
         return Ok(None);
     }
     let index = segment.candidates(group);
-    let Some(asked) = compiled.ask(segment.group_shapes(group)?.into_iter(), &index)? else {
+    let Some(asked) = compiled.ask(segment.group_shapes(group)?.into_iter(), &index, budget)? else {
         return Ok(None);
     };
     let block = segment.group(group)?;

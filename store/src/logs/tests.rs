@@ -105,6 +105,7 @@ fn field(record: &LogRecord, name: &str) -> Option<String> {
         }
         "severity" => return Some(severity_word(record.severity_number).into()),
         "trace_id" if own.is_none() => return record.trace_id.map(|id| hex(&id)),
+        "span_id" if own.is_none() => return record.span_id.map(|id| hex(&id)),
         _ => {}
     }
     if let Some((_, value)) = own {
@@ -579,6 +580,36 @@ fn check_found(place: &Place, all: &[LogRecord], text: &str, round: &str) {
     let got = place.logs.search(&select, &page, &budget()).unwrap().records;
     assert_eq!(got.iter().map(|r| &r.record).collect::<Vec<_>>(), want, "{round}: {text}");
     assert!(!want.is_empty(), "{text}");
+}
+
+/// What is rare in random records: many places for one match, ids that no digit marks, words that are cut.
+#[test]
+fn rare_forms_are_found_in_segments() {
+    let mut place = Place::new();
+    let bodies = [
+        format!("say {}q1 now", "xyz-".repeat(300)),
+        format!("say {}now", "xyz-".repeat(300)),
+        format!("open @scope/{}1error done", "\u{212a}".repeat(42)),
+        format!("{{\"msg\":\"say {}q2\",\"n\":1}}", "xyz-".repeat(300)),
+        "plain".to_owned(),
+    ];
+    let mut all: Vec<LogRecord> = (0..).zip(&bodies).map(|(n, body)| plain(n, body)).collect();
+    all[4].span_id = Some([0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef, 0xab, 0xcd]);
+    place.append(&all);
+    for round in ["head", "sealed", "merged"] {
+        for text in [
+            "/xyz.*q[0-9]/",
+            "msg:/xyz.*q2/",
+            "/error/",
+            "/(?i)ERROR d/",
+            "span_id:abcdefabcdefabcd",
+            "say NOT /q[0-9]/",
+            "xy*",
+        ] {
+            check_found(&place, &all, text, round);
+        }
+        if round == "head" { place.seal() } else { place.merge() }
+    }
 }
 
 /// Thousands of names make neither thousands of columns nor a shape for each record.

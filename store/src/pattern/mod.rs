@@ -29,5 +29,5 @@ pub use header::{Header, HeaderError, Learner, message_start};
 pub use split::{PatternId, Span, Split, Splitter, VARIABLE, restore};
 pub use structured::{FieldSlot, MessageField, fields_of, message_field, message_of};
 pub use templates::{TemplateId, TemplateIdError, Templates, coarse_end};
-pub(crate) use words::{WordPlace, classify, is_cjk, shows_letters, word_place};
+pub(crate) use words::{WORD_BYTES_MAX, WordPlace, classify, is_cjk, shows_letters, word_place};
 pub use words::{for_each_word, words};

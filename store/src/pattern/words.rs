@@ -4,7 +4,7 @@
 //! Chinese, Japanese and Korean letters, written without blanks, become pairs of neighbours.
 
 /// Longest word in bytes that is told apart; what is longer is cut here.
-pub(super) const WORD_BYTES_MAX: usize = 128;
+pub(crate) const WORD_BYTES_MAX: usize = 128;
 
 /// Calls `on_word` for each word of a text, in order. `buffer` is memory to reuse.
 pub fn for_each_word(text: &str, buffer: &mut String, on_word: &mut dyn FnMut(&str)) {

@@ -19,9 +19,13 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use crate::pattern::{is_cjk, shows_letters, words};
 
 /// Alternatives of an expression that are told apart.
-const ANCHORS_MAX: usize = 16;
-/// Memory that an automaton may take, in bytes.
-const AUTOMATON_BYTES: usize = 1 << 20;
+const ANCHORS_MAX: usize = 8;
+/// Parts of an expression one behind the other, and alternatives inside of alternatives: what has more is looked at as
+/// a whole.
+const PARTS_MAX: usize = 256;
+const DEPTH_MAX: usize = 4;
+/// Memory that an automaton may take, and its states besides, in bytes.
+const AUTOMATON_BYTES: usize = 256 << 10;
 
 /// Letters that no variable's edge parts, and that an index knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Letters {
 /// Finds anchors for an expression; `None` when a text may match without such letters.
 pub(super) fn anchors(hir: &Hir) -> Option<Vec<Anchor>> {
     let mut lists = Vec::new();
-    expand(&flat(hir), &mut lists)?;
+    expand(&flat(hir), DEPTH_MAX, &mut lists)?;
     lists.iter().map(|(parts, cut)| cut.build(parts)).collect()
 }
 
@@ -73,7 +77,10 @@ fn flat(hir: &Hir) -> Vec<Hir> {
 }
 
 /// Adds an expression with its cut; where only the alternatives of a part have one, each of these.
-fn expand(parts: &[Hir], out: &mut Vec<(Vec<Hir>, Cut)>) -> Option<()> {
+fn expand(parts: &[Hir], depth: usize, out: &mut Vec<(Vec<Hir>, Cut)>) -> Option<()> {
+    if parts.len() > PARTS_MAX {
+        return None;
+    }
     if let Some(cut) = Cut::best(parts) {
         out.push((parts.to_vec(), cut));
         return (out.len() <= ANCHORS_MAX).then_some(());
@@ -83,9 +90,10 @@ fn expand(parts: &[Hir], out: &mut Vec<(Vec<Hir>, Cut)>) -> Option<()> {
         _ => None,
     });
     let (at, alternatives) = found?;
+    let depth = depth.checked_sub(1)?;
     for alternative in alternatives {
         let one = [&parts[..at], &flat(alternative), &parts[at + 1..]].concat();
-        expand(&one, out)?;
+        expand(&one, depth, out)?;
     }
     Some(())
 }
@@ -272,5 +280,39 @@ impl Run<'_> {
             Err(_) => return Found::Unclear,
         }
         self.found().unwrap_or(Found::No)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(expression: &str, want: Option<&[&str]>) {
+        let found = anchors(&regex_syntax::parse(expression).unwrap());
+        let letters = found.map(|list| list.into_iter().map(|a| a.letters.text).collect::<Vec<_>>());
+        assert_eq!(
+            letters.as_deref().map(|l| l.iter().map(String::as_str).collect::<Vec<_>>()).as_deref(),
+            want
+        );
+    }
+
+    #[test]
+    fn each_match_has_the_letters() {
+        check(r"took (\d+) ms", Some(&["took"]));
+        check(r"^\s*\[(GET|POST)\] /x", Some(&["get", "post"]));
+        check("(?i)Error.*12", Some(&["error"]));
+        check("用户登录失败 a", Some(&["用户登录失败"]));
+        check("[0-9]+ms", None);
+        check("deadbeef|time", None);
+        check("(time)?out", Some(&["out"]));
+        check("(time|[0-9])out", Some(&["out"]));
+    }
+
+    #[test]
+    fn an_expression_of_many_parts_costs_little() {
+        check(&"(?:ab|c)".repeat(200), None);
+        check(&"(?:ab|c)".repeat(4000), None);
+        check(&"(?:[a-y]z|c)".repeat(100), None);
     }
 }

@@ -81,6 +81,8 @@ impl Query {
     pub const BYTES_MAX: usize = 64 * 1024;
     /// Most terms in a search.
     pub const TERMS_MAX: usize = 1024;
+    /// Most regular expressions and texts with wildcards in a search.
+    pub const EXPRESSIONS_MAX: usize = 32;
     /// Most parentheses and NOTs inside one another.
     pub const DEPTH_MAX: usize = 64;
 

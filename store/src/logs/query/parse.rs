@@ -8,7 +8,7 @@ pub(super) fn parse(text: &str) -> Result<Node, QueryError> {
     if text.len() > Query::BYTES_MAX {
         return Err(QueryError::TooLarge { what: "bytes", limit: Query::BYTES_MAX });
     }
-    let mut parser = Parser { chars: text.chars().collect(), at: 0, n_terms: 0 };
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, n_terms: 0, n_expressions: 0 };
     parser.skip_blanks();
     if parser.at == parser.chars.len() {
         return Ok(Node::All);
@@ -24,6 +24,7 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     n_terms: usize,
+    n_expressions: usize,
 }
 
 impl Parser {
@@ -124,6 +125,11 @@ impl Parser {
             Some(_) => self.bare()?,
         };
         debug_assert!(self.at > start, "a term takes at least one character");
+        self.n_expressions += usize::from(matches!(test, Test::Regex(_)));
+        if self.n_expressions > Query::EXPRESSIONS_MAX {
+            let what = "regular expressions and wildcards";
+            return Err(QueryError::TooLarge { what, limit: Query::EXPRESSIONS_MAX });
+        }
         Ok(match field {
             Some("body") | None => Node::Body(test),
             Some(name) => Node::Field(name.into(), test),
@@ -353,6 +359,7 @@ mod tests {
         refused(&"(".repeat(200), "more than 64 levels");
         refused(&"a OR ".repeat(20_000), "more than 65536 bytes");
         refused(&"a ".repeat(2000), "more than 1024 terms");
+        refused(&"/a/ b*c ".repeat(20), "more than 32 regular expressions and wildcards");
     }
 
     proptest! {
