@@ -182,9 +182,10 @@ impl ShiftTest {
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
                 let (release, level) = (&signed[start..=now], self.levels.nominal(t));
-                self.has_seen_enough(t) && sieve.may_cross(release, tolerated[idx], level) && {
+                let noise = self.unshown(t);
+                self.has_seen_enough(t) && sieve.may_cross(release, noise, tolerated[idx], level) && {
                     let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
-                    means.look(release, self.unshown(t)).p_harm(tolerated[idx]) <= level
+                    means.look(release, noise).p_harm(tolerated[idx]) <= level
                 }
             })
         })

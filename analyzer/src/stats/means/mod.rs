@@ -225,16 +225,17 @@ impl Sieve {
         Self { centre, limit, windows: Windows::new(&clipped) }
     }
 
-    /// Says whether `p_harm(x)` of this release may be at most `level`.
-    pub fn may_cross(&self, release: &[f64], x: f64, level: f64) -> bool {
-        let values = release.iter().map(|value| clip(value - self.centre, self.limit));
+    /// Says whether `p_harm(x)` of a [look](Means::look) at this release under such noise may be at most `level`.
+    pub fn may_cross(&self, release: &[f64], noise: f64, x: f64, level: f64) -> bool {
+        let limit = self.limit * noise.sqrt();
+        let values = release.iter().map(|value| clip(value - self.centre, limit));
         let (sum, n) = values
             .filter(|value| value.is_finite())
             .fold((0.0, 0_usize), |(sum, n), value| (sum + value, n + 1));
         if n == 0 || self.windows.len() < HISTORY_MIN {
             return n > 0;
         }
-        Guard::new(&self.windows, sum / n as f64, n, 1.0, 1.0).p_harm(x) <= level
+        Guard::new(&self.windows, sum / n as f64, n, noise, noise).p_harm(x) <= level
     }
 }
 

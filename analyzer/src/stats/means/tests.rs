@@ -83,13 +83,23 @@ fn a_placebo_window_as_high_forbids_harm() {
 
 #[test]
 fn the_sieve_never_stops_what_would_cross() {
-    for shift in [0.0, 0.3, 0.6, 1.0, 2.0] {
+    let (means, sieve) = (Means::new(&history()), Sieve::new(&history()));
+    let mut n_crossed = 0;
+    for (shift, far, noise, x) in [0.0, 0.3, 0.6, 1.0, 2.0, 12.0]
+        .into_iter()
+        .flat_map(|shift| [0.0, 12.0, 40.0].map(|far| (shift, far)))
+        .flat_map(|(shift, far)| [1.0, 9.0].map(|noise| (shift, far, noise)))
+        .flat_map(|(shift, far, noise)| [0.0, 2.0].map(|x| (shift, far, noise, x)))
+    {
         for n in [1, 3, 10, 40] {
-            let release: Vec<f64> = data(n, 1000).iter().map(|value| value + shift).collect();
-            let p = Means::new(&history()).look(&release, 1.0).p_harm(0.0);
-            assert!(p > 1e-3 || Sieve::new(&history()).may_cross(&release, 0.0, 1e-3), "{shift} {n}");
+            let mut release: Vec<f64> = data(n, 1000).iter().map(|value| value + shift).collect();
+            release[0] += far;
+            let crosses = means.look(&release, noise).p_harm(x) <= 1e-3;
+            n_crossed += usize::from(crosses);
+            assert!(!crosses || sieve.may_cross(&release, noise, x, 1e-3), "{shift} {far} {noise} {x} {n}");
         }
     }
+    assert!(n_crossed > 10);
 }
 
 proptest! {
