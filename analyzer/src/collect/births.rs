@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use greylight_store::read::SpanMs;
 
-use super::metrics::presence;
+use super::metrics::{presence, present};
 use super::{CollectError, Collector, Grid, Question};
 use crate::judge::{BirthData, Counts, Data, Scale, Series};
 use crate::release::cohort::{Units, unit_of};
@@ -109,9 +109,9 @@ impl Collector {
             let mut lives: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
             self.each_series(q, &selector, span, |labels, samples| {
                 let Some(unit) = unit_of(labels, q.unit_names) else { return };
-                let mut seen = samples.t_ms.iter().zip(samples.values).filter(|(_, v)| v.is_finite());
-                let Some((&first, _)) = seen.next() else { return };
-                let last = seen.next_back().map_or(first, |(&t, _)| t);
+                let mut seen = present(samples).map(|at| samples.t_ms[at]);
+                let Some(first) = seen.next() else { return };
+                let last = seen.next_back().unwrap_or(first);
                 let version = labels.get("service_version").unwrap_or_default();
                 let life = lives.entry((unit.to_owned(), version.to_owned())).or_insert((first, last));
                 *life = (life.0.min(first), life.1.max(last));

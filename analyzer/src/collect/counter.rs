@@ -27,13 +27,13 @@ pub(crate) enum Before {
 /// are no samples.
 pub(crate) fn book(
     samples: Samples<'_>,
-    before: Before,
+    before: &Before,
     grid: &Grid,
     sums: &mut [f64],
     present: &mut [bool],
 ) {
     let mut last = match before {
-        Before::Value(value) => Some(value),
+        Before::Value(value) => Some(*value),
         Before::Zero => Some(0.0),
         Before::Unknown | Before::Histogram(_) => None,
     };
@@ -62,7 +62,7 @@ mod tests {
     #[track_caller]
     fn check(t_ms: &[i64], values: &[f64], before: Before, sums: [f64; 3], present: [bool; 3]) {
         let (mut s, mut p) = ([0.0; 3], [false; 3]);
-        book(Samples { t_ms, values, histograms: &[], counts: &[] }, before, &GRID, &mut s, &mut p);
+        book(Samples { t_ms, values, histograms: &[], counts: &[] }, &before, &GRID, &mut s, &mut p);
         assert_eq!((s, p), (sums, present));
     }
 
@@ -95,7 +95,7 @@ mod tests {
             let t_ms: Vec<i64> = (0..values.len() as i64).collect();
             let grid = Grid { start_ms: 0, step_ms: 7, n: 6 };
             let (mut sums, mut present) = (vec![0.0; 6], vec![false; 6]);
-            book(Samples { t_ms: &t_ms, values: &values, histograms: &[], counts: &[] }, Before::Zero, &grid, &mut sums, &mut present);
+            book(Samples { t_ms: &t_ms, values: &values, histograms: &[], counts: &[] }, &Before::Zero, &grid, &mut sums, &mut present);
             prop_assert_eq!(sums.iter().sum::<f64>(), total);
         }
     }

@@ -8,7 +8,7 @@ use greylight_store::model::{Matcher, TimeRange, Timestamp};
 use greylight_store::read::{Select, SpanMs};
 
 use super::logs::searched;
-use super::metrics::{bucket_selector, parsed};
+use super::metrics::{bucket_selector, parsed, present};
 use super::{CollectError, Collector, Question};
 use crate::policy::{CheckKind, Distribution, Source, ValueQuery};
 use crate::release::cohort::unit_of;
@@ -50,10 +50,8 @@ impl Collector {
         let mut seen = Seen::new();
         self.each_kept(q, &*selection, &budget, |i, samples| {
             let Some(unit) = unit_of(&selection.series()[i], q.unit_names) else { return };
-            let value = samples.values.iter().rposition(|v| v.is_finite());
-            let last = value.max(samples.histograms.last().map(|(at, _)| *at));
-            if let Some(t) = last.map(|at| samples.t_ms[at]) {
-                *seen.entry(unit.to_string()).or_default() |= t >= q.grid.end_ms();
+            if let Some(at) = present(samples).next_back() {
+                *seen.entry(unit.to_string()).or_default() |= samples.t_ms[at] >= q.grid.end_ms();
             }
         })?;
         Ok(seen)

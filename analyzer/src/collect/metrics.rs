@@ -136,7 +136,7 @@ impl Collector {
             // Selected means "may have a sample"; only one that is there counts.
             let mut seen = false;
             selection.read(i..i + 1, &budget, &mut |_, samples| {
-                seen |= samples.values.iter().any(|v| v.is_finite()) || !samples.histograms.is_empty();
+                seen |= present(samples).next().is_some();
             })?;
             if seen {
                 known.insert(unit.to_string());
@@ -209,13 +209,10 @@ impl Collector {
                 let booked: &mut Booked =
                     units.entry(unit.to_string()).or_insert_with(|| Booked::new(q.grid.n));
                 let is_up = labels.metric_name() == "up";
-                for (&t, &v) in samples.t_ms.iter().zip(samples.values) {
-                    if let (Some(i), true) = (q.grid.index(t), v.is_finite() && (!is_up || v == 1.0)) {
-                        booked.present[i] = true;
-                    }
-                }
-                for (at, _) in samples.histograms {
-                    if let Some(i) = q.grid.index(samples.t_ms[*at]) {
+                for at in present(samples) {
+                    if let (Some(i), true) =
+                        (q.grid.index(samples.t_ms[at]), !is_up || samples.values[at] == 1.0)
+                    {
                         booked.present[i] = true;
                     }
                 }
@@ -255,18 +252,29 @@ impl Collector {
         selector: &str,
         mut sink: impl FnMut(&Labels, Booked),
     ) -> Result<(), CollectError> {
+        self.each_counter(q, selector, |labels, samples, before| {
+            let mut booked = Booked::new(q.grid.n);
+            book(samples, before, &q.grid, &mut booked.sums, &mut booked.present);
+            if booked.present.contains(&true) {
+                sink(labels, booked);
+            }
+        })
+    }
+
+    /// Reads each series that a filled selector names, with samples before the grid and what came before these.
+    fn each_counter(
+        &self,
+        q: &Question<'_>,
+        selector: &str,
+        mut sink: impl FnMut(&Labels, Samples<'_>, &Before),
+    ) -> Result<(), CollectError> {
         let lookback = LOOKBACK_MS_MIN.max(q.grid.step_ms.saturating_mul(10));
         let span = SpanMs { start: q.grid.start_ms.saturating_sub(lookback), end: q.grid.end_ms() - 1 };
         let budget = self.budget();
         let selection = self.select(q, selector, span, &budget)?;
-        let scraped = self.orphans(q, &*selection, &budget, selector, span)?;
+        let orphans = self.orphans(q, &*selection, &budget, selector, span)?;
         self.each_kept(q, &*selection, &budget, |i, samples| {
-            let before = scraped.get(&i).cloned().unwrap_or(Before::Unknown);
-            let mut booked = Booked::new(q.grid.n);
-            book(samples, before, &q.grid, &mut booked.sums, &mut booked.present);
-            if booked.present.contains(&true) {
-                sink(&selection.series()[i], booked);
-            }
+            sink(&selection.series()[i], samples, orphans.get(&i).unwrap_or(&Before::Unknown));
         })
     }
 
@@ -328,13 +336,10 @@ impl Collector {
     ) -> Result<BTreeMap<Labels, Before>, CollectError> {
         let mut last = BTreeMap::new();
         self.each_series(q, selector, span, |labels, samples| {
-            let value = samples.values.iter().rposition(|v| v.is_finite());
-            let before = match samples.histograms.last() {
-                Some((at, sample)) if value.is_none_or(|value| value < *at) => {
-                    Some(Before::Histogram(Arc::clone(sample)))
-                }
-                _ => value.map(|value| Before::Value(samples.values[value])),
-            };
+            let before = present(samples).next_back().map(|at| match samples.histograms.last() {
+                Some((own, sample)) if *own == at => Before::Histogram(Arc::clone(sample)),
+                _ => Before::Value(samples.values[at]),
+            });
             if let Some(before) = before {
                 last.insert(labels.clone(), before);
             }
@@ -389,23 +394,15 @@ impl Collector {
         let by = q.check.by.as_ref().map(|by| by.name.as_str());
         let mut values: BTreeMap<String, BTreeMap<String, Native>> = BTreeMap::new();
         for name in names {
-            let selector = q.filling.fill(name);
-            let lookback = LOOKBACK_MS_MIN.max(q.grid.step_ms.saturating_mul(10));
-            let span = SpanMs { start: q.grid.start_ms.saturating_sub(lookback), end: q.grid.end_ms() - 1 };
-            let budget = self.budget();
-            let selection = self.select(q, &selector, span, &budget)?;
-            let orphans = self.orphans(q, &*selection, &budget, &selector, span)?;
             let mut failed = None;
-            self.each_kept(q, &*selection, &budget, |i, samples| {
+            self.each_counter(q, &q.filling.fill(name), |labels, samples, before| {
                 if samples.histograms.is_empty() {
                     return;
                 }
-                let labels = &selection.series()[i];
                 let value = by.and_then(|name| labels.get(name)).unwrap_or("").to_owned();
                 let unit = unit_of(labels, q.unit_names).unwrap_or("").to_string();
                 let units = values.entry(value).or_default();
                 let native = units.entry(unit).or_insert_with(|| Native::new(q.grid.n));
-                let before = orphans.get(&i).unwrap_or(&Before::Unknown);
                 failed = native.book(samples, before, &q.grid).err().or(failed.take());
             })?;
             if let Some(failed) = failed {
@@ -416,17 +413,7 @@ impl Collector {
         values.retain(|_, units| !units.is_empty());
         check_values(by, values.len())?;
         let le = edges(values.values().flat_map(BTreeMap::values))?;
-        let of_value = |units: BTreeMap<String, Native>| {
-            let by_unit: IndexMap<String, Histogram> =
-                units.into_iter().map(|(unit, native)| (unit, native.counts(q.grid, &le))).collect();
-            Data::Histogram(sum_histograms(q.grid, le.clone(), by_unit))
-        };
-        let mut of_values = values.into_iter().map(|(value, units)| (value, of_value(units)));
-        Ok(match by {
-            None => of_values.next().map(|(_, data)| data),
-            Some(_) if of_values.len() == 0 => None,
-            Some(_) => Some(Data::By(of_values.map(|(value, data)| (shown(&value), data)).collect())),
-        })
+        Ok(by_value(q, &le, values, |native| native.counts(q.grid, &le)))
     }
 
     fn classic_histogram(&self, q: &Question<'_>, names: &[String]) -> Result<Option<Data>, CollectError> {
@@ -464,16 +451,7 @@ impl Collector {
             .map(|e| e.0)
             .chain((!edges.contains(&OrdF64(f64::INFINITY))).then_some(f64::INFINITY))
             .collect();
-        let of_value = |units: BTreeMap<String, BTreeMap<OrdF64, Booked>>| {
-            let by_unit: IndexMap<String, Histogram> =
-                units.into_iter().map(|(unit, b)| (unit, own_counts(q.grid, &le, &b))).collect();
-            Data::Histogram(sum_histograms(q.grid, le.clone(), by_unit))
-        };
-        let mut of_values = values.into_iter().map(|(value, units)| (value, of_value(units)));
-        Ok(match by {
-            None => of_values.next().map(|(_, data)| data),
-            Some(_) => Some(Data::By(of_values.map(|(value, data)| (shown(&value), data)).collect())),
-        })
+        Ok(by_value(q, &le, values, |buckets| own_counts(q.grid, &le, &buckets)))
     }
 
     fn mean(&self, q: &Question<'_>, value: &ValueQuery) -> Result<Option<Data>, CollectError> {
@@ -625,6 +603,12 @@ fn masked(sums: Option<&[f64]>, present: &[bool]) -> Vec<Option<f64>> {
     present.iter().enumerate().map(|(i, &p)| p.then(|| sums.map_or(0.0, |s| s[i]))).collect()
 }
 
+/// Places of the samples that say something: numbers and native histograms. Stale markers are none.
+pub(super) fn present(samples: Samples<'_>) -> impl DoubleEndedIterator<Item = usize> {
+    let is_histogram = move |at: usize| samples.histograms.binary_search_by_key(&at, |one| one.0).is_ok();
+    (0..samples.values.len()).filter(move |&at| samples.values[at].is_finite() || is_histogram(at))
+}
+
 /// Selectors of what says that a unit was there, the better one first.
 pub(super) fn presence(q: &Question<'_>) -> [String; 2] {
     ["up", ""].map(|name| format!("{name}{{{}}}", q.filling.matchers))
@@ -661,6 +645,25 @@ fn own_counts(grid: Grid, le: &[f64], buckets: &BTreeMap<OrdF64, Booked>) -> His
         Some(row)
     });
     Histogram { t_ms: grid.starts(), le: le.to_vec(), counts: rows.collect(), units: IndexMap::new() }
+}
+
+/// Makes the data of a check from what each unit has, by the values of its `by`; nothing where there are none.
+fn by_value<T>(
+    q: &Question<'_>,
+    le: &[f64],
+    values: BTreeMap<String, BTreeMap<String, T>>,
+    counts: impl Fn(T) -> Histogram,
+) -> Option<Data> {
+    let of_value = |units: BTreeMap<String, T>| {
+        let by_unit = units.into_iter().map(|(unit, own)| (unit, counts(own))).collect();
+        Data::Histogram(sum_histograms(q.grid, le.to_vec(), by_unit))
+    };
+    let mut of_values = values.into_iter().map(|(value, units)| (value, of_value(units)));
+    match &q.check.by {
+        None => of_values.next().map(|(_, data)| data),
+        Some(_) if of_values.len() == 0 => None,
+        Some(_) => Some(Data::By(of_values.map(|(value, data)| (shown(&value), data)).collect())),
+    }
 }
 
 fn sum_histograms(grid: Grid, le: Vec<f64>, units: IndexMap<String, Histogram>) -> Histogram {
