@@ -388,16 +388,8 @@ impl<'a> RowEval<'a> {
             }
             Plan::Word(test) => self.has_word(plan, test, block)?,
             Plan::Field(at, _, Test::Id(_, id)) if let Some(is_it) = self.has_id(at, id, block)? => is_it,
-            Plan::Field(at, name, test) => {
-                self.buffers.text.clear();
-                let found = field_text(block, self.row, at, name, &mut self.buffers.text)?;
-                found && test.matches(&self.buffers.text, &mut self.buffers.scratch)
-            }
-            Plan::Message(at, test, _) => {
-                self.buffers.text.clear();
-                let found = field_text(block, self.row, at, "", &mut self.buffers.text)?;
-                found && test.matches(&self.buffers.text, &mut self.buffers.scratch)
-            }
+            Plan::Field(at, name, test) => self.field_passes(at, name, test, block)?,
+            Plan::Message(at, test, _) => self.field_passes(at, "", test, block)?,
             Plan::Anchored(anchored) => {
                 let slots: &[usize] = if self.may_be(plan, |index| index.with_letters(anchored))? {
                     let known = self.slots_of(plan, |row| anchored.slots(block, row))?;
@@ -458,6 +450,18 @@ impl<'a> RowEval<'a> {
         }
         self.slots.push((std::ptr::from_ref(plan), find(self.row)?));
         Ok(self.slots.len() - 1)
+    }
+
+    fn field_passes(
+        &mut self,
+        at: &FieldAt,
+        name: &str,
+        test: &Test,
+        block: &dyn Block,
+    ) -> Result<bool, ReadError> {
+        let Buffers { text, scratch, .. } = &mut self.buffers;
+        text.clear();
+        Ok(field_text(block, self.row, at, name, text)? && test.matches(text, scratch))
     }
 
     /// Tells whether the text of a field is an identifier, where it is kept as bytes.

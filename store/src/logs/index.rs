@@ -364,13 +364,6 @@ impl Index {
         self.of_group(group, |words| words.documents(word))
     }
 
-    /// For each block of a group whether it has a word with these letters in it, or may have.
-    fn blocks_with_letters(&self, group: usize, letters: &str) -> Result<Vec<bool>, ReadError> {
-        let has = self.of_group(group, |words| words.documents_with(letters))?;
-        let may_have = self.blocks(group, HIDDEN)?;
-        Ok(has.iter().zip(&may_have).map(|(has, may_have)| *has || *may_have).collect())
-    }
-
     fn of_group(
         &self,
         group: usize,
@@ -409,15 +402,8 @@ impl Words {
     fn documents(&self, word: &str) -> Result<Arc<[u32]>, ReadError> {
         self.known(word, || {
             let mut list = Vec::new();
-            let postings = self
-                .reader
-                .read_postings(&Term::from_field_text(self.field, word), IndexRecordOption::Basic)?;
-            if let Some(mut postings) = postings {
-                let mut document = postings.doc();
-                while document != TERMINATED {
-                    list.push(document);
-                    document = postings.advance();
-                }
+            if let Some(term) = self.reader.get_term_info(&Term::from_field_text(self.field, word))? {
+                self.each_document(&term, &mut |document| list.push(document))?;
             }
             Ok(list)
         })
@@ -430,10 +416,11 @@ impl Words {
             let finder = memchr::memmem::Finder::new(letters.as_bytes());
             let mut terms = self.reader.terms().stream()?;
             while terms.advance() {
-                if finder.find(terms.key()).is_none() {
-                    continue;
+                if finder.find(terms.key()).is_some() {
+                    self.each_document(terms.value(), &mut |document| {
+                        found.insert(document);
+                    })?;
                 }
-                self.add_documents(terms.value(), &mut found)?;
             }
             Ok(found.into_iter().collect())
         })
@@ -445,17 +432,19 @@ impl Words {
             let mut found = BTreeSet::new();
             let mut terms = self.reader.terms().range().ge(prefix.as_bytes()).into_stream()?;
             while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
-                self.add_documents(terms.value(), &mut found)?;
+                self.each_document(terms.value(), &mut |document| {
+                    found.insert(document);
+                })?;
             }
             Ok(found.into_iter().collect())
         })
     }
 
-    fn add_documents(&self, term: &TermInfo, found: &mut BTreeSet<u32>) -> io::Result<()> {
+    fn each_document(&self, term: &TermInfo, visit: &mut dyn FnMut(u32)) -> io::Result<()> {
         let mut postings = self.reader.read_postings_from_terminfo(term, IndexRecordOption::Basic)?;
         let mut document = postings.doc();
         while document != TERMINATED {
-            found.insert(document);
+            visit(document);
             document = postings.advance();
         }
         Ok(())
@@ -526,6 +515,19 @@ impl GroupIndex {
         Ok(out)
     }
 
+    /// Adds the blocks with a mark to those that were found; where all may do, they do.
+    fn or_marked(
+        &self,
+        index: &Index,
+        blocks: Option<Vec<bool>>,
+        mark: &str,
+    ) -> Result<Option<Vec<bool>>, ReadError> {
+        match blocks {
+            Some(blocks) => Ok(either(Some(blocks), Some(index.blocks(self.group, mark)?))),
+            None => Ok(None),
+        }
+    }
+
     /// Blocks that may have some of the letters in a variable.
     fn with_any_letters(&self, index: &Index, list: &[&Letters]) -> Result<Option<Vec<bool>>, ReadError> {
         if !index.has_marks {
@@ -534,7 +536,10 @@ impl GroupIndex {
         let mut out = Some(Vec::new());
         for letters in list {
             let blocks = match letters.pairs.as_slice() {
-                [] => Some(index.blocks_with_letters(self.group, &letters.text)?),
+                [] => {
+                    let has = index.of_group(self.group, |words| words.documents_with(&letters.text))?;
+                    self.or_marked(index, Some(has), HIDDEN)?
+                }
                 pairs => self.with_words(index, pairs)?,
             };
             out = either(out, blocks);
@@ -546,11 +551,9 @@ impl GroupIndex {
         let anchors = anchored.test.anchors().unwrap_or_default();
         let letters: Vec<&Letters> = anchors.iter().map(|anchor| &anchor.letters).collect();
         let blocks = self.with_any_letters(index, &letters)?;
-        match (blocks, &anchored.at) {
-            (Some(blocks), FieldAt::Message { .. }) => {
-                Ok(either(Some(blocks), Some(index.blocks(self.group, EDGE)?)))
-            }
-            (blocks, _) => Ok(blocks),
+        match anchored.at {
+            FieldAt::Message { .. } => self.or_marked(index, blocks, EDGE),
+            _ => Ok(blocks),
         }
     }
 
@@ -558,7 +561,7 @@ impl GroupIndex {
         match plan {
             Plan::Word(Test::Prefix(_, last)) if index.has_marks && shows_letters(last) => {
                 let has = index.of_group(self.group, |words| words.documents_from(last))?;
-                Ok(either(Some(has), Some(index.blocks(self.group, HIDDEN)?)))
+                self.or_marked(index, Some(has), HIDDEN)
             }
             Plan::Word(Test::Prefix(..)) => Ok(None),
             Plan::Word(test) => self.with_words(index, test.words()),
@@ -587,10 +590,9 @@ impl GroupIndex {
             }
             Plan::Body(_, words) => self.with_words(index, words),
             // An escape at a variable's edge may make words of both sides one.
-            Plan::Message(_, _, words) if index.has_marks => match self.with_words(index, words)? {
-                Some(blocks) => Ok(either(Some(blocks), Some(index.blocks(self.group, EDGE)?))),
-                None => Ok(None),
-            },
+            Plan::Message(_, _, words) if index.has_marks => {
+                self.or_marked(index, self.with_words(index, words)?, EDGE)
+            }
             Plan::Message(..) => Ok(None),
             // Letters in constant text may match in any row.
             Plan::Anchored(anchored) if anchored.places.is_empty() => self.letters_of(index, anchored),

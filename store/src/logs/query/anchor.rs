@@ -184,12 +184,12 @@ fn letter_of_any_case(class: &Class) -> Option<char> {
     (is_one && is_letter).then_some(lower.start())
 }
 
-type Caches = Pool<Cache, Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>>;
+type NewCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 /// Matches a text that comes in pieces, from its first byte on.
 pub(crate) struct Automaton {
     dfa: DFA,
-    caches: Caches,
+    caches: Pool<Cache, NewCache>,
     is_reverse: bool,
 }
 
@@ -237,7 +237,7 @@ impl Automaton {
 /// One text on its way through an automaton.
 pub(crate) struct Run<'a> {
     automaton: &'a Automaton,
-    cache: PoolGuard<'a, Cache, Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>>,
+    cache: PoolGuard<'a, Cache, NewCache>,
     state: LazyStateID,
 }
 
