@@ -6,8 +6,8 @@
 use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
-    Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow, TrafficShare,
-    UserValue, Users, demo, errors, latency, logs, means, pod_errors, pods, share, users,
+    Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
+    TrafficShare, UserValue, Users, demo, errors, latency, logs, means, pod_errors, pods, share, users,
 };
 
 const SEED: u64 = 20_261_121;
@@ -47,6 +47,86 @@ fn counts_hold_their_level() {
 }
 
 #[test]
+fn a_rate_that_wanders_on_one_side_is_no_harm() {
+    for share in [0.5, 0.1] {
+        let share = TrafficShare::Fixed(share);
+        let setting = Errors { wander: 0.2, share, alpha: 0.05, ..Errors::default() };
+        holds_level("wandering", 0.05, &runs(60, |chance| errors(setting, chance)));
+    }
+}
+
+#[test]
+fn clumps_on_a_few_hosts_are_told_from_harm() {
+    let setting = |more: f64| Errors {
+        rates: (5.0, more),
+        clump: 5,
+        hosts: (1, 9),
+        share: TrafficShare::Fixed(0.1),
+        alpha: 0.05,
+        ..Errors::default()
+    };
+    holds_level("groups of hosts", 0.05, &runs(100, |chance| errors(setting(5.0), chance)));
+    let found =
+        share(&runs(60, |chance| errors(setting(20.0), chance)), |run| run.decision == Decision::NoGo);
+    assert!(found.percent > 50.0, "{found:?}");
+}
+
+#[test]
+fn a_planned_ramp_keeps_its_level_and_finds_no_less() {
+    let setting = |more: f64, is_planned| Errors {
+        rates: (0.5, more),
+        share: TrafficShare::Ramp,
+        is_planned,
+        alpha: 0.05,
+        ..Errors::default()
+    };
+    holds_level("planned ramp", 0.05, &runs(200, |chance| errors(setting(0.5, true), chance)));
+    let found = |is_planned| {
+        let runs = runs(200, |chance| errors(setting(1.0, is_planned), chance));
+        share(&runs, |run| run.decision == Decision::NoGo).percent
+    };
+    assert!(found(true) >= found(false), "{} {}", found(true), found(false));
+}
+
+#[test]
+fn harm_that_begins_in_the_middle_is_found() {
+    let setting = Means {
+        noise: Noise::Ar(0.6),
+        shift: 0.4,
+        from: 30,
+        alpha: 0.001,
+        margin: 0.001,
+        ..Means::default()
+    };
+    let found = share(&runs(40, |chance| means(setting, chance)), |run| run.decision == Decision::NoGo);
+    assert!(found.percent >= 80.0, "{found:?}");
+}
+
+#[test]
+fn hosts_without_history_hold_their_level_on_skewed_data() {
+    let hosts = Hosts { n: (3, 10), rho: 0.6, tau: 0.3, is_skewed: true };
+    let setting = Means { noise: Noise::Hosts(hosts), history: 0, alpha: 0.05, ..Means::default() };
+    holds_level("skewed hosts", 0.05, &runs(100, |chance| means(setting, chance)));
+}
+
+#[test]
+fn pods_that_differ_do_not_go_by_their_number_of_requests() {
+    let setting = PodErrors {
+        n: (2, 10),
+        births: 30,
+        rate: 5.0,
+        tau: 0.3,
+        factor: 1.5,
+        cold: (0.0, 1.0),
+        alpha: 1e-6,
+        held_to: "margin: { relative: 50% }",
+    };
+    let runs = runs(60, |chance| pod_errors(setting, chance));
+    let gone = share(&runs, |run| run.decision == Decision::Go);
+    assert!(gone.percent <= 5.0 + 3.0 * 2.8, "{gone:?}");
+}
+
+#[test]
 fn means_hold_their_level() {
     for (rho, history) in [(0.6, 0), (0.6, 180), (0.9, 180)] {
         let setting = Means { checks: 2, noise: Noise::Ar(rho), history, alpha: 0.05, ..Means::default() };
@@ -82,7 +162,16 @@ fn new_pods_hold_their_level_and_are_found() {
     holds_level("new pods", 0.05, &runs(40, |chance| pods(one, chance)));
     let worse = runs(15, |chance| pods(Pods { factor: 1.5, ..one }, chance));
     assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
-    let setting = |factor| PodErrors { n: (5, 10), births: 30, rate: 0.5, tau: 0.3, factor, alpha: 0.01 };
+    let setting = |factor| PodErrors {
+        n: (5, 10),
+        births: 30,
+        rate: 0.5,
+        tau: 0.3,
+        factor,
+        cold: (0.0, 1.0),
+        alpha: 0.01,
+        held_to: "vote: veto",
+    };
     holds_level("errors of new pods", 0.01, &runs(15, |chance| pod_errors(setting(1.0), chance)));
     let worse = runs(8, |chance| pod_errors(setting(4.0), chance));
     assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");

@@ -121,7 +121,7 @@ impl Analysis {
                 units: place_units(Stretch::Pre(&grid), &pre),
                 warm_up: grid.first_warm(),
             };
-            checks.push(CheckRun::new(check, Budget::new(policy, alpha, &grid), known));
+            checks.push(CheckRun::new(check, Budget::new(policy, phase, alpha, &grid), known));
         }
         let means: Vec<MeanCheck> = checks.iter().filter_map(CheckRun::as_mean).cloned().collect();
         checks.iter_mut().for_each(|check| check.learn(&means.iter().collect::<Vec<_>>()));

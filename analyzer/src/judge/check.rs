@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use greylight_store::model::Timestamp;
 
-use crate::policy::{Amount, Check, Harm, Missing, Policy, Vote};
-use crate::stats::boundary::Boundary;
+use crate::policy::{Amount, Check, Harm, Missing, Phase, Policy, Vote};
+use crate::stats::boundary::{Boundary, planned_information};
 use crate::verdict::{
     ByValue, Decision, Effect, LogEvidence, NewPods, PatternResult, QuantileEffect, Sizes, UnitValue, Values,
 };
@@ -19,11 +19,20 @@ pub(super) struct Budget {
     pub(super) alpha: f64,
     pub(super) alpha_go: f64,
     pub(super) n_looks: usize,
+    /// Where the canary's share is planned to rise: each look's part of the information.
+    pub(super) plan: Option<Arc<[f64]>>,
 }
 
 impl Budget {
-    pub(super) fn new(policy: &Policy, alpha: f64, grid: &Grid) -> Self {
-        Self { alpha, alpha_go: policy.alpha_go.get(), n_looks: grid.n_looks() }
+    pub(super) fn new(policy: &Policy, phase: &Phase, alpha: f64, grid: &Grid) -> Self {
+        let n_looks = grid.n_looks();
+        let plan = (!phase.ramp.is_empty()).then(|| planned_information(&phase.ramp, n_looks).into());
+        Self { alpha, alpha_go: policy.alpha_go.get(), n_looks, plan }
+    }
+
+    /// Returns what part of the information a look is planned to bring, where there is a plan; looks are counted from 0.
+    pub(super) fn planned(&self, look: usize) -> f64 {
+        self.plan.as_ref().and_then(|plan| plan.get(look)).copied().unwrap_or(0.0)
     }
 
     /// Returns the table for a part of the budget.
@@ -59,6 +68,8 @@ pub(super) struct Outcome {
     pub(super) is_recent_beyond: bool,
     /// Whether a difference that the first intervals showed has gone since.
     pub(super) is_faded: bool,
+    /// The interval since which harm is shown, where the release as a whole does not show it.
+    pub(super) harm_since: Option<usize>,
     pub(super) effect: Option<Effect>,
     pub(super) effects: Vec<QuantileEffect>,
     pub(super) values: Option<Values>,

@@ -93,6 +93,7 @@ impl CompositeCheck {
         outcome.p_harm = Some(answer.p_harm);
         outcome.level = Some(answer.level);
         outcome.is_harm_crossed = answer.is_harm_crossed;
+        outcome.harm_since = answer.since;
         outcome.is_recent_beyond = true;
         outcome.spent = self.budget.part(1.0).spent(outcome.t);
         outcome.n =

@@ -7,7 +7,8 @@ use crate::stats::bets::ShareBet;
 use crate::stats::births::{WITHOUT_WORST, n_worst};
 use crate::stats::boundary::{Boundary, SPENDING};
 use crate::stats::counts::{Lattice, Step};
-use crate::stats::dispersion::{EventLaw, dispersion, is_trusted};
+use crate::stats::dispersion::{EventLaw, Scatter, scatter, split_scatter};
+use crate::stats::means::GO_HISTORY_MIN;
 use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::{Rate, difference_level};
 use crate::verdict::{Effect, Measure, Sizes, Values};
@@ -28,6 +29,8 @@ enum Treatment {
     Clumps,
     /// In clumps, equal shares: an interval changes sides as a whole.
     Swap,
+    /// In clumps, other shares, counts by unit: the canary changes places with as many of the baseline's units.
+    Groups,
     /// In clumps, other shares: a bet.
     Bet,
 }
@@ -40,6 +43,8 @@ pub(super) struct CountCheck {
     harm: Vec<HarmSide>,
     go: GoTest,
     treatment: Treatment,
+    /// The canary's units and as large groups of the baseline's, for [`Treatment::Groups`].
+    groups: Vec<Vec<String>>,
     /// What a clump holds on average; 1 where events are independent.
     clump: f64,
     declared_share: Option<f64>,
@@ -79,6 +84,8 @@ struct Seen {
     /// Intervals taken, present or not.
     taken: usize,
     t: usize,
+    /// What part of the planned information the present ones brought.
+    information: f64,
     is_present: bool,
     has_baseline: bool,
     has_canary: bool,
@@ -97,12 +104,8 @@ impl CountCheck {
         pre: &[CountCells; 2],
         declared_share: Option<f64>,
     ) -> Self {
-        let law = match check.kind {
-            CheckKind::Count { .. } => EventLaw::Poisson,
-            _ => EventLaw::Binomial,
-        };
-        let history: Vec<(f64, f64)> = pre[0].iter().flatten().copied().filter(|(_, n)| *n > 0.0).collect();
-        let is_independent = is_trusted(&history, law);
+        let law = Self::law(check);
+        let scatter = scatter_of(pre, law);
         let tolerated = relative_part(check.tolerated);
         let harm = (directions(check.harm).iter())
             .map(|direction| HarmSide {
@@ -119,11 +122,26 @@ impl CountCheck {
             spread: None,
             levels: budget.part(directions(check.harm).len() as f64),
             budget,
-            treatment: if is_independent { Treatment::Binomial } else { Treatment::Clumps },
-            clump: if is_independent { 1.0 } else { dispersion(&history, law).ratio.max(1.0) },
+            treatment: match scatter {
+                Scatter::Independent => Treatment::Binomial,
+                Scatter::Clumped(_) | Scatter::Wandering(_) => Treatment::Clumps,
+            },
+            groups: Vec::new(),
+            clump: match scatter {
+                Scatter::Independent => 1.0,
+                Scatter::Clumped(clump) | Scatter::Wandering(clump) => clump,
+            },
             declared_share,
             minimum: (check.minimum.events, check.minimum.trials),
             seen: Seen::default(),
+        }
+    }
+
+    /// Returns whether a trial can have several events.
+    pub(super) fn law(check: &Check) -> EventLaw {
+        match check.kind {
+            CheckKind::Count { .. } => EventLaw::Poisson,
+            _ => EventLaw::Binomial,
         }
     }
 
@@ -144,7 +162,8 @@ impl CountCheck {
             self.seen.taken = idx + 1;
             self.seen.is_present = false;
             if grid.is_warm(idx) {
-                self.take(side_at(sides, 0, idx), side_at(sides, 1, idx));
+                let information = self.budget.planned(idx - grid.first_warm());
+                self.take([0, 1].map(|side| side_at(sides, side, idx)), information, (idx, units));
             }
         }
         let mut outcome = self.outcome();
@@ -163,10 +182,40 @@ impl CountCheck {
         let p = self.harm.iter().map(of_pods).fold(1.0, f64::min);
         outcome.is_harm_crossed &= p <= level;
         outcome.p_harm = Some(p_harm.max(rescaled(p, level, shown)));
+        self.hold_go_to_pods(outcome, spread, pods);
         outcome.method = "C: exact conditional binomial, and beyond the scatter of the pods' own rates";
     }
 
-    fn take(&mut self, baseline: Option<(f64, f64)>, canary: Option<(f64, f64)>) {
+    /// Asks in addition that harm lies below the margin if the pods' own scatter is taken into account.
+    fn hold_go_to_pods(&self, outcome: &mut Outcome, spread: RateSpread, pods: &PodSums) {
+        let (Some(p_go), Some(shown)) = (outcome.p_go, outcome.level_go) else { return };
+        let p = match &self.go {
+            GoTest::Never => return,
+            GoTest::Absolute { margin, .. } => {
+                let [baseline, canary] = self.rates(1.0);
+                let (baseline, canary) = ((&baseline, pods.baseline.len()), (&canary, pods.canary.len()));
+                let level = |side: &HarmSide| match side.direction {
+                    Direction::Up => spread.difference_level(canary, baseline, *margin),
+                    Direction::Down => spread.difference_level(baseline, canary, *margin),
+                };
+                (2.0 * self.harm.iter().map(level).fold(0.0, f64::max)).min(1.0)
+            }
+            GoTest::Relative { sides, .. } => {
+                let of_pods = |(direction, lattice): &(Direction, Lattice)| {
+                    pods.surplus(spread, opposite(*direction), lattice.theta())
+                };
+                let p = sides.iter().map(of_pods).fold(0.0, f64::max);
+                rescaled(p, self.budget.go().nominal(self.seen.t), shown)
+            }
+        };
+        outcome.p_go = Some(p_go.max(p));
+        outcome.is_go_crossed &= p <= shown;
+    }
+
+    /// - `information`: what part of all the plan expects of this interval.
+    /// - `units`: counts of single units, and where this interval is in them.
+    fn take(&mut self, sides: [Option<(f64, f64)>; 2], information: f64, units: (usize, &[UnitCells])) {
+        let [baseline, canary] = sides;
         self.seen.has_baseline |= baseline.is_some();
         self.seen.has_canary |= canary.is_some();
         let (Some(baseline), Some(canary)) = (baseline, canary) else { return };
@@ -176,6 +225,7 @@ impl CountCheck {
         }
         self.seen.is_present = true;
         self.seen.t += 1;
+        self.seen.information += information;
         add(&mut self.seen.baseline, baseline);
         add(&mut self.seen.canary, canary);
         self.seen.recent.push([baseline, canary]);
@@ -186,19 +236,38 @@ impl CountCheck {
         let share = canary.1 / (canary.1 + baseline.1);
         if !(share > 0.0 && share < 1.0) {
             // A quiet interval of a small side: nothing to compare, and nothing wrong with it.
-            return self.test(0, 0, 0.5);
+            return self.test(0, 0, 0.5, &[]);
         }
         if self.treatment == Treatment::Clumps && x + y > 0 {
-            self.settle_clumps();
+            self.settle_clumps(units);
         }
-        self.test(x, y, share);
+        let groups = self.group_events(units);
+        self.test(x, y, share, &groups);
     }
 
     /// Chooses between the treatments of clumps by the shares until the first event: exposure alone,
-    /// which says nothing about who gets the events.
-    fn settle_clumps(&mut self) {
+    /// which says nothing about who gets the events. Where some harm is tolerated sides are not alike.
+    fn settle_clumps(&mut self, (idx, units): (usize, &[UnitCells])) {
         let share = self.share_so_far().unwrap_or(0.0);
-        self.treatment = if (0.48..=0.52).contains(&share) { Treatment::Swap } else { Treatment::Bet };
+        let is_alike = self.harm.iter().all(|side| side.lattice.theta() == 1.0);
+        self.treatment = match is_alike {
+            true if (0.48..=0.52).contains(&share) => Treatment::Swap,
+            true => {
+                self.groups = equal_groups(idx, units);
+                if self.groups.len() >= GROUPS_MIN { Treatment::Groups } else { Treatment::Bet }
+            }
+            false => Treatment::Bet,
+        };
+    }
+
+    /// Counts each group's events of an interval, the canary's first; nothing where a unit is missing.
+    fn group_events(&self, (idx, units): (usize, &[UnitCells])) -> Vec<usize> {
+        let of = |name: &String| units.iter().find(|unit| unit.unit() == name)?.at(idx);
+        let sum = |group: &Vec<String>| -> Option<usize> {
+            let events = group.iter().map(|name| of(name).map(|(events, _)| events.round() as usize));
+            events.sum()
+        };
+        self.groups.iter().map(sum).collect::<Option<Vec<usize>>>().unwrap_or_default()
     }
 
     /// Returns the canary's share of the exposure: as declared, else as measured so far.
@@ -208,10 +277,9 @@ impl CountCheck {
         self.declared_share.or(measured)
     }
 
-    fn test(&mut self, x: usize, y: usize, share: f64) {
-        let t = self.seen.t;
+    fn test(&mut self, x: usize, y: usize, share: f64, groups: &[usize]) {
         let parts = self.harm.len() as f64;
-        let allowed = SPENDING.spent(self.budget.alpha / parts, t, self.budget.n_looks);
+        let allowed = self.spent(self.budget.alpha / parts);
         for side in &mut self.harm {
             let (counted, share) = counted(side.direction, x, y, share);
             match self.treatment {
@@ -219,6 +287,16 @@ impl CountCheck {
                     side.lattice.push(counted, x + y, Step::Share(share), allowed);
                 }
                 Treatment::Swap => side.lattice.push(counted, x + y, Step::Swap, allowed),
+                Treatment::Groups => {
+                    let all = groups.iter().sum();
+                    let counted = |events: &usize| match side.direction {
+                        Direction::Up => *events,
+                        Direction::Down => all - events,
+                    };
+                    let groups: Vec<usize> = groups.iter().map(counted).collect();
+                    let own = groups.first().copied().unwrap_or(0);
+                    side.lattice.push(own, all, Step::Among(&groups), allowed);
+                }
                 Treatment::Bet => {
                     side.bet.push(
                         counted as f64,
@@ -229,13 +307,21 @@ impl CountCheck {
                 }
             }
         }
+        let allowed = self.spent(self.budget.alpha_go);
         if let GoTest::Relative { sides, .. } = &mut self.go {
-            let allowed = SPENDING.spent(self.budget.alpha_go, t, self.budget.n_looks);
             for (direction, lattice) in sides {
                 // Few events speak for go: the lower tail in the direction of harm.
                 let (counted, share) = counted(opposite(*direction), x, y, share);
                 lattice.push(counted, x + y, Step::Share(share), allowed);
             }
+        }
+    }
+
+    /// Computes what of a budget may be spent by now.
+    fn spent(&self, budget: f64) -> f64 {
+        match self.budget.plan {
+            Some(_) => SPENDING.spent_at(budget, self.seen.information),
+            None => SPENDING.spent(budget, self.seen.t, self.budget.n_looks),
         }
     }
 
@@ -282,7 +368,7 @@ impl CountCheck {
         }
         let best = self.harm.iter().map(|side| side.lattice.p()).fold(1.0, f64::min);
         outcome.p_harm = Some((best * parts).min(1.0));
-        outcome.level = Some(SPENDING.spent(self.budget.alpha, self.seen.t, self.budget.n_looks));
+        outcome.level = Some(self.spent(self.budget.alpha));
         outcome.spent = self.harm.iter().map(|side| side.lattice.spent()).sum();
         outcome.is_harm_crossed = self.harm.iter().any(|side| side.lattice.is_crossed());
     }
@@ -305,7 +391,7 @@ impl CountCheck {
                     if outcome.is_go_crossed { None } else { self.looks_left(*margin, levels) };
             }
             GoTest::Relative { part, sides } => {
-                let level = SPENDING.spent(self.budget.alpha_go, t, self.budget.n_looks);
+                let level = self.spent(self.budget.alpha_go);
                 outcome.p_go = Some(sides.iter().map(|(_, lattice)| lattice.p()).fold(0.0, f64::max));
                 outcome.level_go = Some(level);
                 outcome.is_go_crossed = sides.iter().all(|(_, lattice)| lattice.is_crossed());
@@ -424,6 +510,9 @@ impl CountCheck {
             Treatment::Swap => {
                 "C: intervals change sides as a whole (clumped events, equal shares), alpha spent as (t/T)^2"
             }
+            Treatment::Groups => {
+                "C: the canary changes places with as many units of the baseline (clumped events), alpha spent as (t/T)^2"
+            }
             Treatment::Bet => "C: share bet (clumped events, unequal shares), valid at any time",
         }
     }
@@ -449,26 +538,33 @@ impl PodSums {
     /// worst third shows none at 5 %.
     fn p(&self, spread: RateSpread, direction: Direction, theta: f64) -> f64 {
         let mut canary = self.canary.clone();
-        let (n_canary, n_baseline) = (canary.len(), self.baseline.len());
+        let n_canary = canary.len();
         let plain = RateSpread { s: 0.0, ..spread };
-        let of = |canary: &[(f64, f64)], spread: RateSpread| {
-            let mut sums = [(0.0, 0.0); 2];
-            self.baseline.iter().for_each(|pod| add(&mut sums[0], *pod));
-            canary.iter().for_each(|pod| add(&mut sums[1], *pod));
-            let [baseline, canary] = sums;
-            let (counted, other) = match direction {
-                Direction::Up => (canary, baseline),
-                Direction::Down => (baseline, canary),
-            };
-            let share = tolerated_share(counted.1 / (counted.1 + other.1), theta);
-            spread.p(counted.0, counted.0 + other.0, share, n_canary, n_baseline)
-        };
-        let p = of(&canary, spread);
+        let p = self.surplus(spread, direction, theta);
         // Worst first: the highest rates where events are harm, the lowest where their lack is.
         let badness = |pod: &(f64, f64)| direction.sign() * pod.0 / pod.1;
         canary.sort_by(|a, b| badness(b).total_cmp(&badness(a)));
         let rest = &canary[n_worst(n_canary)..];
-        if n_canary > 1 && of(rest, plain) > WITHOUT_WORST { 1.0 } else { p }
+        let is_of_worst = n_canary > 1 && self.surplus_of(rest, plain, direction, theta) > WITHOUT_WORST;
+        if is_of_worst { 1.0 } else { p }
+    }
+
+    /// Computes the p of the counted side's surplus under the pods' own scatter.
+    fn surplus(&self, spread: RateSpread, direction: Direction, theta: f64) -> f64 {
+        self.surplus_of(&self.canary, spread, direction, theta)
+    }
+
+    fn surplus_of(&self, canary: &[(f64, f64)], spread: RateSpread, direction: Direction, theta: f64) -> f64 {
+        let mut sums = [(0.0, 0.0); 2];
+        self.baseline.iter().for_each(|pod| add(&mut sums[0], *pod));
+        canary.iter().for_each(|pod| add(&mut sums[1], *pod));
+        let [baseline, of_canary] = sums;
+        let (counted, other) = match direction {
+            Direction::Up => (of_canary, baseline),
+            Direction::Down => (baseline, of_canary),
+        };
+        let share = tolerated_share(counted.1 / (counted.1 + other.1), theta);
+        spread.p(counted.0, counted.0 + other.0, share, self.canary.len(), self.baseline.len())
     }
 }
 
@@ -563,13 +659,56 @@ pub(super) fn placebo_alarm(check: &Check, budget: &Budget, pre: &[CountCells; 2
     let quiet = Check { margin: None, ..check.clone() };
     let mut run = CountCheck::new(&quiet, budget.clone(), &before, None);
     for idx in start..(start + budget.n_looks).min(pre[0].len()) {
-        run.take(side_at(pre, 0, idx), side_at(pre, 1, idx));
+        run.take([0, 1].map(|side| side_at(pre, side, idx)), budget.planned(idx - start), (idx, &[]));
         let is_crossed = run.harm.iter().any(|side| side.lattice.is_crossed() || side.is_bet_crossed);
         if is_crossed {
             return true;
         }
     }
     false
+}
+
+/// Says how events scatter in the history: how they fall on the sides where both have one, else the baseline's.
+pub(super) fn scatter_of(pre: &[CountCells; 2], law: EventLaw) -> Scatter {
+    let has_exposure = |cell: &(f64, f64)| cell.1 > 0.0;
+    let both: Vec<[(f64, f64); 2]> = (pre[0].iter().zip(&pre[1]))
+        .filter_map(|(baseline, canary)| Some([canary.filter(has_exposure)?, baseline.filter(has_exposure)?]))
+        .collect();
+    if both.len() >= GO_HISTORY_MIN {
+        return split_scatter(&both);
+    }
+    let baseline: Vec<(f64, f64)> = pre[0].iter().flatten().copied().filter(has_exposure).collect();
+    scatter(&baseline, law)
+}
+
+/// Groups that must be there for the canary to change places among them: of two, each is the other's mirror image, as
+/// with equal shares.
+const GROUPS_MIN: usize = 3;
+
+/// Divides units by their exposure up to an interval: the canary's, and groups of as many of the baseline's in the order
+/// of their names whose exposure differs from the canary's by 4 % at most, as between 0.48 and 0.52.
+fn equal_groups(idx: usize, units: &[UnitCells]) -> Vec<Vec<String>> {
+    const APART_MAX: f64 = 0.04;
+    let side = |is_canary: bool| {
+        let mut names: Vec<&UnitCells> = (units.iter())
+            .filter(|unit| unit.is_canary == is_canary && unit.sum(idx + 1, |_| true).1 > 0.0)
+            .collect();
+        names.sort_by_key(|unit| unit.unit());
+        names
+    };
+    let (canary, baseline) = (side(true), side(false));
+    let exposure = |group: &[&UnitCells]| group.iter().map(|unit| unit.sum(idx + 1, |_| true).1).sum::<f64>();
+    let own = exposure(&canary);
+    let is_equal = |group: &&[&UnitCells]| {
+        let share = own / (own + exposure(group));
+        (share - 0.5).abs() <= 0.5 * APART_MAX
+    };
+    let groups = baseline.chunks_exact(canary.len().max(1)).filter(is_equal);
+    let names = |group: &[&UnitCells]| group.iter().map(|unit| unit.unit().to_owned()).collect();
+    if canary.is_empty() {
+        return Vec::new();
+    }
+    std::iter::once(canary.as_slice()).chain(groups).map(names).collect()
 }
 
 /// Says how many events both sides together would have over the looks, at the history's rate.

@@ -1,5 +1,7 @@
 //! Words for what the numbers say.
 
+use greylight_store::model::Timestamp;
+
 use crate::policy::{Check, CheckKind, Distribution, LogQuery, Source, Users, ValueQuery};
 use crate::verdict::{Cause, Effect, Measure, Values, percent};
 
@@ -52,8 +54,10 @@ fn log_query(query: &LogQuery) -> String {
     }
 }
 
-pub(super) fn harm_shown(check: &Check, outcome: &Outcome) -> Cause {
+/// - `since`: from when on, where the release as a whole does not show it.
+pub(super) fn harm_shown(check: &Check, outcome: &Outcome, since: Option<Timestamp>) -> Cause {
     Cause::HarmShown {
+        since,
         p: outcome.p_harm.unwrap_or(1.0),
         level: outcome.level.unwrap_or(0.0),
         effect: effect(check, outcome),

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use crate::policy::{Amount, Check, Harm};
 use crate::stats::boundary::Boundary;
 use crate::stats::hosts::{Hosts, NU_GO, NU_MIN};
-use crate::stats::means::{FIRST_LOOK, GO_HISTORY_MIN, Means, MeansLook, Sieve};
+use crate::stats::means::{FIRST_LOOK, GO_HISTORY_MIN, Means, MeansLook, Sieve, median};
 use crate::verdict::{Effect, Measure, Sizes, UnitValue, Values};
 
 use super::check::{Budget, Direction, Lack, Outcome, directions, rescaled};
@@ -25,7 +25,26 @@ pub(super) struct ShiftTest {
     go_levels: Arc<Boundary>,
     /// Intervals of the release that must show their own noise before it is believed.
     settled: usize,
+    later: Vec<Later>,
 }
+
+/// The same test for what is so since a later interval: a step or a leak inside of a phase is thinned by what lies
+/// before it, all the more the longer that is.
+#[derive(Clone, Debug)]
+struct Later {
+    /// Present intervals of the release that it leaves out.
+    from: usize,
+    levels: Arc<Boundary>,
+}
+
+/// Quarters of the phase after which [`Later`] tests begin: not before the release has shown its own noise.
+const LATER: [usize; 2] = [2, 3];
+
+/// Part of the budget that each of them has. It costs the test since the release a point of power or two.
+const LATER_PART: f64 = 0.05;
+
+/// Looks of a phase below which nothing is tested from later on.
+const LATER_LOOKS_MIN: usize = 20;
 
 /// Intervals after which a release has shown its own noise, where nothing else tells how that changed.
 const SETTLED: usize = 15;
@@ -66,6 +85,9 @@ pub(super) struct Answer {
     pub(super) high: f64,
     pub(super) information: f64,
     pub(super) looks_left: Option<(usize, usize)>,
+    /// The interval since which harm is shown, where the release as a whole does not show it; estimate and limits
+    /// are then of what is since.
+    pub(super) since: Option<usize>,
 }
 
 const RECENT: usize = 10;
@@ -75,13 +97,21 @@ impl ShiftTest {
     /// - `n_tests`: how many tests share the check's budget.
     pub(super) fn new(harm: Harm, budget: &Budget, n_tests: f64, make: impl Fn(f64) -> Means) -> Self {
         let sides: Vec<_> = directions(harm).iter().map(|one| (*one, make(one.sign()))).collect();
-        let n_sides = sides.len() as f64;
+        let parts = n_tests * sides.len() as f64;
+        let n_looks = budget.n_looks;
+        let has_later = n_looks >= LATER_LOOKS_MIN && sides[0].1.n_history() >= GO_HISTORY_MIN;
+        let first = |quarters: usize| Later {
+            from: n_looks * quarters / 4,
+            levels: Boundary::shared(budget.alpha * LATER_PART / parts, n_looks - n_looks * quarters / 4),
+        };
+        let later: Vec<Later> = if has_later { LATER.map(first).to_vec() } else { Vec::new() };
         Self {
             sides,
-            levels: budget.part(n_tests * n_sides),
+            levels: budget.part(parts / (1.0 - LATER_PART * later.len() as f64)),
             shown: budget.part(1.0),
             go_levels: budget.go(),
             settled: 0,
+            later,
         }
     }
 
@@ -121,6 +151,7 @@ impl ShiftTest {
             high: f64::INFINITY,
             information: 0.0,
             looks_left: question.margin.map(|_| (0, 0)),
+            since: None,
         };
         for (idx, (direction, means)) in self.sides.iter().enumerate() {
             let sign = direction.sign();
@@ -131,10 +162,7 @@ impl ShiftTest {
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
             if idx == 0 {
-                let (low, high) = look.interval(level);
-                (answer.low, answer.high) = if sign > 0.0 { (low, high) } else { (-high, -low) };
-                answer.estimate = look.estimate().map(|estimate| sign * estimate);
-                answer.information = look.information();
+                answer.show(sign, &look, level);
             }
             if let (Some(margin), Some(p_go)) = (question.margin, answer.p_go) {
                 answer.p_go = Some(p_go.max(look.p_go(margin[idx])));
@@ -145,8 +173,48 @@ impl ShiftTest {
                 let left = self.looks_left(&look, margin[idx], t);
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
+            if may_refuse && !answer.is_harm_crossed {
+                self.look_later(&mut answer, (sign, means), &values, question, question.tolerated[idx]);
+            }
         }
         answer
+    }
+
+    /// Looks at what is so since later intervals, where the whole does not show harm.
+    fn look_later(
+        &self,
+        answer: &mut Answer,
+        (sign, means): (f64, &Means),
+        values: &[f64],
+        question: &Question<'_>,
+        tolerated: f64,
+    ) {
+        let t = values.iter().filter(|value| value.is_finite()).count();
+        let noise = question.noise * self.unshown(t);
+        for (later, from, level) in self.laters(values, t) {
+            if !means.may_cross_since(values, from, noise, tolerated, level) {
+                continue;
+            }
+            let look = means.look_since(values, from, noise);
+            let p = look.p_harm(tolerated);
+            answer.p_harm = answer.p_harm.min(rescaled(p, level, answer.level));
+            if p <= level && !answer.is_harm_crossed {
+                answer.is_harm_crossed = true;
+                answer.since = Some(from);
+                answer.show(sign, &look, later.levels.nominal(t - later.from));
+            }
+        }
+    }
+
+    /// Lists the later tests that have begun: each with its first interval and its level.
+    fn laters(&self, values: &[f64], t: usize) -> impl Iterator<Item = (&Later, usize, f64)> {
+        let begun = self.later.iter().filter(move |later| t >= later.from + SEEN);
+        begun.filter_map(move |later| {
+            let present = || values.iter().enumerate().filter(|(_, value)| value.is_finite());
+            let (from, _) = present().nth(later.from)?;
+            let level = later.levels.nominal(t - later.from);
+            (level > 0.0).then_some((later, from, level))
+        })
     }
 
     fn looks_left(&self, look: &MeansLook, margin: f64, t: usize) -> Option<(usize, usize)> {
@@ -175,20 +243,35 @@ impl ShiftTest {
         (self.sides.iter().enumerate()).any(|(idx, (direction, _))| {
             let signed: Vec<f64> = values.iter().map(|value| direction.sign() * value).collect();
             // The guards are cheap and nearly always say no; the rest is prepared when they do not.
-            let sieve = Sieve::new(&signed[..start]);
+            let sieve = Sieve::new(&signed[..start], self.levels.n_looks());
             let mut means = None;
             let end = (start + self.levels.n_looks()).min(signed.len());
             let mut t = 0;
             (start..end).any(|now| {
                 t += usize::from(signed[now].is_finite());
-                let (release, level) = (&signed[start..=now], self.levels.nominal(t));
+                let release = &signed[start..=now];
                 let noise = self.unshown(t);
-                self.has_seen_enough(t) && sieve.may_cross(release, noise, tolerated[idx], level) && {
-                    let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
-                    means.look(release, noise).p_harm(tolerated[idx]) <= level
-                }
+                let whole = std::iter::once((0, self.levels.nominal(t)));
+                let mut tests = whole.chain(self.laters(release, t).map(|(_, from, level)| (from, level)));
+                self.has_seen_enough(t)
+                    && tests.any(|(from, level)| {
+                        sieve.may_cross(&release[from..], noise, tolerated[idx], level) && {
+                            let means = means.get_or_insert_with(|| Means::new(&signed[..start]));
+                            means.look_since(release, from, noise).p_harm(tolerated[idx]) <= level
+                        }
+                    })
             })
         })
+    }
+}
+
+impl Answer {
+    /// Shows what a look says in one direction: an estimate, and limits at a level.
+    fn show(&mut self, sign: f64, look: &MeansLook, level: f64) {
+        let (low, high) = look.interval(level);
+        (self.low, self.high) = if sign > 0.0 { (low, high) } else { (-high, -low) };
+        self.estimate = look.estimate().map(|estimate| sign * estimate);
+        self.information = look.information();
     }
 }
 
@@ -232,6 +315,8 @@ pub(super) struct MeanCheck {
     pre_values: Vec<f64>,
     /// Differences of the release, as of the last look.
     values: Vec<f64>,
+    /// Whether single hosts have bursts in their history: then the hosts must show harm as well.
+    has_bursts: bool,
     /// Whether hosts are the unit: where nothing has a history and there are enough of them, as of the first look
     /// that had both sides.
     is_by_hosts: Option<bool>,
@@ -290,6 +375,7 @@ impl MeanCheck {
             pre: sides,
             pre_values: Vec::new(),
             values: Vec::new(),
+            has_bursts: false,
             is_by_hosts: None,
             unit,
         };
@@ -305,6 +391,8 @@ impl MeanCheck {
             });
             if new.pre_noise.is_none() {
                 new.test = new.test.without_known_noise();
+                new.has_bursts =
+                    new.pre.iter().flat_map(IndexMap::values).any(|cells| has_burst(cells, new.harm));
             }
         }
         new
@@ -381,6 +469,9 @@ impl MeanCheck {
                 self.host_outcome(&mut outcome, grid, run, means);
             } else {
                 self.test_outcome(&mut outcome, run, &values, means, n_hosts);
+                if self.has_bursts {
+                    self.hold_to_hosts(&mut outcome, grid, run, n);
+                }
             }
             outcome.units = units(grid, run, n);
         }
@@ -438,6 +529,7 @@ impl MeanCheck {
         outcome.is_go_crossed = answer.p_go.is_some_and(|p| p <= answer.level_go);
         outcome.is_recent_beyond = answer.is_recent_beyond;
         outcome.is_faded = answer.is_faded;
+        outcome.harm_since = answer.since;
         outcome.looks_left = answer.looks_left;
         outcome.spent = self.budget.part(1.0).spent(t);
         outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: answer.information };
@@ -447,6 +539,26 @@ impl MeanCheck {
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
     }
 
+    /// Where single hosts have bursts, asks in addition that the hosts show harm, each held to its own history: one host's
+    /// burst is one host's.
+    fn hold_to_hosts(&self, outcome: &mut Outcome, grid: &Grid, run: &MeanRun, n: usize) {
+        let (Some(p_harm), Some(shown)) = (outcome.p_harm, outcome.level) else { return };
+        let since =
+            |side: usize| self.host_means(grid, &run.hosts[side], n, outcome.t, Some(&self.pre[side]));
+        let Some(hosts) = Hosts::new(&since(0), &since(1)) else { return };
+        let baseline_mean = mean_of(self.pre[0].values().flatten().flatten());
+        let tolerated = self.sizes(self.tolerated, baseline_mean);
+        let sides = directions(self.harm);
+        let p = (sides.iter().enumerate())
+            .map(|(idx, one)| hosts.p_harm(one.sign(), tolerated[idx]))
+            .fold(1.0, f64::min);
+        let level = self.budget.part(sides.len() as f64).nominal(outcome.t);
+        let may_decide = outcome.is_present && hosts.may_decide(outcome.t, self.budget.n_looks);
+        outcome.is_harm_crossed &= may_decide && p <= level;
+        outcome.p_harm = Some(if may_decide { p_harm.max(rescaled(p, level, shown)) } else { 1.0 });
+        outcome.method = "M: shift of the mean, and H: hosts as the unit, since single hosts have bursts";
+    }
+
     /// Compares hosts' means: procedure H.
     fn host_outcome(&self, outcome: &mut Outcome, grid: &Grid, run: &MeanRun, means: [Option<f64>; 2]) {
         let t = outcome.t;
@@ -454,7 +566,7 @@ impl MeanCheck {
         outcome.values = Some(Values { baseline: means[0], canary: means[1], unit: self.unit });
         outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: 0.0 };
         let n = run.hosts.iter().flat_map(IndexMap::values).map(Vec::len).max().unwrap_or(0);
-        let side = |side: usize| self.host_means(grid, &run.hosts[side], n, t);
+        let side = |side: usize| self.host_means(grid, &run.hosts[side], n, t, None);
         let Some(hosts) = Hosts::new(&side(0), &side(1)) else { return };
         let may_decide = outcome.is_present && hosts.may_decide(t, self.budget.n_looks);
         // Between the looks that may decide nothing is spent.
@@ -499,14 +611,29 @@ impl MeanCheck {
             (hosts.nu < NU_GO).then_some(Lack::History { have: self.test.n_history(), need: GO_HISTORY_MIN });
     }
 
-    /// Averages each host that was there in half of the intervals.
-    fn host_means(&self, grid: &Grid, hosts: &IndexMap<String, Cells<f64>>, n: usize, t: usize) -> Vec<f64> {
-        let mean = |cells: &Cells<f64>| {
+    /// Averages each host that was there in half of the intervals, less its own history's mean where one is given.
+    fn host_means(
+        &self,
+        grid: &Grid,
+        hosts: &IndexMap<String, Cells<f64>>,
+        n: usize,
+        t: usize,
+        pre: Option<&IndexMap<String, Cells<f64>>>,
+    ) -> Vec<f64> {
+        let usual = |name: &str| {
+            let cells = pre.map(|pre| pre.get(name));
+            cells.map_or(0.0, |cells| {
+                let values = cells.into_iter().flatten().flatten().map(|value| self.scale.apply(*value));
+                mean_of(values.collect::<Vec<_>>().iter())
+            })
+        };
+        let mean = |(name, cells): (&String, &Cells<f64>)| {
             let values = warm_values(grid, cells, n).map(|value| self.scale.apply(value));
             let values: Vec<f64> = values.collect();
-            (2 * values.len() >= t && !values.is_empty()).then(|| mean_of(values.iter()))
+            (2 * values.len() >= t && !values.is_empty()).then(|| mean_of(values.iter()) - usual(name))
         };
-        hosts.values().filter_map(mean).collect()
+        // A host without a history of its own has nothing to be held to.
+        hosts.iter().filter_map(mean).filter(|mean| mean.is_finite()).collect()
     }
 
     fn unit_of_effect(&self) -> (&'static str, Measure) {
@@ -547,6 +674,21 @@ impl MeanCheck {
     pub(super) fn n_placebo(&self) -> usize {
         self.pre_values.len()
     }
+}
+
+/// Tells whether a host's history has a burst in a direction of harm: five intervals in a row more than four robust
+/// standard deviations off its median. A day of minutes with memory 0.9 has one by chance once in fifty hosts.
+fn has_burst(cells: &Cells<f64>, harm: Harm) -> bool {
+    const IN_A_ROW: usize = 5;
+    const FAR: f64 = 4.0 * 1.4826;
+    let values: Vec<f64> = cells.iter().flatten().copied().collect();
+    let centre = median(&values);
+    let deviations: Vec<f64> = values.iter().map(|value| (value - centre).abs()).collect();
+    let far = FAR * median(&deviations);
+    directions(harm).iter().any(|direction| {
+        let is_far = |value: &f64| direction.sign() * (value - centre) > far;
+        far > 0.0 && values.windows(IN_A_ROW).any(|some| some.iter().all(is_far))
+    })
 }
 
 pub(super) fn n_present(hosts: &IndexMap<String, Cells<f64>>) -> usize {

@@ -107,6 +107,15 @@ pub(super) fn place_units(stretch: Stretch<'_>, sides: &Sides) -> Vec<UnitCells>
 }
 
 impl UnitCells {
+    pub(super) fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Returns events and exposure of one interval.
+    pub(super) fn at(&self, idx: usize) -> Option<(f64, f64)> {
+        self.cells.get(idx).copied().flatten()
+    }
+
     /// Sums events and exposure over the intervals that count, in `0..n`.
     pub(super) fn sum(&self, n: usize, counts: impl Fn(usize) -> bool) -> (f64, f64) {
         let kept = self.cells.iter().enumerate().take(n).filter(|(idx, _)| counts(*idx));

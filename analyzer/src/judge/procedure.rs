@@ -1,9 +1,10 @@
 //! A check under way: its procedure, its own first of two, and what its history says of it.
 
+use greylight_store::model::Timestamp;
 use indexmap::IndexMap;
 
 use crate::policy::{By, Check, CheckKind, Vote};
-use crate::stats::dispersion::EventLaw;
+use crate::stats::dispersion::{EventLaw, Scatter};
 use crate::stats::means::GO_HISTORY_MIN;
 use crate::stats::pod_rates::RateSpread;
 use crate::stats::rates::Rate;
@@ -199,11 +200,12 @@ impl CheckRun {
         may_vote && self.state.decision == Decision::NoGo
     }
 
-    pub(super) fn refusal(&self, outcome: &Outcome) -> Cause {
+    pub(super) fn refusal(&self, grid: &Grid, outcome: &Outcome) -> Cause {
         if self.state.is_missing_refused {
             return Cause::Missing { intervals: self.state.missing };
         }
-        describe::harm_shown(&self.check, outcome)
+        let since = outcome.harm_since.map(|idx| Timestamp::from_millis(grid.start_ms(idx)));
+        describe::harm_shown(&self.check, outcome, since)
     }
 }
 
@@ -218,7 +220,11 @@ fn count_procedure(
         .zip(&pre[1])
         .filter(|(baseline, canary)| baseline.is_some() && canary.is_some())
         .count();
-    if n_both >= GO_HISTORY_MIN && counts::expected_events(pre, budget.n_looks) > BINOMIAL_EVENTS_MAX {
+    let law = CountCheck::law(check);
+    // Rates that wander on one side have a memory, which no exchange of intervals takes into account.
+    let is_wandering = || matches!(counts::scatter_of(pre, law), Scatter::Wandering(_));
+    let is_large = || counts::expected_events(pre, budget.n_looks) > BINOMIAL_EVENTS_MAX;
+    if n_both >= GO_HISTORY_MIN && (is_large() || is_wandering()) {
         return mean_procedure(check, budget, means::shares(pre), "ratio");
     }
     let n = if n_both > 0 { pre[0].len().max(pre[1].len()) } else { 0 };

@@ -66,6 +66,7 @@ impl Analysis {
             effects: outcome.effects.clone(),
             margin: run.check.margin.as_ref().map(|margin| margin.amount.number()),
             harm: run.check.harm,
+            harm_since: (outcome.harm_since).map(|idx| Timestamp::from_millis(self.grid.start_ms(idx))),
             p_harm: outcome.p_harm,
             level: outcome.level,
             p_go: outcome.p_go,
@@ -89,7 +90,7 @@ impl Analysis {
             let about = |cause| Reason::of_check(&run.check.name, cause);
             match (decision, run.state.decision) {
                 (Some(Decision::NoGo), Decision::NoGo) if run.refuses() => {
-                    reasons.push(about(run.refusal(outcome)));
+                    reasons.push(about(run.refusal(&self.grid, outcome)));
                 }
                 (Some(Decision::Go), Decision::Go) if run.check.vote == Vote::Full => {
                     reasons.push(about(describe::below_margin(&run.check, outcome)));

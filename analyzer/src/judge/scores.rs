@@ -286,6 +286,7 @@ impl ScoreCheck {
         outcome.p_harm = Some(answers[leading].p_harm);
         outcome.level = Some(answers[leading].level);
         outcome.is_harm_crossed = answers.iter().any(|answer| answer.is_harm_crossed);
+        outcome.harm_since = answers[leading].since;
         let picked = || answers.iter().filter(|answer| answer.p_go.is_some());
         outcome.p_go = picked().filter_map(|answer| answer.p_go).reduce(f64::max);
         outcome.level_go = outcome.p_go.map(|_| answers[0].level_go);

@@ -104,6 +104,9 @@ pub struct Phase {
     pub starts: Starts,
     /// Declared share of requests that the canary gets, in (0, 1); measured where absent.
     pub traffic_share: Option<f64>,
+    /// Where that share is planned to rise inside of the phase: its value in equal parts of `at_most`, each in (0, 1);
+    /// else empty. Counts spend alpha as the plan brings information.
+    pub ramp: Vec<f64>,
     /// Its own checks, then those of the policy level.
     pub checks: Vec<Check>,
 }

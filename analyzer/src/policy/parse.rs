@@ -175,8 +175,8 @@ fn phase(
     shared: &[Check],
     queries: Queries,
 ) -> Result<Phase, PolicyError> {
-    const KEYS: [&str; 8] =
-        ["name", "weight", "lasts", "scope", "starts", "traffic_share", "baseline", "checks"];
+    const KEYS: [&str; 9] =
+        ["name", "weight", "lasts", "scope", "starts", "traffic_share", "ramp", "baseline", "checks"];
     let fields = field.fields(&KEYS)?;
     if let Some(baseline) = fields.get("baseline") {
         return Err(baseline.not_yet("`baseline: { when: before }`"));
@@ -205,6 +205,10 @@ fn phase(
             None => Starts::Next,
         },
         traffic_share: fields.get("traffic_share").map(|field| traffic_share(&field)).transpose()?,
+        ramp: match fields.get("ramp") {
+            Some(field) => ramp(&field, fields.get("traffic_share").is_some())?,
+            None => Vec::new(),
+        },
         checks: all,
     })
 }
@@ -263,6 +267,20 @@ fn traffic_share(field: &Field<'_>) -> Result<f64, PolicyError> {
         return Err(field.conflict(why));
     }
     Ok(share)
+}
+
+fn ramp(field: &Field<'_>, has_share: bool) -> Result<Vec<f64>, PolicyError> {
+    const STEPS: std::ops::RangeInclusive<usize> = 2..=1_000;
+    if has_share {
+        return Err(field.conflict("the phase declares one traffic_share already; leave one of them out"));
+    }
+    let items = field.items()?;
+    if !STEPS.contains(&items.len()) {
+        return Err(field.wants("a list of 2 to 1000 shares, such as [1%, 5%, 25%, 50%]"));
+    }
+    (items.iter())
+        .map(|item| item.part("a share above 0 and below 1", |share| 0.0 < share && share < 1.0))
+        .collect()
 }
 
 fn checks(field: &Field<'_>, queries: Queries) -> Result<Vec<Check>, PolicyError> {

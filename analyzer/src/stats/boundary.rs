@@ -34,12 +34,29 @@ pub enum Spending {
 impl Spending {
     /// Computes what of `budget` is spent after look `t` of `n_looks`.
     pub fn spent(self, budget: f64, t: usize, n_looks: usize) -> f64 {
-        let part = (t as f64 / n_looks as f64).min(1.0);
+        self.spent_at(budget, t as f64 / n_looks as f64)
+    }
+
+    /// Computes what of `budget` is spent where this part of the information is there.
+    pub fn spent_at(self, budget: f64, part: f64) -> f64 {
+        let part = part.min(1.0);
         match self {
             Self::Linear => budget * part,
             Self::Square => budget * part * part,
         }
     }
+}
+
+/// How much of the information on a ratio of rates each look is planned to bring, as a part of all: in proportion to
+/// `rho (1 - rho)` where the canary's share of the exposure is `rho`.
+///
+/// Spending by it instead of by looks keeps a ramp's early looks, which can show nothing, from using up what the later
+/// ones need. The plan must be made beforehand: one that followed the events would break the level.
+pub fn planned_information(shares: &[f64], n_looks: usize) -> Vec<f64> {
+    let at = |look: usize| shares[look * shares.len() / n_looks];
+    let information: Vec<f64> = (0..n_looks).map(|look| at(look) * (1.0 - at(look))).collect();
+    let all: f64 = information.iter().sum();
+    information.into_iter().map(|one| one / all).collect()
 }
 
 /// Nominal levels for one budget and number of looks.

@@ -11,7 +11,8 @@
 //! (i) events fall on the sides independently, given the totals, and (ii) later totals and shares do not
 //! react to who got the earlier events. [`Step::Swap`] drops (i): where the sides have equal shares and
 //! are exchangeable interval by interval, an interval's events change sides as a whole, so clumps
-//! inside an interval do no harm.
+//! inside an interval do no harm. [`Step::Among`] is the same for unequal shares: the canary's hosts change places with
+//! groups of as many of the baseline's.
 //!
 //! Source: Przyborowski and Wilenski, Biometrika 31, 1940 (conditional binomial); Fisher, "The Design of
 //! Experiments", 1935 (exactness by changing sides); Mantel, Cancer Chemotherapy Reports 50, 1966 (draws from those
@@ -19,11 +20,13 @@
 
 /// How the events of one interval may fall.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
+pub enum Step<'a> {
     /// Independently, each on the canary with this chance when there is no harm (`theta` = 1).
     Share(f64),
     /// All as seen, or all on the other side, half each.
     Swap,
+    /// As one of these, each as likely: what groups of hosts of equal size had, the counted side's among them.
+    Among(&'a [usize]),
     /// Each from another of so many that may still have one, of the counted and of the other side: users, who
     /// convert once. Where `theta` is not 1 as [`Step::Share`], whose law is the wider one.
     Draw {
@@ -59,13 +62,13 @@ impl Lattice {
 
     /// Adds an interval in which the counted side had `x` of `m` events, and looks: `allowed` is what may
     /// be spent up to now.
-    pub fn push(&mut self, x: usize, m: usize, step: Step, allowed: f64) {
+    pub fn push(&mut self, x: usize, m: usize, step: Step<'_>, allowed: f64) {
         self.add(x, m, step);
         self.look(allowed);
     }
 
     /// Adds events without a look.
-    pub fn add(&mut self, x: usize, m: usize, step: Step) {
+    pub fn add(&mut self, x: usize, m: usize, step: Step<'_>) {
         debug_assert!(x <= m, "a side has no more events than both together");
         if m == 0 {
             return;
@@ -74,6 +77,7 @@ impl Lattice {
         let (from, jumps) = match step {
             Step::Share(share) => binomial(m, of_share(share)),
             Step::Swap => swap(x, m),
+            Step::Among(counts) => among(counts),
             Step::Draw { counted, other } if self.theta == 1.0 && m <= counted + other => {
                 hypergeometric(m, counted, other)
             }
@@ -142,6 +146,15 @@ fn swap(x: usize, m: usize) -> (usize, Vec<f64>) {
     let mut jumps = vec![0.0; many - few + 1];
     jumps[0] += 0.5;
     jumps[many - few] += 0.5;
+    (few, jumps)
+}
+
+fn among(counts: &[usize]) -> (usize, Vec<f64>) {
+    let (few, many) = counts.iter().fold((usize::MAX, 0), |(few, many), one| (few.min(*one), many.max(*one)));
+    let mut jumps = vec![0.0; many - few.min(many) + 1];
+    for one in counts {
+        jumps[one - few] += 1.0 / counts.len() as f64;
+    }
     (few, jumps)
 }
 
@@ -268,6 +281,29 @@ mod tests {
         }
         assert_eq!(lattice.p(), 0.5_f64.powi(6));
         assert!(lattice.is_crossed());
+    }
+
+    // Whatever the counts are: who of four groups is the canary is drawn anew each interval.
+    #[test]
+    fn groups_that_change_places_cross_as_often_as_allowed() {
+        let intervals =
+            [[0, 0, 5, 0], [5, 0, 0, 10], [0, 5, 0, 0], [1, 0, 2, 30], [0, 0, 0, 5], [7, 7, 0, 0]];
+        let mut n_crossed = 0;
+        for path in 0..4_usize.pow(6) {
+            let mut lattice = Lattice::new(1.0);
+            for (t, counts) in intervals.iter().enumerate() {
+                let own = path / 4_usize.pow(t as u32) % 4;
+                let all = counts.iter().sum();
+                let allowed = Spending::Square.spent(0.05, t + 1, 6);
+                lattice.push(counts[own], all, Step::Among(counts), allowed);
+            }
+            n_crossed += usize::from(lattice.is_crossed());
+            if path == 0 {
+                assert!(lattice.spent() <= 0.05);
+            }
+        }
+        let crossed = n_crossed as f64 / 4_f64.powi(6);
+        assert!(crossed <= 0.05 && crossed > 0.01, "{crossed}");
     }
 
     proptest! {

@@ -44,29 +44,105 @@ pub fn dispersion(intervals: &[(f64, f64)], law: EventLaw) -> Dispersion {
     Dispersion { ratio: squares / df, df }
 }
 
-/// Says whether the history of one side lets its counts be treated as independent events.
+/// Computes Pearson's dispersion of how the events of both sides fall, given how many there are: `(canary, baseline)`
+/// pairs of events and exposure, taking the ratio of the rates to be the same all the time.
 ///
-/// Needs 30 events and a dispersion of at most 1.3, on intervals and on blocks of 15 intervals, which
-/// see a slow wave of a side's own rate. A day has 96 blocks; with fewer than that, good data passes
+/// What both sides have in common, such as a daily wave, is not seen; a rate that wanders on one side is.
+pub fn split_dispersion(intervals: &[[(f64, f64); 2]]) -> Dispersion {
+    let sum = |side: usize| {
+        let of = intervals.iter().map(|sides| sides[side]);
+        of.fold((0.0, 0.0), |(x, n), (events, exposure)| (x + events, n + exposure))
+    };
+    let [canary, baseline] = [0, 1].map(|side| sum(side).0 / sum(side).1);
+    let theta = canary / baseline;
+    let compared = || {
+        intervals.iter().filter_map(|[canary, baseline]| {
+            let m = canary.0 + baseline.0;
+            let odds = theta * canary.1 / baseline.1;
+            let r = odds / (1.0 + odds);
+            (m > 0.0 && 0.0 < r && r < 1.0).then(|| (canary.0 - m * r).powi(2) / (m * r * (1.0 - r)))
+        })
+    };
+    let df = compared().count() as f64 - 1.0;
+    if !(theta > 0.0 && theta.is_finite() && df >= 1.0) {
+        return Dispersion { ratio: 1.0, df: df.max(0.0) };
+    }
+    Dispersion { ratio: compared().sum::<f64>() / df, df }
+}
+
+/// How the events of a history came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scatter {
+    /// As independent events do.
+    Independent,
+    /// In clumps that are over within an interval, or too few to tell; what a clump holds on average.
+    Clumped(f64),
+    /// With rates that wander over intervals.
+    Wandering(f64),
+}
+
+const EVENTS_MIN: f64 = 30.0;
+const RATIO_MAX: f64 = 1.3;
+/// Intervals in a block: the longer ones see what wanders slowly under a small share, of which there are few.
+const BLOCKS: [usize; 2] = [15, 60];
+/// Part of good histories that may pass for wandering or clumped where blocks are few.
+const QUANTILE: f64 = 0.01;
+/// Blocks above whose number their ratio alone decides.
+const MANY: f64 = 90.0;
+
+/// Says how the baseline's events scatter in its history.
+///
+/// Independent needs 30 events and a dispersion of at most 1.3, on intervals and on blocks of 15 and of 60 intervals,
+/// which see a slow wave of a side's own rate. A day has 96 blocks of 15; where there are fewer, good data passes
 /// 1.3 too often by chance (12 blocks: 22 %), so there blocks refuse only beyond their own 99 %
 /// quantile as well.
-pub fn is_trusted(intervals: &[(f64, f64)], law: EventLaw) -> bool {
-    const EVENTS_MIN: f64 = 30.0;
-    const RATIO_MAX: f64 = 1.3;
-    const BLOCK: usize = 15;
-    const DAY: usize = 1_440;
-    let events: f64 = intervals.iter().map(|(events, _)| events).sum();
-    if events < EVENTS_MIN || dispersion(intervals, law).ratio > RATIO_MAX {
-        return false;
+pub fn scatter(intervals: &[(f64, f64)], law: EventLaw) -> Scatter {
+    let events = intervals.iter().map(|(events, _)| events).sum();
+    let slow = BLOCKS.map(|n| {
+        let blocks: Vec<(f64, f64)> = intervals
+            .chunks_exact(n)
+            .map(|block| block.iter().fold((0.0, 0.0), |sum, one| add(sum, *one)))
+            .collect();
+        dispersion(&blocks, law)
+    });
+    judged(events, dispersion(intervals, law), slow)
+}
+
+/// Says the same of how events fall on the sides, where both have a history: `(canary, baseline)`.
+pub fn split_scatter(intervals: &[[(f64, f64); 2]]) -> Scatter {
+    let events = intervals.iter().flatten().map(|(events, _)| events).sum();
+    let both = |sum: [(f64, f64); 2], one: &[(f64, f64); 2]| [add(sum[0], one[0]), add(sum[1], one[1])];
+    let slow = BLOCKS.map(|n| {
+        let blocks: Vec<[(f64, f64); 2]> =
+            intervals.chunks_exact(n).map(|block| block.iter().fold([(0.0, 0.0); 2], both)).collect();
+        split_dispersion(&blocks)
+    });
+    judged(events, split_dispersion(intervals), slow)
+}
+
+fn add(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+fn judged(events: f64, quick: Dispersion, slow: [Dispersion; 2]) -> Scatter {
+    let clump = quick.ratio.max(1.0);
+    if events < EVENTS_MIN {
+        return Scatter::Clumped(clump);
     }
-    let blocks: Vec<(f64, f64)> = (intervals.chunks_exact(BLOCK))
-        .map(|block| block.iter().fold((0.0, 0.0), |(x, n), (events, exposure)| (x + events, n + exposure)))
-        .collect();
-    let slow = dispersion(&blocks, law);
-    if slow.ratio <= RATIO_MAX || slow.df < 1.0 {
-        return true;
+    // Whether blocks scatter more than `expected` by more than chance gives.
+    let is_beyond = |expected: f64| {
+        slow.iter().filter(|blocks| blocks.df >= 1.0).any(|blocks| {
+            let ratio = blocks.ratio / expected;
+            let is_sure = || blocks.df >= MANY || chi_square_sf(ratio * blocks.df, blocks.df) < QUANTILE;
+            ratio > RATIO_MAX && is_sure()
+        })
+    };
+    match (quick.ratio > RATIO_MAX, is_beyond(1.0)) {
+        (false, false) => Scatter::Independent,
+        // Blocks of clumps scatter as the clumps do.
+        _ if is_beyond(clump) => Scatter::Wandering(clump),
+        _ => Scatter::Clumped(clump),
     }
-    intervals.len() < DAY && chi_square_sf(slow.ratio * slow.df, slow.df) >= 0.01
 }
 
 #[cfg(test)]
@@ -79,13 +155,13 @@ mod tests {
         let clumped: Vec<(f64, f64)> = single.iter().map(|(x, n)| (5.0 * x, *n)).collect();
         let (one, five) = (dispersion(&single, EventLaw::Poisson), dispersion(&clumped, EventLaw::Poisson));
         assert!((five.ratio / one.ratio - 5.0).abs() < 1e-9, "{one:?} {five:?}");
-        assert!(!is_trusted(&clumped, EventLaw::Poisson));
+        assert_eq!(scatter(&clumped, EventLaw::Poisson), Scatter::Clumped(five.ratio));
     }
 
     #[test]
     fn too_few_events_are_not_trusted() {
-        assert!(!is_trusted(&[(1.0, 100.0); 29], EventLaw::Binomial));
-        assert!(is_trusted(&[(1.0, 100.0); 30], EventLaw::Binomial));
+        assert_eq!(scatter(&[(1.0, 100.0); 29], EventLaw::Binomial), Scatter::Clumped(1.0));
+        assert_eq!(scatter(&[(1.0, 100.0); 30], EventLaw::Binomial), Scatter::Independent);
     }
 
     #[test]
@@ -94,6 +170,12 @@ mod tests {
         let wave: Vec<(f64, f64)> =
             (0..1_440).map(|i| (if (i / 60) % 2 == 0 { 8.0 } else { 12.0 }, 1e6)).collect();
         assert!(dispersion(&wave, EventLaw::Poisson).ratio < 1.3);
-        assert!(!is_trusted(&wave, EventLaw::Poisson));
+        assert!(matches!(scatter(&wave, EventLaw::Poisson), Scatter::Wandering(_)));
+        // What both sides share harms nothing; what one has to itself does.
+        let calm = |i: usize| (8.0 + (i * 7 % 5) as f64, 1e6);
+        let shared: Vec<_> = wave.iter().map(|one| [*one; 2]).collect();
+        let own: Vec<_> = wave.iter().enumerate().map(|(i, one)| [*one, calm(i)]).collect();
+        assert_eq!(split_scatter(&shared), Scatter::Independent);
+        assert!(matches!(split_scatter(&own), Scatter::Wandering(_)), "{:?}", split_scatter(&own));
     }
 }

@@ -11,8 +11,8 @@
 //! beyond that of counting); Anscombe, Biometrika 35, 1948 (half an event added to each count).
 
 use super::dispersion::EventLaw;
-use super::rates::Rate;
-use super::special::StudentTail;
+use super::rates::{Rate, difference_level};
+use super::special::{StudentTail, find_root};
 
 /// How pods' rates scatter beyond what counting explains.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +69,28 @@ impl RateSpread {
         }
         if (0.0..=1.0).contains(&p) { p } else { 1.0 }
     }
+
+    /// Computes the smallest one-sided level at which the upper limit of one side's rate less the lower limit of the
+    /// other's is below `margin`, each limit moved out by the scatter of as many pods.
+    pub fn difference_level(&self, high: (&Rate, usize), low: (&Rate, usize), margin: f64) -> f64 {
+        let plain = difference_level(high.0, low.0, margin);
+        if self.s <= 0.0 || high.1 == 0 || low.1 == 0 {
+            return plain;
+        }
+        let tail = StudentTail::new(self.nu);
+        let moved = |level: f64, n: usize| (self.s * tail.isf(level) / (n as f64).sqrt()).exp();
+        // Falls as the level rises; where the limits without scatter do not do, these do not either.
+        let gap = |ln_level: f64| {
+            let level = ln_level.exp();
+            high.0.upper(level) * moved(level, high.1) - low.0.lower(level) / moved(level, low.1) - margin
+        };
+        const LEAST: f64 = 1e-15;
+        match (gap(0.5_f64.ln()), gap(LEAST.ln())) {
+            (worst, _) if worst >= 0.0 => 1.0,
+            (_, best) if best < 0.0 => LEAST,
+            _ => find_root(LEAST.ln(), 0.5_f64.ln(), |ln_level| -gap(ln_level)).exp().max(plain),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +123,21 @@ mod tests {
         let spread = RateSpread { s: 0.3, nu: 8.0 };
         let p = spread.p(30.0, 60.0, 0.3, 2, 10);
         assert!((p / 0.0156195896407 - 1.0).abs() < 3e-3, "{p}");
+    }
+
+    #[test]
+    fn limits_of_pods_that_differ_meet_the_margin_later() {
+        let rate = |events: f64, exposure: f64| Rate { events, exposure, law: EventLaw::Binomial };
+        let (canary, baseline) = (rate(30.0, 30_000.0), rate(100.0, 100_000.0));
+        let level =
+            |s: f64| RateSpread { s, nu: 11.0 }.difference_level((&canary, 2), (&baseline, 10), 0.002);
+        assert_eq!(level(0.0), difference_level(&canary, &baseline, 0.002));
+        assert!(level(0.0) < level(0.1) && level(0.1) < level(0.3) && level(0.3) < level(1.0));
+        assert_eq!(level(5.0), 1.0);
+        let (tail, u) = (StudentTail::new(11.0), level(0.3));
+        let moved = |n: f64| (0.3 * tail.isf(u) / n.sqrt()).exp();
+        let met = canary.upper(u) * moved(2.0) - baseline.lower(u) / moved(10.0);
+        assert!((met - 0.002).abs() < 1e-9, "{met}");
     }
 
     proptest! {

@@ -244,6 +244,8 @@ pub struct CheckResult {
     pub margin: Option<f64>,
     /// Which direction is harm.
     pub harm: Harm,
+    /// From when on harm is shown, where the release as a whole does not show it; `effect` is then of what is since.
+    pub harm_since: Option<Timestamp>,
     /// Chance of such data or worse if there is no harm beyond what is tolerated.
     pub p_harm: Option<f64>,
     /// `p_harm` at most this refuses at this look.

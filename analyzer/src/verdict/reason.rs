@@ -17,6 +17,8 @@ pub struct Reason {
 pub enum Cause {
     /// Harm beyond what is tolerated was shown.
     HarmShown {
+        /// From when on, where the release as a whole does not show it; the difference is that since then.
+        since: Option<Timestamp>,
         /// Chance of such data without harm.
         p: f64,
         /// The level it had to reach.
@@ -171,8 +173,9 @@ impl Reason {
     /// Says it in words.
     pub fn text(&self) -> String {
         match &self.cause {
-            Cause::HarmShown { p, level, effect } => {
-                format!("harm shown: {effect} (p {} at level {})", short(*p), short(*level))
+            Cause::HarmShown { since, p, level, effect } => {
+                let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+                format!("harm shown{since}: {effect} (p {} at level {})", short(*p), short(*level))
             }
             Cause::BelowMargin { p, level, effect } => {
                 format!("harm is below the margin: {effect} (p {} at level {})", short(*p), short(*level))

@@ -193,6 +193,9 @@ pub struct CheckJson {
     pub margin: Option<f64>,
     /// `up`, `down` or `either`.
     pub harm: String,
+    /// From when on harm is shown, where the release as a whole does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harm_since: Option<String>,
     /// Chance of such data without harm.
     pub p_harm: Option<f64>,
     /// Its level at this look.
@@ -490,6 +493,7 @@ impl From<&CheckResult> for CheckJson {
                 .collect(),
             margin: check.margin,
             harm: check.harm.word().to_owned(),
+            harm_since: time(check.harm_since),
             p_harm: check.p_harm,
             level: check.level,
             p_go: check.p_go,

@@ -16,6 +16,10 @@ pub(crate) struct Errors {
     pub(crate) clump: usize,
     /// The canary's share of the trials, before and since.
     pub(crate) share: Share,
+    /// Whether the policy tells beforehand how the share goes.
+    pub(crate) is_planned: bool,
+    /// Hosts of the canary and of the baseline, if counts are told by host; the share is then theirs.
+    pub(crate) hosts: (usize, usize),
     /// Standard deviation of the logarithm of the canary's own rate, AR(1) 0.95.
     pub(crate) wander: f64,
     /// Alpha of the release.
@@ -59,6 +63,8 @@ impl Default for Errors {
             history: 1_440,
             clump: 1,
             share: Share::Fixed(0.5),
+            is_planned: false,
+            hosts: (0, 0),
             wander: 0.0,
             alpha: 0.01,
             held_to: "vote: veto",
@@ -68,8 +74,12 @@ impl Default for Errors {
 
 /// One ratio check with 4,000 trials a minute on both sides together, and twice the rate in events.
 pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
+    let ramp = match setting.is_planned {
+        true => format!("  ramp: {:?}\n", (0..60).map(|minute| setting.share.at(minute)).collect::<Vec<_>>()),
+        false => String::new(),
+    };
     let policy = format!(
-        "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
+        "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n{ramp}  checks:\n  \
          - {{ name: errors, kind: ratio, {} }}\n",
         setting.alpha, setting.held_to
     );
@@ -84,18 +94,39 @@ pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
             };
             if is_canary { share } else { 1.0 - share }
         };
-        let mut draw = |minute: usize| {
+        let mut draw = |minute: usize, hosts: f64| {
             let rate = if is_canary && minute >= before { setting.rates.1 } else { setting.rates.0 };
             let own = if is_canary { (setting.wander * wander[minute]).exp() } else { 1.0 };
-            let mean = 2.0 * rate * own * part(minute) / setting.clump as f64;
+            let mean = 2.0 * rate * own * part(minute) / (setting.clump as f64 * hosts);
             Some((setting.clump * chance.poisson(mean)) as f64)
         };
-        (to > from).then(|| {
-            Data::Counts(Counts {
+        let n_hosts = if is_canary { setting.hosts.0 } else { setting.hosts.1 };
+        let mut host = |_| {
+            let hosts = n_hosts.max(1) as f64;
+            Counts {
                 t_ms: times(from as i64 - before as i64, to - from, 60_000),
-                events: (from..to).map(&mut draw).collect(),
-                exposure: (from..to).map(|minute| Some((TRIALS * part(minute)).round())).collect(),
+                events: (from..to).map(|minute| draw(minute, hosts)).collect(),
+                exposure: (from..to).map(|minute| Some((TRIALS * part(minute) / hosts).round())).collect(),
                 units: IndexMap::new(),
+            }
+        };
+        (to > from).then(|| {
+            if n_hosts == 0 {
+                return Data::Counts(host(0));
+            }
+            let hosts: Vec<Counts> = (0..n_hosts).map(host).collect();
+            let sum = |of: fn(&Counts) -> &Vec<Option<f64>>, minute: usize| {
+                Some(hosts.iter().filter_map(|host| of(host)[minute]).sum())
+            };
+            Data::Counts(Counts {
+                t_ms: hosts[0].t_ms.clone(),
+                events: (0..to - from).map(|minute| sum(|host| &host.events, minute)).collect(),
+                exposure: (0..to - from).map(|minute| sum(|host| &host.exposure, minute)).collect(),
+                units: hosts
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, host)| (format!("{is_canary}{n}"), host))
+                    .collect(),
             })
         })
     };

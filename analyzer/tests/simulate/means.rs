@@ -26,6 +26,21 @@ pub(crate) enum Noise {
     Bursts,
     /// Five hosts a side; once an hour a host has a burst of 5 of its standard deviations for 10 minutes.
     HostBursts,
+    /// Hosts of the canary and of the baseline, each with memory and a standing difference of its own.
+    Hosts(Hosts),
+}
+
+/// Settings of [`Noise::Hosts`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Hosts {
+    /// Hosts of the canary and of the baseline.
+    pub(crate) n: (usize, usize),
+    /// AR(1) coefficient of a host.
+    pub(crate) rho: f64,
+    /// Standing differences between hosts, in standard deviations of a host's minute.
+    pub(crate) tau: f64,
+    /// Whether a host's minutes are lognormal with sigma 1.
+    pub(crate) is_skewed: bool,
 }
 
 /// Settings of [`means`].
@@ -51,6 +66,8 @@ pub(crate) struct Means {
     pub(crate) gap: (usize, usize),
     /// Minutes after which the canary is silent.
     pub(crate) until: usize,
+    /// Whether the release may not go before the hour is over.
+    pub(crate) is_held: bool,
 }
 
 impl Default for Means {
@@ -66,6 +83,7 @@ impl Default for Means {
             growth: 1.0,
             gap: (0, 0),
             until: 60,
+            is_held: false,
         }
     }
 }
@@ -73,8 +91,10 @@ impl Default for Means {
 /// Mean checks of sides whose minutes have a standard deviation of 10 % of the mean.
 pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
     let mut policy = format!(
-        "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n",
-        setting.alpha
+        "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_least: {}, at_most: 1h }}\n  \
+         checks:\n",
+        setting.alpha,
+        if setting.is_held { "1h" } else { "0s" }
     );
     let mut data = IndexMap::new();
     for idx in 0..setting.checks {
@@ -155,9 +175,7 @@ fn hosts(noise: Noise, is_canary: bool, n: usize, chance: &mut Chance) -> Vec<Ve
             vec![slow.into_iter().map(|value| 0.5_f64.sqrt() * (value + chance.normal())).collect()]
         }
         Noise::Lognormal => {
-            // Mean and standard deviation of a lognormal with sigma 1.
-            let (mean, sd) = (0.5_f64.exp(), (1.0_f64.exp() * (1.0_f64.exp() - 1.0)).sqrt());
-            vec![chance.ar1(n, 0.6).into_iter().map(|value| (value.exp() - mean) / sd).collect()]
+            vec![chance.ar1(n, 0.6).into_iter().map(skewed).collect()]
         }
         Noise::SlowHost => {
             let n_hosts = if is_canary { 3 } else { 5 };
@@ -167,6 +185,19 @@ fn hosts(noise: Noise, is_canary: bool, n: usize, chance: &mut Chance) -> Vec<Ve
                 chance.ar1(n, 0.6).into_iter().map(|value| own * value + slow).collect()
             };
             (0..n_hosts).map(|host| one(host, chance)).collect()
+        }
+        Noise::Hosts(hosts) => {
+            let Hosts { n: (n_canary, n_baseline), rho, tau, is_skewed } = hosts;
+            // So that the difference of the sides scatters as elsewhere.
+            let own = (2.0 / (1.0 / n_canary as f64 + 1.0 / n_baseline as f64)).sqrt();
+            let one = |chance: &mut Chance| {
+                let standing = tau * chance.normal();
+                let minutes = chance.ar1(n, rho).into_iter();
+                minutes
+                    .map(|value| own * (standing + if is_skewed { skewed(value) } else { value }))
+                    .collect()
+            };
+            (0..if is_canary { n_canary } else { n_baseline }).map(|_| one(chance)).collect()
         }
         Noise::Bursts => {
             let burst = bursts(n, 5, chance);
@@ -181,6 +212,12 @@ fn hosts(noise: Noise, is_canary: bool, n: usize, chance: &mut Chance) -> Vec<Ve
             (0..5).map(|_| one(chance)).collect()
         }
     }
+}
+
+/// Turns a standard normal into a lognormal with sigma 1, mean 0 and standard deviation 1.
+fn skewed(value: f64) -> f64 {
+    let (mean, sd) = (0.5_f64.exp(), (1.0_f64.exp() * (1.0_f64.exp() - 1.0)).sqrt());
+    (value.exp() - mean) / sd
 }
 
 fn bursts(n: usize, minutes: usize, chance: &mut Chance) -> Vec<f64> {

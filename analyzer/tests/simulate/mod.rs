@@ -12,7 +12,7 @@ mod pod_errors;
 mod pods;
 mod users;
 
-use greylight_analyzer::judge::{CheckData, Engine, Request, run};
+use greylight_analyzer::judge::{Answer, CheckData, Engine, Request, run};
 use greylight_analyzer::policy::{Queries, parse};
 use greylight_analyzer::verdict::Decision;
 use indexmap::IndexMap;
@@ -23,7 +23,7 @@ pub(crate) use counts::{Errors, Share as TrafficShare, errors};
 pub(crate) use demo::{Fault, demo};
 pub(crate) use latency::{Latency, Shape, Slow, latency};
 pub(crate) use logs::{Logs, logs};
-pub(crate) use means::{Means, Noise, means};
+pub(crate) use means::{Hosts, Means, Noise, means};
 pub(crate) use pod_errors::{PodErrors, pod_errors};
 pub(crate) use pods::{Pods, pods};
 pub(crate) use users::{UserValue, Users, users};
@@ -43,7 +43,7 @@ pub(crate) struct Outcome {
 }
 
 /// A seeded source of draws.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {
@@ -112,6 +112,17 @@ fn times(from: i64, n: usize, interval_ms: i64) -> Vec<i64> {
 
 /// Judges, and says what came of it.
 pub(crate) fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome {
+    let (answer, warm) = answer(policy, data);
+    let first = answer.looks.iter().position(|look| look.decision != Decision::Inconclusive);
+    Outcome {
+        decision: answer.verdict.decision,
+        look: first.map(|idx| idx + 1 - warm.min(idx)),
+        n_restless: answer.verdict.reasons.iter().filter(|reason| reason.cause.code() == "restless").count(),
+    }
+}
+
+/// Judges; says how many looks the warm-up takes.
+fn answer(policy: &str, data: IndexMap<String, CheckData>) -> (Answer, usize) {
     let policy = parse(policy, Queries::Optional).expect("the scenario's policy is right");
     let warm = (policy.warm_up.millis().div_ceil(policy.interval.millis())) as usize;
     let request = Request {
@@ -122,13 +133,7 @@ pub(crate) fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome 
         data,
         digest: String::new(),
     };
-    let answer = run(&request).expect("the scenario's data fits its policy");
-    let first = answer.looks.iter().position(|look| look.decision != Decision::Inconclusive);
-    Outcome {
-        decision: answer.verdict.decision,
-        look: first.map(|idx| idx + 1 - warm.min(idx)),
-        n_restless: answer.verdict.reasons.iter().filter(|reason| reason.cause.code() == "restless").count(),
-    }
+    (run(&request).expect("the scenario's data fits its policy"), warm)
 }
 
 /// A share of runs, in percent, with its standard error.

@@ -18,16 +18,21 @@ pub(crate) struct PodErrors {
     pub(crate) tau: f64,
     /// Factor of the canary's rate.
     pub(crate) factor: f64,
+    /// How many times as many errors a new pod has at its start beyond its own, and the minutes in which half of
+    /// that goes.
+    pub(crate) cold: (f64, f64),
     /// Alpha of the release.
     pub(crate) alpha: f64,
+    /// What the check is held to, as the policy writes it, such as `vote: veto` or a margin.
+    pub(crate) held_to: &'static str,
 }
 
 /// One ratio check with counts by pod.
 pub(crate) fn pod_errors(setting: PodErrors, chance: &mut Chance) -> Outcome {
     let policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
-         - {{ name: errors, kind: ratio, vote: veto }}\n",
-        setting.alpha
+         - {{ name: errors, kind: ratio, {} }}\n",
+        setting.alpha, setting.held_to
     );
     const TRIALS: f64 = 1_000.0;
     const HISTORY: usize = 1_440;
@@ -40,7 +45,9 @@ pub(crate) fn pod_errors(setting: PodErrors, chance: &mut Chance) -> Outcome {
         (rates(n_old, 1.0), rates(n_canary, setting.factor), rates(setting.births, 1.0));
     let mut side = |name: &str, rates: &[f64], from: i64, n: usize| {
         let one = |(idx, rate): (usize, &f64)| {
-            let events = (0..n).map(|_| Some(chance.poisson(*rate) as f64)).collect();
+            let (height, half_life) = if name == "c" { setting.cold } else { (0.0, 1.0) };
+            let cold = |age: usize| 1.0 + height * 0.5_f64.powf(age as f64 / half_life);
+            let events = (0..n).map(|age| Some(chance.poisson(*rate * cold(age)) as f64)).collect();
             let (t_ms, exposure) = (times(from, n, 60_000), vec![Some(TRIALS); n]);
             (format!("{name}{idx}"), Counts { t_ms, events, exposure, units: IndexMap::new() })
         };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use greylight_analyzer::judge::{BirthData, CheckData, Data, Series, Sides};
 use indexmap::IndexMap;
 
-use super::{Chance, Outcome, judge, times};
+use super::{Chance, Outcome, answer, judge, times};
 
 /// Settings of [`pods`]. Sizes are in standard deviations of a pod's minute where nothing else is said.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Pods {
     /// How much higher a pod is at its start, in parts of the mean, and the minutes in which half of it goes; half
     /// as much again as standard deviation between pods.
     pub(crate) cold: (f64, f64),
-    /// Factor of the canary in the first check.
+    /// Factor of the canary in the first check; 0: as much worse as the verdict of an unchanged one announces.
     pub(crate) factor: f64,
     /// Number of checks.
     pub(crate) checks: usize,
@@ -63,6 +63,19 @@ const LIFE: usize = 360;
 
 /// Mean checks of new pods against old ones, with births.
 pub(crate) fn pods(setting: Pods, chance: &mut Chance) -> Outcome {
+    let mut setting = setting;
+    if setting.factor == 0.0 {
+        setting.factor = 1.0;
+        let (policy, data) = releases(&setting, &mut chance.clone());
+        let (answer, _) = answer(&policy, data);
+        let new_pods = answer.verdict.checks[0].new_pods;
+        setting.factor += new_pods.and_then(|pods| pods.announced).expect("a shift is announced");
+    }
+    let (policy, data) = releases(&setting, chance);
+    judge(&policy, data)
+}
+
+fn releases(setting: &Pods, chance: &mut Chance) -> (String, IndexMap<String, CheckData>) {
     let mut policy = format!(
         "name: s\nalpha: {}\nwarm_up: {}m\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n",
         setting.alpha, setting.warm_up
@@ -71,9 +84,9 @@ pub(crate) fn pods(setting: Pods, chance: &mut Chance) -> Outcome {
     for idx in 0..setting.checks {
         writeln!(policy, "  - {{ name: m{idx}, kind: mean, margin: {{ relative: {} }} }}", setting.margin)
             .expect("a string takes what is written");
-        data.insert(format!("m{idx}"), one_check(&setting, idx == 0, chance));
+        data.insert(format!("m{idx}"), one_check(setting, idx == 0, chance));
     }
-    judge(&policy, data)
+    (policy, data)
 }
 
 fn one_check(setting: &Pods, is_worse: bool, chance: &mut Chance) -> CheckData {

@@ -39,6 +39,10 @@ enum Promise {
     Refused(f64),
     /// At least so many are refused.
     Found(f64),
+    /// At least so many are refused by this look.
+    FoundBy(f64, usize),
+    /// Nothing is decided after this look.
+    SilentAfter(usize),
     /// At most so many go.
     FalseGo(f64),
     /// At least so many go.
@@ -126,6 +130,18 @@ fn report(scenario: &Scenario, outcomes: &[Outcome]) -> bool {
         }
         Promise::Found(part) => {
             ((100.0 * part - refused.percent) / refused.error, format!("at least {} % no-go", 100.0 * part))
+        }
+        Promise::FoundBy(part, look) => {
+            let by = simulate::share(outcomes, |run| {
+                run.decision == Decision::NoGo && run.look.is_some_and(|at| at <= look)
+            });
+            let promise = format!("{:.1} % by look {look}, at least {} %", by.percent, 100.0 * part);
+            ((100.0 * part - by.percent) / by.error, promise)
+        }
+        Promise::SilentAfter(look) => {
+            let late = outcomes.iter().filter(|run| run.look.is_some_and(|at| at > look)).count();
+            let missed = if late > 0 { f64::INFINITY } else { 0.0 };
+            (missed, format!("{late} decided after look {look}, at most 0"))
         }
         Promise::FalseGo(part) => {
             ((gone.percent - 100.0 * part) / error(part), format!("at most {} % go", 100.0 * part))

@@ -50,11 +50,16 @@ pub(super) struct Guard {
     largest: Option<f64>,
 }
 
-impl Guard {
-    /// - `mean`: the mean of the release's `t` present intervals.
-    /// - `growth`: factor by which the variance has grown at the release, as far as the data show.
-    /// - `noise`: the part of it that was known beforehand; only that widens the placebo windows.
-    pub(super) fn new(windows: &Windows, mean: f64, t: usize, growth: f64, noise: f64) -> Self {
+/// What a history's windows of so many values do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    variance: f64,
+    largest: Option<f64>,
+}
+
+impl Shown {
+    /// Goes through the windows of `t` values.
+    pub(super) fn new(windows: &Windows, t: usize) -> Self {
         let n = windows.len() as f64;
         let k = t.min(windows.len() / 10).max(1);
         let (sum, count) = windows
@@ -62,9 +67,26 @@ impl Guard {
             .fold((0.0, 0.0), |(sum, count), value| (sum + value * value, count + 1.0));
         let (k, t_real) = (k as f64, t as f64);
         let scale = (k / t_real) * (1.0 + t_real / n) / (1.0 - k / n);
-        let largest = (t < windows.len())
-            .then(|| windows.centred_means(t).fold(f64::NEG_INFINITY, f64::max) * noise.sqrt());
-        Self { difference: mean - windows.mean(), spread: (sum / count * scale * growth).sqrt(), largest }
+        let largest = (t < windows.len()).then(|| windows.centred_means(t).fold(f64::NEG_INFINITY, f64::max));
+        Self { variance: sum / count * scale, largest }
+    }
+}
+
+impl Guard {
+    /// - `mean`: the mean of the release's `t` present intervals.
+    /// - `growth`: factor by which the variance has grown at the release, as far as the data show.
+    /// - `noise`: the part of it that was known beforehand; only that widens the placebo windows.
+    pub(super) fn new(windows: &Windows, mean: f64, t: usize, growth: f64, noise: f64) -> Self {
+        Self::of(windows, Shown::new(windows, t), mean, growth, noise)
+    }
+
+    /// The same where it is known what windows of this length do.
+    pub(super) fn of(windows: &Windows, shown: Shown, mean: f64, growth: f64, noise: f64) -> Self {
+        Self {
+            difference: mean - windows.mean(),
+            spread: (shown.variance * growth).sqrt(),
+            largest: shown.largest.map(|largest| largest * noise.sqrt()),
+        }
     }
 
     pub(super) fn p_harm(&self, x: f64) -> f64 {

@@ -18,7 +18,7 @@
 mod guard;
 mod structure;
 
-use guard::{Guard, Windows};
+use guard::{Guard, Shown, Windows};
 use structure::{Segment, Structure, filter, structures};
 
 use super::special::{StudentTail, find_root_within, normal_isf, normal_sf};
@@ -114,32 +114,50 @@ impl Means {
     ///
     /// Takes time in proportion to the release's intervals times the 55 structures.
     pub fn look(&self, release: &[f64], noise: f64) -> MeansLook {
+        self.look_since(release, 0, noise)
+    }
+
+    /// Looks at what is so since the interval at `from` of the release, as if it had begun there: a step later
+    /// than the release is thinned by what lies before it.
+    ///
+    /// Before and since it the release may have levels of their own; its noise is learnt from both.
+    pub fn look_since(&self, release: &[f64], from: usize, noise: f64) -> MeansLook {
         let limit = self.limit * noise.sqrt();
         let centred: Vec<f64> = release.iter().map(|value| value - self.centre).collect();
         let clipped: Vec<f64> = centred.iter().map(|value| clip(*value, limit)).collect();
-        let n = centred.iter().filter(|value| value.is_finite()).count();
-        let clipped_mix = self.mixture(&self.clipped, &clipped, n, noise);
+        let clipped_mix = self.mixture(&self.clipped, clipped.split_at(from), noise);
         // Where nothing was clipped the plain series is the same.
         let has_raw = self.is_clipped || differ(&clipped, &centred);
-        let raw_mix = has_raw.then(|| self.mixture(&self.raw, &centred, n, noise));
+        let raw_mix = has_raw.then(|| self.mixture(&self.raw, centred.split_at(from), noise));
         MeansLook { clipped: clipped_mix, raw: raw_mix }
     }
 
-    fn mixture(&self, history: &History, release: &[f64], n: usize, noise: f64) -> Mixture {
+    /// Says whether `p_harm(x)` of [`Means::look_since`] may be at most `level`, by the cheap guard alone.
+    pub fn may_cross_since(&self, release: &[f64], from: usize, noise: f64, x: f64, level: f64) -> bool {
+        let limit = self.limit * noise.sqrt();
+        let values = release[from..].iter().map(|value| clip(value - self.centre, limit));
+        let (sum, n) = sum_of(values);
+        n > 0
+            && (self.learning == Learning::None
+                || Guard::new(&self.clipped.windows, sum / n as f64, n, noise, noise).p_harm(x) <= level)
+    }
+
+    fn mixture(&self, history: &History, (before, since): (&[f64], &[f64]), noise: f64) -> Mixture {
+        let (sum, n) = sum_of(since.iter().copied());
         let is_early = self.learning == Learning::None && n < FIRST_LOOK;
         if n == 0 || is_early {
             return Mixture::unknown();
         }
-        let segments: Vec<Segment> = self.structures.iter().map(|one| filter(release, one)).collect();
-        let parts = self.parts(history, &segments, noise);
+        let filtered = |values: &[f64]| -> Vec<Segment> {
+            self.structures.iter().map(|one| filter(values, one)).collect()
+        };
+        let parts = self.parts(history, &filtered(before), &filtered(since), noise);
         let Some(nu) = self.degrees(history, n) else {
             return Mixture::unknown();
         };
         let mut mixture = Mixture::new(parts, nu);
         if self.learning == Learning::Both {
-            let present = release.iter().copied().filter(|value| value.is_finite());
-            let mean = present.sum::<f64>() / n as f64;
-            mixture.guard = Some(Guard::new(&history.windows, mean, n, mixture.growth, noise));
+            mixture.guard = Some(Guard::new(&history.windows, sum / n as f64, n, mixture.growth, noise));
         }
         mixture
     }
@@ -153,7 +171,8 @@ impl Means {
         (nu >= 1.0).then_some(nu)
     }
 
-    fn parts(&self, history: &History, release: &[Segment], noise: f64) -> Vec<Part> {
+    /// - `early`: the release before what is looked at, empty but for looks since a later interval.
+    fn parts(&self, history: &History, early: &[Segment], release: &[Segment], noise: f64) -> Vec<Part> {
         let n0 = history.windows.len() as f64;
         let log_weight = |one: &Structure, before: &Segment, since: &Segment| -> f64 {
             let (rss, nu, terms) = match self.learning {
@@ -168,24 +187,33 @@ impl Means {
             };
             -0.5 * terms - 0.5 * nu * rss.ln() + one.log_prior
         };
-        (self.structures.iter().zip(&history.segments).zip(release))
-            .map(|((one, before), since)| {
+        (self.structures.iter().zip(&history.segments).zip(early.iter().zip(release)))
+            .map(|((one, before), (early, since))| {
                 let log_weight = log_weight(one, before, since);
-                self.part(log_weight, before, since, n0, noise)
+                self.part(log_weight, before, (early, since), n0, noise)
             })
             .collect()
     }
 
     /// Computes one structure's shift and standard error, with the guard against noise that grows at
     /// the release (fewer hosts, less traffic).
-    fn part(&self, log_weight: f64, before: &Segment, since: &Segment, n0: f64, noise: f64) -> Part {
+    fn part(
+        &self,
+        log_weight: f64,
+        before: &Segment,
+        (early, since): (&Segment, &Segment),
+        n0: f64,
+        noise: f64,
+    ) -> Part {
         let n1 = since.n;
         let (rss, nu) = match self.learning {
             Learning::None => (since.rss(), n1 - 1.0),
             _ => (before.rss() + since.rss() / noise, n0 + n1 - 2.0),
         };
         let variance = rss / nu;
-        let own = (since.rss() + 4.0 * variance * noise) / (n1 + 3.0);
+        // Squares about a mean each, and the history's variance four times.
+        let free = n1 - 1.0 + (early.n - 1.0).max(0.0) + 4.0;
+        let own = (since.rss() + early.rss() + 4.0 * variance * noise) / free;
         let growth = match self.learning {
             Learning::None => 1.0,
             _ => noise.max(own / variance),
@@ -215,27 +243,31 @@ pub struct Sieve {
     centre: f64,
     limit: f64,
     windows: Windows,
+    /// What windows of so many values do, from one on.
+    shown: Vec<Shown>,
 }
 
 impl Sieve {
-    /// Prepares the history of both sides as [`Means::new`] does, without its filters.
-    pub fn new(history: &[f64]) -> Self {
+    /// Prepares the history of both sides as [`Means::new`] does, without its filters, for looks at up to so many
+    /// intervals.
+    pub fn new(history: &[f64], n_looks: usize) -> Self {
         let (centre, limit) = clipping(history);
         let clipped: Vec<f64> = history.iter().map(|value| clip(value - centre, limit)).collect();
-        Self { centre, limit, windows: Windows::new(&clipped) }
+        let windows = Windows::new(&clipped);
+        let shown = (1..=n_looks).map(|t| Shown::new(&windows, t)).collect();
+        Self { centre, limit, windows, shown }
     }
 
-    /// Says whether `p_harm(x)` of a [look](Means::look) at this release under such noise may be at most `level`.
+    /// Says whether `p_harm(x)` of a [look](Means::look) at this release, or of one since some interval of it, under
+    /// such noise may be at most `level`.
     pub fn may_cross(&self, release: &[f64], noise: f64, x: f64, level: f64) -> bool {
         let limit = self.limit * noise.sqrt();
-        let values = release.iter().map(|value| clip(value - self.centre, limit));
-        let (sum, n) = values
-            .filter(|value| value.is_finite())
-            .fold((0.0, 0_usize), |(sum, n), value| (sum + value, n + 1));
+        let (sum, n) = sum_of(release.iter().map(|value| clip(value - self.centre, limit)));
         if n == 0 || self.windows.len() < HISTORY_MIN {
             return n > 0;
         }
-        Guard::new(&self.windows, sum / n as f64, n, noise, noise).p_harm(x) <= level
+        let shown = self.shown.get(n - 1).copied().unwrap_or_else(|| Shown::new(&self.windows, n));
+        Guard::of(&self.windows, shown, sum / n as f64, noise, noise).p_harm(x) <= level
     }
 }
 
@@ -414,6 +446,11 @@ fn clipping(history: &[f64]) -> (f64, f64) {
         limit if limit > 0.0 => (centre, limit),
         _ => (centre, f64::INFINITY),
     }
+}
+
+/// Adds up what is present, and counts it.
+fn sum_of(values: impl Iterator<Item = f64>) -> (f64, usize) {
+    values.filter(|value| value.is_finite()).fold((0.0, 0), |(sum, n), value| (sum + value, n + 1))
 }
 
 /// Tells whether two series differ anywhere; NaN equals NaN.

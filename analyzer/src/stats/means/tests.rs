@@ -83,7 +83,7 @@ fn a_placebo_window_as_high_forbids_harm() {
 
 #[test]
 fn the_sieve_never_stops_what_would_cross() {
-    let (means, sieve) = (Means::new(&history()), Sieve::new(&history()));
+    let (means, sieve) = (Means::new(&history()), Sieve::new(&history(), 20));
     let mut n_crossed = 0;
     for (shift, far, noise, x) in [0.0, 0.3, 0.6, 1.0, 2.0, 12.0]
         .into_iter()

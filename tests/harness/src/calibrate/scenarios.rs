@@ -1,7 +1,7 @@
 //! The cases: what is simulated, and what is promised of it.
 
 use super::simulate::{
-    self, Chance, Errors, Fault, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
+    self, Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
     TrafficShare, UserValue, Users,
 };
 use super::{Promise, Scenario};
@@ -11,10 +11,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     good_gauges(&mut all);
     worse_gauges(&mut all);
+    hosts(&mut all);
     goes_of_gauges(&mut all);
     changed_conditions(&mut all);
     new_pods(&mut all);
     counts(&mut all);
+    host_groups(&mut all);
     count_margins(&mut all);
     distributions(&mut all);
     distribution_margins(&mut all);
@@ -67,6 +69,13 @@ fn good_gauges(all: &mut Vec<Scenario>) {
             gauges(all, format!("M good, ten, {label}, {hours}"), part, promise, same);
         }
     }
+    // Weeks of placebo windows, for bursts that a day holds too few of.
+    for (label, noise) in [("bursts of a side", Noise::Bursts), ("bursts of a host", Noise::HostBursts)] {
+        let same = Means { checks: 1, noise, history: 7 * 1_440, alpha: 0.001, ..Means::default() };
+        gauges(all, format!("M good, one, {label}, 7 d, 0.1 %"), 1.0, Promise::None, same);
+        let worse = Means { shift: 0.1, history: 1_440, ..same };
+        gauges(all, format!("M +10 %, one, {label}, 24 h, 0.1 %"), 1.0, Promise::None, worse);
+    }
 }
 
 /// Harm in one check of one or ten.
@@ -95,6 +104,45 @@ fn worse_gauges(all: &mut Vec<Scenario>) {
             Promise::Found(found),
             step,
         );
+        // Nine in ten have shown harm below the margin by then; the release itself may not go yet.
+        let later = Means { margin: 0.1, is_held: true, ..step };
+        let promise = if rho == 0.0 { Promise::Found(0.80) } else { Promise::None };
+        gauges(all, format!("M +30 % from minute 30, AR {rho}, 3 h, 0.1 %, after go"), 1.0, promise, later);
+    }
+    for from in [15, 45] {
+        let step = Means {
+            noise: Noise::Ar(0.6),
+            shift: 0.3,
+            from,
+            alpha: 0.001,
+            margin: 0.001,
+            ..Means::default()
+        };
+        let name = format!("M +30 % from minute {from}, AR 0.6, 3 h, 0.1 %");
+        gauges(all, name, 1.0, Promise::None, step);
+    }
+}
+
+/// Hosts as the unit, where nothing has a history: level, also on skewed data and in ten checks, and power.
+fn hosts(all: &mut Vec<Scenario>) {
+    for n in [(5, 5), (3, 10), (10, 10), (1, 10), (20, 20)] {
+        for (is_skewed, law) in [(false, "normal"), (true, "lognormal")] {
+            for (rho, tau) in [(0.0, 0.0), (0.6, 0.3), (0.9, 0.3)] {
+                let noise = Noise::Hosts(Hosts { n, rho, tau, is_skewed });
+                let same = Means { checks: 10, noise, history: 0, ..Means::default() };
+                let name = format!("H good, ten, {}+{}, {law}, AR {rho}, tau {tau}", n.0, n.1);
+                // One host whose minutes are skewed and hang together is a sample of one of a skewed law.
+                let promise = if is_skewed && n.0 == 1 { Promise::None } else { Promise::Refused(0.01) };
+                gauges(all, name, 1.0, promise, same);
+            }
+        }
+        for (rho, tau) in [(0.0, 0.0), (0.6, 0.0), (0.6, 0.3)] {
+            let noise = Noise::Hosts(Hosts { n, rho, tau, is_skewed: false });
+            let worse =
+                Means { noise, history: 0, shift: 0.1, alpha: 0.001, margin: 0.001, ..Means::default() };
+            let name = format!("H +10 %, 0.1 %, {}+{}, AR {rho}, tau {tau}", n.0, n.1);
+            gauges(all, name, 1.0, Promise::None, worse);
+        }
     }
 }
 
@@ -133,13 +181,13 @@ fn changed_conditions(all: &mut Vec<Scenario>) {
     for until in [0, 2, 3, 4, 20] {
         let silent = Means { checks: 10, history: 0, until, ..Means::default() };
         let name = format!("M good, ten, canary silent from minute {until}, no history");
-        gauges(all, name.clone(), 0.3, Promise::Refused(0.0), silent);
+        gauges(all, name.clone(), 0.3, Promise::SilentAfter(until), silent);
         let silent = Means { history: 180, ..silent };
         gauges(
             all,
             format!("{}3 h", name.trim_end_matches("no history")),
             0.3,
-            Promise::FalseGo(0.0),
+            Promise::SilentAfter(until),
             silent,
         );
     }
@@ -197,6 +245,43 @@ fn new_pods(all: &mut Vec<Scenario>) {
             pods(all, name, 0.5, Promise::Refused(0.016), cold);
         }
     }
+    let pod_errors = PodErrors {
+        n: (5, 10),
+        births: 30,
+        rate: 0.5,
+        tau: 0.3,
+        factor: 1.0,
+        cold: (0.0, 1.0),
+        alpha: 0.01,
+        held_to: "vote: veto",
+    };
+    for half_life in [1.0, 3.0, 10.0] {
+        let cold = PodErrors { cold: (1.0, half_life), ..pod_errors };
+        let name = format!("N errors, cold start of 100 %, half-life {half_life}, 5+10, tau 0.3");
+        add(all, name, 0.5, Promise::None, move |chance| simulate::pod_errors(cold, chance));
+    }
+    // 1,000 trials a pod-minute: 0.0005 is a factor of two.
+    for tau in [0.0, 0.3] {
+        for (what, held_to, factor) in [
+            ("margin 100 %", "margin: { relative: 100% }", 2.0),
+            ("margin 0.05 points", "margin: { absolute: 0.0005 }", 2.0),
+        ] {
+            let same = PodErrors { tau, held_to, alpha: 1e-6, ..pod_errors };
+            let name = format!("N errors, {what}, 5+10, tau {tau}");
+            add(all, format!("{name}, unchanged"), 0.5, Promise::None, move |chance| {
+                simulate::pod_errors(same, chance)
+            });
+            let worse = PodErrors { factor, ..same };
+            add(all, format!("{name}, harm = margin"), 1.0, Promise::FalseGo(0.05), move |chance| {
+                simulate::pod_errors(worse, chance)
+            });
+        }
+    }
+    for (n, births) in [((1, 10, 0), (12, 12)), ((2, 10, 0), (12, 6)), ((1, 3, 0), (12, 12))] {
+        let announced = Pods { n, births, factor: 0.0, alpha: 0.001, margin: 0.001, ..one };
+        let name = format!("N announced shift, 0.1 %, {}+{}", n.0, n.1);
+        pods(all, name, 1.0, Promise::Found(0.78), announced);
+    }
     for (tau, factor, promise) in [
         (0.3, 1.0, Promise::Refused(0.01)),
         (0.3, 2.0, Promise::Found(0.57)),
@@ -205,7 +290,7 @@ fn new_pods(all: &mut Vec<Scenario>) {
         (0.0, 2.0, Promise::Found(1.0)),
     ] {
         let alpha = if factor > 1.0 { 0.001 } else { 0.01 };
-        let setting = PodErrors { n: (5, 10), births: 30, rate: 0.5, tau, factor, alpha };
+        let setting = PodErrors { tau, factor, alpha, ..pod_errors };
         add(
             all,
             format!("N errors x{factor}, 5+10, 0.5 a pod-minute, tau {tau}"),
@@ -239,13 +324,13 @@ fn counts(all: &mut Vec<Scenario>) {
             Promise::Refused(0.01),
             same,
         );
-        error_counts(
-            all,
-            format!("C {normal} -> {more} a minute, share 2 to 32 %"),
-            2.0,
-            Promise::Found(ramp),
-            worse,
-        );
+        let name = format!("C {normal} -> {more} a minute, share 2 to 32 %");
+        error_counts(all, name.clone(), 2.0, Promise::None, worse);
+        let planned = Errors { is_planned: true, ..worse };
+        error_counts(all, format!("{name}, planned"), 2.0, Promise::Found(ramp), planned);
+        let planned = Errors { is_planned: true, ..same };
+        let name = format!("C good, {normal} a minute, share 2 to 32 %, planned");
+        error_counts(all, name, 2.0, Promise::Refused(0.01), planned);
     }
     let steps = Errors { share: TrafficShare::Steps, ..Errors::default() };
     error_counts(all, "C good, 5 a minute, share 1/5/25/50 %".to_owned(), 2.0, Promise::Refused(0.01), steps);
@@ -253,9 +338,22 @@ fn counts(all: &mut Vec<Scenario>) {
         let clumped = Errors { clump: 5, share: TrafficShare::Fixed(share), ..Errors::default() };
         let name = format!("C good, clumps of five, share {share}");
         error_counts(all, name, 1.0, Promise::Refused(0.01), clumped);
+        let worse = Errors { rates: (5.0, 10.0), ..clumped };
+        error_counts(all, format!("C 5 -> 10, clumps of five, share {share}"), 1.0, Promise::None, worse);
         let wandering = Errors { wander: 0.2, share: TrafficShare::Fixed(share), ..Errors::default() };
         let name = format!("C good, one side's rate wanders, share {share}, 24 h");
         error_counts(all, name, 1.0, Promise::Refused(0.01), wandering);
+    }
+}
+
+/// The canary changes places with groups of the baseline's hosts.
+fn host_groups(all: &mut Vec<Scenario>) {
+    for (hosts, share) in [((1, 9), 0.1), ((2, 8), 0.2), ((1, 3), 0.25)] {
+        let clumped = Errors { clump: 5, hosts, share: TrafficShare::Fixed(share), ..Errors::default() };
+        let name = format!("clumps of five, {}+{} hosts", hosts.0, hosts.1);
+        error_counts(all, format!("C good, {name}"), 1.0, Promise::Refused(0.01), clumped);
+        let worse = Errors { rates: (5.0, 10.0), ..clumped };
+        error_counts(all, format!("C 5 -> 10, {name}"), 1.0, Promise::None, worse);
     }
 }
 
@@ -368,12 +466,19 @@ fn users(all: &mut Vec<Scenario>) {
 }
 
 fn log_patterns(all: &mut Vec<Scenario>) {
-    for (baseline, label, found) in [(1.0, "equal traffic", 0.75), (10.0, "ten times the traffic", 0.99)] {
-        let setting = move |new| Logs { baseline, new, alpha: 0.01 };
-        add(all, format!("L good, {label}"), 0.2, Promise::Refused(0.01), move |chance| {
+    for (baseline, label, look, alpha, found) in [
+        (1.0, "equal traffic", 30, 0.01, 0.75),
+        (1.0, "equal traffic", 30, 0.001, 0.35),
+        (10.0, "ten times the traffic", 15, 0.01, 0.89),
+        (10.0, "ten times the traffic", 15, 0.001, 0.78),
+    ] {
+        let setting = move |new| Logs { baseline, new, alpha };
+        let level = format!("{} %", 100.0 * alpha);
+        add(all, format!("L good, {label}, {level}"), 0.2, Promise::Refused(alpha), move |chance| {
             simulate::logs(setting(0.0), chance)
         });
-        add(all, format!("L new line in 1 of 2,000, {label}"), 0.2, Promise::Found(found), move |chance| {
+        let promise = Promise::FoundBy(found, look);
+        add(all, format!("L new line in 1 of 2,000, {label}, {level}"), 0.2, promise, move |chance| {
             simulate::logs(setting(0.000_5), chance)
         });
     }
