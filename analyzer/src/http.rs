@@ -18,7 +18,7 @@ use crate::Analyzer;
 use crate::policies::POLICY_BYTES_MAX;
 use crate::policy::Span;
 use crate::release::model::State as ReleaseState;
-use crate::release::request::{self, Outcome, OverrideRequest, PhaseCall};
+use crate::release::request::{self, Outcome, OverrideRequest, PhaseCall, ReplayRequest};
 use crate::release::service::{Filter, LIST_MAX, Releases, Started, WAIT_MAX};
 use crate::release::wire;
 
@@ -53,6 +53,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/phase", post(phase))
         .route("/api/v1/releases/{id}/outcome", post(outcome))
         .route("/api/v1/releases/{id}/override", post(put_over))
+        .route("/api/v1/releases/{id}/replay", post(replay))
         .route("/api/v1/policies", get(policies))
         .route("/api/v1/policies/{name}", get(policy).put(put_policy).delete(delete_policy))
         .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
@@ -292,6 +293,28 @@ async fn put_over(
     let over = OverrideRequest::parse(&body(&bytes)?)?;
     let release = api.releases.put_over(&caller.tenant, &id, over).await?;
     Ok(Json(wire::release(&release)).into_response())
+}
+
+async fn replay(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Payload(bytes): Small,
+) -> Answer {
+    // Nothing has to be said: without a body the release's own policy judges again.
+    let asked = if bytes.is_empty() { json!({}) } else { body(&bytes)? };
+    let request = ReplayRequest::parse(&asked)?;
+    let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
+    // A replay is as heavy as a judge call and shares its slots; what it reads is held only within one.
+    let slot = api.judges.acquire_owned().await.map_err(closed)?;
+    let job = api.releases.replay(&caller.tenant, &id, request).await?;
+    let judged = tokio::task::spawn_blocking(move || {
+        let answer = job.run().map(|replay| wire::replay(&replay));
+        drop(slot);
+        answer
+    });
+    let answer = judged.await.map_err(|e| Problem::new(ErrorKind::Internal, e))??;
+    Ok(Json(answer).into_response())
 }
 
 async fn policies(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {

@@ -94,6 +94,7 @@ async fn judged(mut bench: Bench, request: Value, restart: bool) -> Value {
     }
     bench.clock.advance(Duration::from_secs(70 * 60));
     let release = bench.until(&id, |r| r["state"] == "decided").await;
+    bench.replays(&id).await;
     release["verdict"].clone()
 }
 

@@ -124,6 +124,7 @@ async fn refused_by_payments(mut bench: Bench, request: Value, restart: bool) ->
     let path = format!("/api/v1/releases/{id}");
     let (_, whole) = bench.ask("GET", &path, Value::Null).await;
     assert!(whole.to_string().contains("/pay"), "{whole:#}");
+    bench.replays(&id).await;
     verdict["evidence"]["digest"].clone()
 }
 

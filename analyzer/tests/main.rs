@@ -10,3 +10,4 @@ mod calibration;
 mod releases;
 mod by_value;
 mod births;
+mod replay;

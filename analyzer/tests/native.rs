@@ -77,7 +77,9 @@ async fn judged(key: &str, slower: i32) -> Value {
     bench.until(&id, |r| r["phases"][0]["looks"].as_u64() >= Some(2)).await;
     bench.clock.advance(Duration::from_secs(50 * 60));
     let is_over = |r: &Value| r["state"] == "decided" || r["phases"][0]["looks"].as_u64() >= Some(50);
-    bench.until(&id, is_over).await["deciding_check"].clone()
+    let release = bench.until(&id, is_over).await;
+    bench.replays(&id).await;
+    release["deciding_check"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,8 +88,16 @@ impl Bench {
         panic!("the release never got there: {release:#}");
     }
 
+    /// Checks that a release judged again from what it pinned is what it was, to the bit.
+    pub(crate) async fn replays(&self, id: &str) {
+        let (status, replay) = self.ask("POST", &format!("/api/v1/releases/{id}/replay"), Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{replay:#}");
+        assert_eq!((&replay["same"], &replay["difference"]), (&json!(true), &Value::Null), "{replay:#}");
+        assert!(replay["looks"].as_array().is_some_and(|looks| !looks.is_empty()), "{replay:#}");
+    }
+
     /// Writes the shop's counters, one sample each half minute: 100 requests a minute and host.
-    async fn feed(&self, from_min: i64, to_min: i64, canary_errors_per_minute: f64) {
+    pub(crate) async fn feed(&self, from_min: i64, to_min: i64, canary_errors_per_minute: f64) {
         let mut batch = MetricBatch::default();
         for host in ["a", "b", "c", "d"] {
             // Host d runs the canary since minute 0; its process began anew then.
@@ -140,7 +148,7 @@ impl Bench {
     }
 }
 
-fn policy() -> Value {
+pub(crate) fn policy() -> Value {
     json!({ "name": "shop", "interval": "1m", "delay": "15s", "pre_period": "3h", "warm_up": "2m",
         "phases": [
             { "name": "one", "lasts": { "at_least": "10m", "at_most": "1h" } },
@@ -202,6 +210,7 @@ async fn looks_go_on_after_a_restart_to_the_same_bits() {
         let numbers: Vec<u64> =
             looks["looks"].as_array().unwrap().iter().map(|l| l["number"].as_u64().unwrap()).collect();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "no look is lost or made twice");
+        bench.replays(&id).await;
         verdicts.push((looks["looks"].clone(), release["verdict"]["evidence"]["digest"].clone()));
     }
     assert_eq!(verdicts[0], verdicts[1]);
@@ -225,6 +234,7 @@ async fn phases_follow_the_deploy_tools_calls() {
     bench.clock.advance(Duration::from_secs(60 * 60));
     let release = bench.until(id, |r| r["state"] == "decided").await;
     assert_eq!(release["verdict"]["decision"], "go", "{release:#}");
+    bench.replays(id).await;
     let outcome = json!({ "action": "promoted", "traffic_share": 1.0 });
     let (status, _) = bench.ask("POST", &format!("/api/v1/releases/{id}/outcome"), outcome).await;
     assert_eq!(status, StatusCode::OK);
@@ -273,6 +283,7 @@ async fn a_policy_whose_metric_has_no_data_is_inconclusive_with_the_reason() {
     let codes: Vec<&str> =
         verdict["reasons"].as_array().unwrap().iter().filter_map(|r| r["code"].as_str()).collect();
     assert!(codes.contains(&"no_data"), "{verdict:#}");
+    bench.replays(id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

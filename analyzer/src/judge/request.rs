@@ -25,16 +25,24 @@ pub enum Engine {
 }
 
 impl Engine {
+    pub(crate) const ALL: [Self; 3] = [Self::Greylight, Self::Kayenta, Self::Both];
+
+    /// Returns the word of the contract.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Greylight => "greylight",
+            Self::Kayenta => "kayenta",
+            Self::Both => "both",
+        }
+    }
+
     /// Reads the word of the contract.
     fn from_word(word: Option<&str>) -> Result<Self, JudgeError> {
-        match word {
-            None | Some("greylight") => Ok(Self::Greylight),
-            Some("kayenta") => Ok(Self::Kayenta),
-            Some("both") => Ok(Self::Both),
-            Some(other) => {
-                Err(JudgeError::field("engine", format!("{other:?} is none of greylight, kayenta, both")))
-            }
-        }
+        let Some(word) = word else { return Ok(Self::default()) };
+        Self::ALL.into_iter().find(|engine| engine.word() == word).ok_or_else(|| {
+            let known = Self::ALL.map(Self::word).join(", ");
+            JudgeError::field("engine", format!("{word:?} is none of {known}"))
+        })
     }
 }
 

@@ -83,7 +83,7 @@ struct MoveFormat {
 pub(crate) type PinnedData = BTreeMap<String, SidesJson>;
 
 /// The history that a phase is judged by.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PinFormat {
     version: u32,
     pub(crate) canary_units: Vec<String>,
@@ -94,7 +94,7 @@ pub(crate) struct PinFormat {
 }
 
 /// A look: its result, and the data that was new in it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LookFormat {
     version: u32,
     /// Counts the release's looks from 1.
@@ -107,6 +107,9 @@ pub(crate) struct LookFormat {
     pub(crate) decision: String,
     pub(crate) revision: u64,
     pub(crate) checks: Vec<CheckJson>,
+    /// Units of the canary that were first seen in this look; the phase's history has the earlier ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) canary_units: Vec<String>,
     pub(crate) data: PinnedData,
 }
 
@@ -138,8 +141,14 @@ impl LookFormat {
             decision: String::new(),
             revision: 0,
             checks: Vec::new(),
+            canary_units: Vec::new(),
             data: PinnedData::new(),
         }
+    }
+
+    /// Returns the look as it was before it was judged: what it was about, and the data new in it.
+    pub(crate) fn again(&self) -> Self {
+        Self { decision: String::new(), revision: 0, checks: Vec::new(), ..self.clone() }
     }
 }
 

@@ -59,7 +59,8 @@ struct History {
     births: BTreeMap<String, Vec<BirthData>>,
 }
 
-type Examples = BTreeMap<(String, String), Vec<Value>>;
+/// Log records that show a pattern, by check and pattern.
+pub(super) type Examples = BTreeMap<(String, String), Vec<Value>>;
 
 /// Why a look could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -124,34 +125,39 @@ impl Memory {
         pre: PinFormat,
         looks: Vec<LookFormat>,
     ) -> Result<Self, LookError> {
-        let progress = &release.phases[phase_idx];
-        let mut pre_sides = BTreeMap::new();
-        let phase = &release.policy.policy.phases[phase_idx];
-        for (check, json) in pre.data {
-            let sides = decode(phase, &check, json)?;
-            pre_sides.insert(check, sides);
+        let mut memory = Self::begin_again(release, phase_idx, pre)?;
+        for look in looks {
+            memory.look_again(release, look)?;
         }
+        Ok(memory)
+    }
+
+    /// Goes back to where a phase began, by the history that it pinned.
+    pub(super) fn begin_again(
+        release: &Release,
+        phase_idx: usize,
+        pre: PinFormat,
+    ) -> Result<Self, LookError> {
+        let sides = decode_all(&release.policy.policy.phases[phase_idx], pre.data)?;
         let mut births = BTreeMap::new();
         for (check, json) in pre.births {
             let read = judge::births(json, &check)?;
             births.insert(check, read);
         }
-        let history = History { sides: pre_sides, births };
-        let mut memory = Self::new(release, phase_idx, history, pre.canary_units.into_iter().collect())?;
-        let start = phase_start_ms(progress);
-        for look in looks {
-            memory.follow_moves(release, look.interval_start_ms + step(release));
-            let mut rows = BTreeMap::new();
-            for (check, json) in look.data {
-                let sides = decode(phase, &check, json)?;
-                rows.insert(check, sides);
-            }
-            memory.take(rows);
-            let interval = usize::try_from((look.interval_start_ms - start) / step(release)).unwrap_or(0);
-            let placed = memory.analysis.place(&memory.data)?;
-            memory.analysis.look(interval, &placed);
-        }
-        Ok(memory)
+        let history = History { sides, births };
+        Self::new(release, phase_idx, history, pre.canary_units.into_iter().collect())
+    }
+
+    /// Makes a look again by the data that it pinned; looks come in their order.
+    pub(super) fn look_again(&mut self, release: &Release, look: LookFormat) -> Result<Look, LookError> {
+        let phase = &release.policy.policy.phases[self.phase];
+        self.follow_moves(release, look.interval_start_ms + step(release));
+        self.canary_units.extend(look.canary_units);
+        self.take(decode_all(phase, look.data)?);
+        let start = phase_start_ms(&release.phases[self.phase]);
+        let interval = usize::try_from((look.interval_start_ms - start) / step(release)).unwrap_or(0);
+        let placed = self.analysis.place(&self.data)?;
+        Ok(self.analysis.look(interval, &placed))
     }
 
     fn new(
@@ -243,6 +249,7 @@ pub(super) fn make(
         None => begin(collector, tenant, release, phase_idx, end_ms, refused)?,
     };
     memory.follow_moves(release, end_ms);
+    let known_units = memory.canary_units.clone();
     canary_units(collector, tenant, release, end_ms, &mut memory.canary_units)?;
     let rows = read(collector, tenant, release, &memory, interval)?;
     let phase = &release.policy.policy.phases[phase_idx];
@@ -254,9 +261,21 @@ pub(super) fn make(
     let mut document = LookFormat::new(number, progress.n_looks + 1, look.at, &phase.name, interval_start_ms);
     document.decision = look.decision.word().to_string();
     document.checks = look.checks.iter().map(Into::into).collect();
+    document.canary_units = memory.canary_units.difference(&known_units).cloned().collect();
     document.data = data;
     let examples = examples(collector, tenant, release, &memory, &look, interval)?;
     Ok(Found { memory, look, document, pre, examples })
+}
+
+/// Returns the records that the verdict of the look before shows for a phase's patterns.
+pub(super) fn known_examples(release: &Release, phase: &str) -> Examples {
+    (release.verdict.iter())
+        .flat_map(|verdict| &verdict.checks)
+        .filter(|check| check.phase == phase)
+        .flat_map(|check| check.patterns.iter().map(|p| (check.name.clone(), p)))
+        .filter(|(_, pattern)| !pattern.examples.is_empty())
+        .map(|(check, pattern)| ((check, pattern.id.clone()), pattern.examples.clone()))
+        .collect()
 }
 
 /// Finds records that show the patterns of a look; those of the look before are kept.
@@ -269,15 +288,7 @@ fn examples(
     interval: usize,
 ) -> Result<Examples, LookError> {
     let phase = &release.policy.policy.phases[memory.phase];
-    let mut known: Examples = release
-        .verdict
-        .iter()
-        .flat_map(|verdict| &verdict.checks)
-        .filter(|check| check.phase == phase.name)
-        .flat_map(|check| check.patterns.iter().map(|p| (check.name.clone(), p)))
-        .filter(|(_, pattern)| !pattern.examples.is_empty())
-        .map(|(check, pattern)| ((check, pattern.id.clone()), pattern.examples.clone()))
-        .collect();
+    let mut known = known_examples(release, &phase.name);
     let start_ms = phase_start_ms(&release.phases[memory.phase]);
     let grid = Grid { start_ms, step_ms: step(release), n: interval + 1 };
     let mut out = Examples::new();
@@ -575,6 +586,16 @@ fn encode(phase: &Phase, all: &BTreeMap<String, Sides>) -> PinnedData {
         Some((check.clone(), json))
     };
     all.iter().filter_map(sides).collect()
+}
+
+/// Reads pinned data of a phase's checks.
+pub(super) fn decode_all(phase: &Phase, all: PinnedData) -> Result<BTreeMap<String, Sides>, LookError> {
+    let mut read = BTreeMap::new();
+    for (check, json) in all {
+        let sides = decode(phase, &check, json)?;
+        read.insert(check, sides);
+    }
+    Ok(read)
 }
 
 fn decode(phase: &Phase, check: &str, json: SidesJson) -> Result<Sides, LookError> {

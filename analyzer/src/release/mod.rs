@@ -3,7 +3,8 @@
 //! [`service`] takes requests, [`runner`] makes the looks when they are due, [`look`] is one look:
 //! data is read, pinned and judged; [`verdict`] says what it means for the release, and the
 //! verdict, its evidence and its messages are one transaction. What a restart finds is enough to go
-//! on where it ended: looks that were made stay, looks that were missed are made in order.
+//! on where it ended: looks that were made stay, looks that were missed are made in order. [`replay`]
+//! makes all of them again from what they pinned.
 
 pub(crate) mod cohort;
 pub(crate) mod format;
@@ -11,6 +12,9 @@ pub(crate) mod history;
 pub(crate) mod look;
 pub(crate) mod model;
 pub(crate) mod pinned;
+mod fit;
+mod same;
+pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod runner;
 pub(crate) mod service;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::deliver::Webhook;
+use crate::judge::Engine;
 use crate::policy::Span;
 
 /// Longest name, key or label value in bytes.
@@ -178,6 +179,21 @@ pub(crate) enum OverrideDecision {
     NoGo,
 }
 
+/// How a release is to be judged again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReplayRequest {
+    /// None: the one that it pinned.
+    pub(crate) policy: Option<PolicyRequest>,
+    pub(crate) engine: Engine,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayJson {
+    policy: Option<Value>,
+    engine: Option<Value>,
+}
+
 impl NewRelease {
     /// Parses the body of `POST /api/v1/releases`.
     pub(crate) fn parse(body: &Value) -> Result<Self, Problem> {
@@ -255,6 +271,27 @@ impl OverrideRequest {
         text("by", &request.by, TEXT_BYTES_MAX)?;
         text("why", &request.why, QUERY_BYTES_MAX)?;
         Ok(request)
+    }
+}
+
+impl ReplayRequest {
+    /// Parses the body of `POST /api/v1/releases/{id}/replay`.
+    pub(crate) fn parse(body: &Value) -> Result<Self, Problem> {
+        if !body.is_object() {
+            let text = "the body is an object: { \"policy\", \"engine\" }, both optional";
+            return Err(Problem::new(ErrorKind::Invalid, text));
+        }
+        let json: ReplayJson = strict(body)?;
+        let engine = match &json.engine {
+            None => Engine::Greylight,
+            Some(word) => Engine::ALL.into_iter().find(|e| word == e.word()).ok_or_else(|| {
+                let known = Engine::ALL.map(Engine::word).join(", ");
+                let problem = Problem::new(ErrorKind::Invalid, format!("an engine is one of {known}"));
+                problem.field("engine").value(word.clone())
+            })?,
+        };
+        let policy = json.policy.map(|json| policy(Some(json))).transpose()?;
+        Ok(Self { policy, engine })
     }
 }
 
@@ -406,6 +443,24 @@ mod tests {
         change(&mut body);
         let problem = NewRelease::parse(&body).unwrap_err();
         assert_eq!(problem.field.as_deref(), Some(field), "{problem:?}");
+    }
+
+    #[test]
+    fn a_replay_names_what_is_wrong_with_it() {
+        let parsed = ReplayRequest::parse(&json!({})).unwrap();
+        assert_eq!(parsed, ReplayRequest { policy: None, engine: Engine::Greylight });
+        let parsed = ReplayRequest::parse(&json!({ "policy": "p", "engine": "both" })).unwrap();
+        let want = ReplayRequest { policy: Some(PolicyRequest::Named("p".into())), engine: Engine::Both };
+        assert_eq!(parsed, want);
+        for (body, field) in [
+            (json!({ "engine": "kayentta" }), Some("engine")),
+            (json!({ "engine": 3 }), Some("engine")),
+            (json!({ "policy": 3 }), Some("policy")),
+            (json!({ "polcy": "p" }), Some("polcy")),
+            (json!([]), None),
+        ] {
+            assert_eq!(ReplayRequest::parse(&body).unwrap_err().field.as_deref(), field, "{body}");
+        }
     }
 
     #[test]

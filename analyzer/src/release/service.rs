@@ -197,7 +197,8 @@ impl Releases {
                 && expires.is_some_and(|expires| expires > self.0.clock.now()))
     }
 
-    async fn pin(&self, tenant: &TenantId, request: &NewRelease) -> Result<Pinned, Problem> {
+    /// Pins the policy that a request names.
+    pub(super) async fn pin(&self, tenant: &TenantId, request: &NewRelease) -> Result<Pinned, Problem> {
         let (name, revision, document) = match &request.policy {
             PolicyRequest::Named(name) => {
                 let stored = self.0.policies.get(tenant, name).await?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::format::LookFormat;
 use super::model::{PhaseProgress, Release};
+use super::replay::{PhaseReplay, Replay};
 use super::request::CohortRequest;
 use super::service::verdict;
 use crate::deliver::Message;
@@ -124,6 +125,48 @@ pub(crate) fn look(look: &LookFormat) -> Value {
         "at_ms": look.at_ns / 1_000_000, "phase": look.phase,
         "interval_start": Timestamp::from_millis(look.interval_start_ms).to_string(),
         "decision": look.decision, "revision": look.revision, "checks": look.checks })
+}
+
+/// A replay: what it came to, and whether that is what was recorded.
+pub(crate) fn replay(replay: &Replay) -> Value {
+    let is_judged = replay.is_own && replay.verdict.is_some();
+    let difference = replay.difference.as_ref().map(|one| {
+        json!({ "look": one.look, "phase": one.phase, "field": one.field,
+            "recorded": one.recorded, "replayed": one.replayed })
+    });
+    let brief = |look: &LookFormat| {
+        json!({ "number": look.number, "look": look.number_in_phase, "phase": look.phase,
+            "at": Timestamp::from_nanos(look.at_ns).to_string(), "decision": look.decision })
+    };
+    let recorded = verdict(&replay.release);
+    json!({
+        "release": replay.release.id,
+        "engine": replay.engine.word(),
+        "policy": { "name": replay.policy.name, "revision": replay.policy.revision, "pinned": replay.is_own },
+        "same": is_judged.then_some(replay.difference.is_none()),
+        "difference": difference,
+        "recorded": { "decision": recorded.decision, "final": recorded.is_final, "phase": recorded.phase,
+            "score": recorded.score, "overridden": replay.release.overridden.is_some() },
+        "verdict": replay.verdict,
+        "looks": replay.looks.iter().map(brief).collect::<Vec<_>>(),
+        "phases": replay.phases.iter().map(phase_replay).collect::<Vec<_>>(),
+    })
+}
+
+fn phase_replay(phase: &PhaseReplay) -> Value {
+    let ours = phase.ours.as_ref();
+    let (kayenta, error) = match &phase.kayenta {
+        None => (None, None),
+        Some(Ok(comparison)) => (Some(comparison), None),
+        Some(Err(why)) => (None, Some(why)),
+    };
+    json!({
+        "name": phase.name,
+        "decision": ours.map(|one| one.decision), "score": ours.map(|one| one.score),
+        "looks": ours.map_or(0, |one| one.n_looks), "watermark": ours.map(|one| one.at.to_string()),
+        "reasons": ours.map_or(&[][..], |one| &one.reasons), "checks": ours.map_or(&[][..], |one| &one.checks),
+        "kayenta": kayenta, "kayenta_error": error,
+    })
 }
 
 /// One message to a webhook and how it fares; the body without the secret that signs it.
