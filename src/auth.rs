@@ -125,6 +125,7 @@ pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
     ];
     const STEERS: [&str; 5] =
         ["/api/v1/releases", "/api/v1/policies", "/api/v1/changes", "/api/v1/patterns", "/api/v1/backtests"];
+    const RELEASE: &str = "/api/v1/releases/";
     let under = |table: &[&str]| table.iter().any(|p| path.starts_with(p));
     if OPEN.contains(&path) || path.starts_with("/ui") {
         return None;
@@ -133,7 +134,9 @@ pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
         return Some(Scope::Write);
     }
     let asks = *method == Method::GET || *method == Method::HEAD;
-    if under(&STEERS) && !asks {
+    // A replay computes and changes nothing; pages show it to whoever may read the release.
+    let replays = *method == Method::POST && path.starts_with(RELEASE) && path.ends_with("/replay");
+    if under(&STEERS) && !asks && !replays {
         return Some(Scope::Release);
     }
     let rules_work = path.starts_with("/api/v1/admin") || path.starts_with("/api/v1/queries");
@@ -225,6 +228,9 @@ mod tests {
         }
         assert_eq!(post("/api/v1/query"), Some(Scope::Read));
         assert_eq!(post("/api/v1/releases"), Some(Scope::Release));
+        assert_eq!(post("/api/v1/releases/01J/override"), Some(Scope::Release));
+        assert_eq!(post("/api/v1/releases/01J/replay"), Some(Scope::Read));
+        assert_eq!(scope_of(&Method::DELETE, "/api/v1/releases/x/replay"), Some(Scope::Release));
         assert_eq!(post("/api/v1/admin/flush"), Some(Scope::Admin));
         assert_eq!(scope_of(&Method::DELETE, "/api/v1/queries/1"), Some(Scope::Admin));
     }

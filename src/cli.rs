@@ -136,6 +136,8 @@ pub(crate) enum Release {
     Cancel(ReleaseRef),
     /// Put a person's decision over the verdict.
     Override(ReleaseOverride),
+    /// Judge a release again from what its looks pinned; nothing stored changes.
+    Replay(ReleaseReplay),
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +215,44 @@ pub(crate) enum OverrideDecision {
     Go,
     #[value(name = "no_go", alias = "no-go")]
     NoGo,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseReplay {
+    /// The release's id, or `key:KEY`.
+    pub(crate) id: String,
+    /// Name of a stored policy, or a policy file. Default: the one that the release pinned.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Option<String>,
+    /// What judges.
+    #[arg(long, value_enum, default_value_t = Engine::Both)]
+    pub(crate) engine: Engine,
+    /// Print the server's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Engine {
+    /// Greylight's procedures.
+    Greylight,
+    /// Kayenta's judge.
+    Kayenta,
+    /// One beside the other.
+    Both,
+}
+
+impl Engine {
+    /// Returns the word that the server knows.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Greylight => "greylight",
+            Self::Kayenta => "kayenta",
+            Self::Both => "both",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

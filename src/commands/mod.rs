@@ -6,6 +6,7 @@ mod judge;
 mod chart;
 mod query;
 mod release;
+mod replay;
 mod store;
 mod token;
 

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::exit;
+use super::{exit, replay};
 use crate::cli::{OverrideDecision, Release, ReleaseList, ReleaseOverride, ReleaseRef, ReleaseStart};
 use crate::client::{Client, encode};
 
@@ -15,6 +15,7 @@ pub(crate) async fn run(command: Release) -> anyhow::Result<u8> {
         Release::Show(args) => show(args).await,
         Release::Cancel(args) => cancel(args).await,
         Release::Override(args) => put_over(args).await,
+        Release::Replay(args) => replay::run(args).await,
     }
 }
 
@@ -52,11 +53,14 @@ fn body(args: &ReleaseStart) -> anyhow::Result<Value> {
         }
     }
     if let Some(policy) = &args.policy {
-        let is_file = std::path::Path::new(policy).is_file();
-        let value = if is_file { policy_file(policy)? } else { policy.clone().into() };
-        map.insert("policy".into(), value);
+        map.insert("policy".into(), policy_of(policy)?);
     }
     Ok(body)
+}
+
+/// Reads a policy from the file of this name; without such a file it is the name of a stored one.
+pub(super) fn policy_of(name: &str) -> anyhow::Result<Value> {
+    if std::path::Path::new(name).is_file() { policy_file(name) } else { Ok(name.into()) }
 }
 
 fn policy_file(path: &str) -> anyhow::Result<Value> {
@@ -122,7 +126,7 @@ async fn put_over(args: ReleaseOverride) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),
@@ -166,12 +170,12 @@ pub(crate) fn words(verdict: &Value) -> String {
 }
 
 /// A check without a margin cannot go: until it refuses it has shown no harm.
-fn check_decision(check: &Value) -> String {
+pub(super) fn check_decision(check: &Value) -> String {
     let cannot_go = check["margin"].is_null() && check["decision"].as_str() == Some("inconclusive");
     if cannot_go { "no harm shown".into() } else { text(&check["decision"]).replace('_', "-") }
 }
 
-fn number(value: &Value) -> String {
+pub(super) fn number(value: &Value) -> String {
     match value.as_f64() {
         Some(0.0) => "0".into(),
         Some(v) if v.abs() >= 0.001 && v.abs() < 1e6 => {
