@@ -42,6 +42,12 @@ for (const [suffix, viewport, theme, lang] of looks) {
     page.on("pageerror", (error) => console.log(`${name}${suffix}: ${error}`));
     await page.goto(`${target.url}/ui/${path}${path.includes("?") ? "&" : "?"}theme=${theme}&lang=${lang}`);
     await page.waitForTimeout(1500);
+    // What is shown only on demand is asked for.
+    const replay = page.locator("form.replay button");
+    if ((await replay.count()) > 0) {
+      await replay.click();
+      await page.waitForTimeout(600);
+    }
     // A list that loads as one scrolls has no end worth showing.
     const tall = await page.evaluate(() => document.documentElement.scrollHeight);
     if (tall > 5200) await page.setViewportSize({ width: viewport.width, height: 1280 });

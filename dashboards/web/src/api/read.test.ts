@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { chance, deliveriesOf, item, world } from "../../tests/fixtures/data.mjs";
+import { replayOf } from "../../tests/fixtures/replay.mjs";
 import { histogramOf, patternsOf, searchOf, statusOf } from "../../tests/fixtures/telemetry.mjs";
 import { signOf } from "../model/release.ts";
+import { besideRows, meaning } from "../model/replay.ts";
 import { closest, deciding, headline, order, waitingChecks, weighty } from "../model/sentence.ts";
 import { concerns, rates } from "../model/status.ts";
 import { median, timeToDecide } from "../model/summary.ts";
@@ -17,6 +19,7 @@ import { readInstant } from "./query.ts";
 import { readMatrix } from "./query_range.ts";
 import { readRelease } from "./release.ts";
 import { readReleases } from "./releases.ts";
+import { readReplay } from "./replay.ts";
 import { readStatus } from "./status.ts";
 import { readVerdict } from "./verdict.ts";
 
@@ -279,5 +282,58 @@ describe("any answer at all", () => {
     expect(() => readVerdict(new Json({ checks: [{ name: "a" }, { name: "b", vote: "maybe" }] }))).toThrow(
       "checks[1].vote is not one of full, veto, none",
     );
+  });
+});
+
+describe("replays", () => {
+  const replay = (id: string, asked: { policy?: string; engine?: string }) =>
+    readReplay(new Json(replayOf(release(id), asked)));
+
+  test("each check stands beside the metrics that Kayenta made of it", () => {
+    const found = replay("r-no-go", { engine: "both" });
+    expect([found.same, found.pinned, found.verdict?.decision]).toEqual([true, true, "no_go"]);
+    const last = found.phases.at(-1);
+    if (!last) throw new Error("there are phases");
+    const rows = besideRows(last);
+    expect(rows.map((row) => row.name)).toEqual(last.ours?.checks.map((one) => one.name));
+    expect(rows[0]?.metrics.map((one) => [one.name, one.classification])).toEqual([
+      ["latency at 0.99", "High"],
+      ["latency at 0.5", "Pass"],
+    ]);
+    expect(found.phases.map(meaning)).toEqual(["agree", "kayenta_refuses", "marginal"]);
+  });
+
+  test("Kayenta alone has metrics and no checks of ours", () => {
+    const found = replay("r-no-go", { engine: "kayenta" });
+    expect([found.same, found.verdict]).toEqual([null, null]);
+    const first = found.phases[0];
+    if (!first) throw new Error("there are phases");
+    expect(besideRows(first).map((row) => [row.name, row.check, row.metrics.length])).toEqual([
+      ["error share", null, 1],
+    ]);
+    expect(meaning(first)).toBeNull();
+  });
+
+  test("what differs is read as it is written", () => {
+    const difference = { look: 4, phase: "one", field: "checks[0].p_harm", recorded: 0.5, replayed: null };
+    const found = readReplay(new Json({ ...replayOf(release("r-go"), { engine: "both" }), same: false, difference }));
+    expect(found.difference).toEqual({ ...difference, recorded: "0.5", replayed: "" });
+  });
+
+  test("every pair of decisions has its meaning", () => {
+    const phase = replay("r-go", { engine: "both" }).phases[0];
+    const said = (ours: string, kayenta: string) =>
+      phase?.ours && phase.kayenta
+        ? meaning({
+            ...phase,
+            ours: { ...phase.ours, decision: ours as "go" },
+            kayenta: { ...phase.kayenta, decision: kayenta as "go" },
+          })
+        : null;
+    expect(said("no_go", "no_go")).toBe("agree");
+    expect(said("go", "no_go")).toBe("kayenta_refuses");
+    expect(said("no_go", "go")).toBe("kayenta_passes_harm");
+    expect(said("inconclusive", "go")).toBe("kayenta_passes_open");
+    expect(said("go", "inconclusive")).toBe("marginal");
   });
 });

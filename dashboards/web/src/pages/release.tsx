@@ -24,6 +24,7 @@ import { History } from "./release_history.tsx";
 import { OneCheck } from "./release_one.tsx";
 import { LogPatterns } from "./release_patterns.tsx";
 import { PhaseSteps, Silent, ValidityStrip } from "./release_phases.tsx";
+import { BesideKayenta } from "./release_replay.tsx";
 import { useNow, useResource } from "./resource.ts";
 import { Stale } from "./stale.tsx";
 
@@ -114,6 +115,7 @@ export default function Release({ id }: { id: string }) {
           />
         )}
         {one && judged && <LogPatterns release={one} verdict={judged} now={now} />}
+        {one && judged && <BesideKayenta key={one.id} release={one} />}
         <div class="cols">
           <Deliveries deliveries={deliveries} now={now} />
           {one && <History release={one} history={history} />}

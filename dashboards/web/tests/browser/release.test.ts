@@ -4,7 +4,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MARGIN, place, ZERO } from "../../src/model/forest.ts";
 import { type Served, serve } from "../fixtures/server.mjs";
-import { close, expected, launch, open } from "./harness.ts";
+import { barriers, close, expected, launch, open, overflow } from "./harness.ts";
 
 let browser: Browser;
 let server: Served;
@@ -296,5 +296,108 @@ describe("one release", () => {
     expect(own.state.asked.some((one) => one.method === "DELETE")).toBe(true);
     await close(opened);
     await own.close();
+  });
+});
+
+describe("beside Kayenta", () => {
+  const panel = "#replay";
+
+  test("nothing is asked before the button, then both judges stand side by side", async () => {
+    const own = await serve({});
+    const opened = await open(browser, `${own.url}/ui/releases/r-no-go`);
+    await opened.page.waitForSelector(`${panel} .state:has-text('Nothing has been judged again yet')`);
+    expect(own.state.asked.some((one) => one.path.endsWith("/replay"))).toBe(false);
+    await opened.page.click(`${panel} button:has-text('Replay')`);
+    await opened.page.waitForSelector(`${panel} .beside`);
+    const sent = own.state.asked.find((one) => one.path.endsWith("/replay"));
+    expect(JSON.parse(sent?.body ?? "{}")).toEqual({ engine: "both" });
+    const text = (await opened.page.textContent(panel))?.replaceAll("\u00a0", " ");
+    expect(text).toContain("the same as recorded, bit for bit");
+    expect(text).toContain("score 83.3, Marginal");
+    expect(text).toContain("Kayenta keeps no error rate over metrics or looks");
+    const latency = opened.page.locator(`${panel} .beside tr`, { hasText: "latency" });
+    expect(await latency.locator(".dec .badge").textContent()).toBe("No-go");
+    expect((await latency.locator(".kay li").allTextContents()).map((one) => one.trim())).toEqual([
+      "Highp99",
+      "Passp50",
+    ]);
+    expect((await latency.locator(".eff").textContent())?.replaceAll("\u00a0", " ")).toBe("p99 +49 % +16 to +76 %");
+    expect(text).not.toMatch(/NaN|undefined/);
+    await close(opened);
+    await own.close();
+  });
+
+  test("another policy and engine are sent as chosen, and the answer says whose it is", async () => {
+    const own = await serve({});
+    const opened = await open(browser, `${own.url}/ui/releases/r-go`);
+    const policies = opened.page.locator(`${panel} select`).first();
+    await opened.page.waitForSelector(`${panel} option[value=strict]`, { state: "attached" });
+    expect(await policies.locator("option").allTextContents()).toContain("strict, revision 4");
+    await policies.selectOption("strict");
+    await opened.page.locator(`${panel} select`).last().selectOption("greylight");
+    await opened.page.click(`${panel} button:has-text('Replay')`);
+    await opened.page.waitForSelector(`${panel} .beside-same:has-text('By strict too.')`);
+    const sent = own.state.asked.find((one) => one.path.endsWith("/replay"));
+    expect(JSON.parse(sent?.body ?? "{}")).toEqual({ policy: "strict", engine: "greylight" });
+    expect(await opened.page.locator(`${panel} .kay`).count()).toBe(0);
+    await opened.page.locator(`${panel} select`).last().selectOption("kayenta");
+    await opened.page.click(`${panel} button:has-text('Replay')`);
+    await opened.page.waitForSelector(`${panel} .kay`);
+    expect(await opened.page.locator(`${panel} .beside .eff`).count()).toBe(0);
+    await close(opened);
+    await own.close();
+  });
+
+  test("a refusal says why, and a record that does not stand is an error that names the place", async () => {
+    const opened = await open(browser, ui("releases/r-go"));
+    const refused = { kind: "conflict", message: "no look has been made for release r-go yet, so nothing is pinned" };
+    await opened.page.route("**/replay", (route) => route.fulfill({ status: 409, json: { error: refused } }), {
+      times: 1,
+    });
+    await opened.page.click(`${panel} button:has-text('Replay')`);
+    await opened.page.waitForSelector(`${panel} .note.error:has-text('nothing is pinned')`);
+    expected(opened, /409/);
+    const difference = { look: 7, phase: "performance", field: "checks[1].p_harm", recorded: 0.4, replayed: 0.2 };
+    await opened.page.route("**/replay", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ json: { ...(await answer.json()), same: false, difference } });
+    });
+    await opened.page.click(`${panel} .note button:has-text('Try again')`);
+    await opened.page.waitForSelector(`${panel} .note.error:has-text('Not the same as recorded.')`);
+    expect(await opened.page.textContent(`${panel} .note.error`)).toContain(
+      "First in look 7 of performance, checks[1].p_harm: recorded 0.4, now 0.2.",
+    );
+    await close(opened);
+  });
+
+  test("what another policy ends with is said in the page's language", async () => {
+    const opened = await open(browser, ui("releases/r-no-go?lang=zh-CN"));
+    await opened.page.route("**/replay", async (route) => {
+      const answer = await (await route.fetch()).json();
+      const reason = { code: "pinned_data_ends", check: null, text: "the pinned data ends at 11:00" };
+      const verdict = { ...answer.verdict, decision: "inconclusive", final: false, reasons: [reason] };
+      const policy = { name: "strict", revision: 4, pinned: false };
+      const later = { ...answer.phases[1], decision: null, checks: [], kayenta: null };
+      await route.fulfill({
+        json: { ...answer, policy, verdict, same: null, phases: [answer.phases[0], later] },
+      });
+    });
+    await opened.page.click(`${panel} form button`);
+    await opened.page.waitForSelector(`${panel} .beside-same`);
+    const text = await opened.page.textContent(`${panel} .beside-same`);
+    expect(text).toContain("按 strict：未定；原记录为阻断。");
+    expect(text).toContain("留存数据：到此为止");
+    expect(await opened.page.textContent(panel)).toContain("Greylight 未判定此阶段");
+    await close(opened);
+  });
+
+  test.each([390, 1440])("at %i px it fits, and nothing bars the way", async (width) => {
+    const opened = await open(browser, ui("releases/r-no-go?lang=zh-CN"), { width });
+    await opened.page.click(`${panel} form button`);
+    await opened.page.waitForSelector(`${panel} .beside`);
+    expect(await overflow(opened.page)).toBe(0);
+    expect(await opened.page.textContent(panel)).toContain("与 Kayenta 对照");
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
   });
 });
