@@ -312,6 +312,15 @@ fn raw_values_without_history_share_their_lattice() {
     let run = |factor: f64| {
         run(&body(check.clone(), json!({ "baseline": rows(1.0, 1), "canary": rows(factor, 1_000) })))
     };
+    let superiority = |factor: f64| {
+        let shown = run(factor).verdict.checks[0].superiority.clone().expect("a distribution has one");
+        (shown.estimate.unwrap(), shown.low.unwrap(), shown.high.unwrap())
+    };
+    let (alike, low, high) = superiority(1.0);
+    assert!((alike - 0.5).abs() < 0.02 && low <= 0.5 && 0.5 <= high, "{alike} {low} {high}");
+    let (larger, low, _) = superiority(1.5);
+    // All values of the one side lie above those of the other.
+    assert!(larger > 0.95 && low > 0.5, "{larger} {low}");
     assert_eq!(run(1.0).verdict.decision, "inconclusive");
     assert_eq!(run(1.5).verdict.decision, "no_go");
 }
@@ -322,6 +331,23 @@ fn examples_of_the_documents_work() {
     assert_eq!(example.verdict.decision, "no_go");
     greylight_analyzer::policy::check(include_str!("../../docs/examples/policy.yaml"))
         .expect("the policy is right");
+}
+
+/// Each body of the judge's page is taken, and each of its checks is judged.
+#[test]
+fn bodies_of_the_page_are_right() {
+    let page = include_str!("../../docs/judge.md");
+    let mut n_bodies = 0;
+    for block in page.split("\n\n").filter(|block| block.starts_with("    { \"policy\"")) {
+        if block.contains("..") {
+            continue;
+        }
+        let answer = answer(block.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{block}"));
+        assert_eq!(answer.verdict.decision, "inconclusive", "{block}");
+        assert_eq!(answer.verdict.checks.len(), block.matches("\"kind\"").count(), "{block}");
+        n_bodies += 1;
+    }
+    assert_eq!(n_bodies, 7);
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(super) struct Outcome {
     pub(super) harm_since: Option<usize>,
     pub(super) effect: Option<Effect>,
     pub(super) effects: Vec<QuantileEffect>,
+    pub(super) superiority: Option<Effect>,
     pub(super) values: Option<Values>,
     pub(super) n: Sizes,
     pub(super) units: Vec<UnitValue>,

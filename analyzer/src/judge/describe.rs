@@ -114,6 +114,7 @@ fn interval(effect: &Effect) -> String {
     let shown = |value: Option<f64>, open: &str| match (value, effect.measure) {
         (None, _) => open.to_owned(),
         (Some(value), Measure::Relative) => signed(percent(value), value),
+        (Some(value), Measure::Superiority) => percent(value),
         (Some(value), Measure::Difference) => signed(number(value, effect.unit), value),
     };
     format!(

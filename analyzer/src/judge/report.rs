@@ -64,6 +64,7 @@ impl Analysis {
             units: outcome.units.clone(),
             effect: outcome.effect,
             effects: outcome.effects.clone(),
+            superiority: outcome.superiority,
             margin: run.check.margin.as_ref().map(|margin| margin.amount.number()),
             harm: run.check.harm,
             harm_since: (outcome.harm_since).map(|idx| Timestamp::from_millis(self.grid.start_ms(idx))),

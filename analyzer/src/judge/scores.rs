@@ -310,6 +310,7 @@ impl ScoreCheck {
             unit: "value",
         });
         outcome.effect = Some(self.effect(sheet, Score::ALL[leading], &answers[leading]));
+        outcome.superiority = superiority(&answers[0]);
         let quantiles =
             if self.at.is_empty() { Score::ALL.map(Score::quantile).to_vec() } else { self.at.clone() };
         outcome.effects = (quantiles.into_iter())
@@ -386,6 +387,18 @@ impl ScoreCheck {
     pub(super) fn n_placebo(&mut self) -> usize {
         self.ensure(&mut [BucketCells::default(), BucketCells::default()]).pre_values[0].len()
     }
+}
+
+/// Turns the shift of the mean rank into the chance that a canary's value is larger than a baseline's.
+fn superiority(rank: &Answer) -> Option<Effect> {
+    let chance = |shift: f64| (0.5 + shift).clamp(0.0, 1.0);
+    Some(Effect {
+        estimate: Some(chance(rank.estimate?)),
+        low: Some(chance(rank.low)),
+        high: Some(chance(rank.high)),
+        unit: "probability",
+        measure: Measure::Superiority,
+    })
 }
 
 fn total(counts: &[f64]) -> f64 {

@@ -240,6 +240,8 @@ pub struct CheckResult {
     pub effect: Option<Effect>,
     /// For a distribution: one effect for each quantile it is held to.
     pub effects: Vec<QuantileEffect>,
+    /// For a distribution: the chance that a value of the canary is larger than one of the baseline.
+    pub superiority: Option<Effect>,
     /// The margin's number.
     pub margin: Option<f64>,
     /// Which direction is harm.
@@ -343,6 +345,9 @@ pub enum Measure {
     Difference,
     /// Canary over baseline, less one.
     Relative,
+    /// Chance that a value of the canary is larger than one of the baseline, half of the ties added; 0.5 where they are
+    /// alike.
+    Superiority,
 }
 
 impl Measure {
@@ -351,6 +356,7 @@ impl Measure {
         match self {
             Self::Difference => "difference",
             Self::Relative => "relative",
+            Self::Superiority => "superiority",
         }
     }
 }

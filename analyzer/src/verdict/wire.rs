@@ -189,6 +189,9 @@ pub struct CheckJson {
     /// For a distribution: by quantile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<QuantileEffectJson>,
+    /// For a distribution: the chance that a canary's value is larger than a baseline's, half of the ties added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superiority: Option<EffectJson>,
     /// The margin's number.
     pub margin: Option<f64>,
     /// `up`, `down` or `either`.
@@ -301,7 +304,7 @@ pub struct EffectJson {
     pub high: Option<f64>,
     /// Its unit.
     pub unit: String,
-    /// `difference` or `relative`.
+    /// `difference`, `relative` or `superiority`.
     pub measure: String,
 }
 
@@ -491,6 +494,7 @@ impl From<&CheckResult> for CheckJson {
                     canary: one.canary,
                 })
                 .collect(),
+            superiority: check.superiority.as_ref().map(EffectJson::from),
             margin: check.margin,
             harm: check.harm.word().to_owned(),
             harm_since: time(check.harm_since),
