@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
+use greylight_analyzer::Analyzer;
 use greylight_ingest::{AgentStatus, Ingest, Protocol};
 use greylight_query::Queries;
 use greylight_store::model::{Caller, Clock, ErrorKind, Problem, Timestamp};
@@ -24,6 +25,7 @@ pub(crate) struct Admin {
     store: Store,
     ingest: Ingest,
     queries: Queries,
+    analyzer: Arc<Analyzer>,
     limits: Limits,
     started_at: Timestamp,
     clock: Arc<dyn Clock>,
@@ -45,10 +47,11 @@ impl Admin {
         store: Store,
         ingest: Ingest,
         queries: Queries,
+        analyzer: Arc<Analyzer>,
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, ingest, queries, limits, started_at: clock.now(), clock }
+        Self { store, ingest, queries, analyzer, limits, started_at: clock.now(), clock }
     }
 }
 
@@ -92,7 +95,10 @@ fn not_ready(status: &Status) -> Option<&'static str> {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let page = crate::own_metrics::page(&admin.store.status(), admin.ingest.stats(), admin.started_at);
+    let page =
+        crate::own_metrics::page(&admin.store.status(), admin.ingest.stats(), admin.started_at, |page| {
+            admin.analyzer.render(page);
+        });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 

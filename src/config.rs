@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) deliveries: greylight_analyzer::DeliveriesConfig,
     /// Anomaly rules.
     pub(crate) anomaly: Vec<greylight_analyzer::AnomalyConfig>,
+    /// Prometheus rule files.
+    pub(crate) rules: greylight_analyzer::RulesConfig,
 }
 
 /// Listeners and the data folder: section `[server]`.
@@ -88,10 +90,12 @@ impl Config {
         };
         let variables: Vec<(String, String)> =
             std::env::vars().filter(|(name, _)| name.contains("__")).collect();
-        Self::parse(&text, &variables).with_context(|| match file {
+        let mut config = Self::parse(&text, &variables).with_context(|| match file {
             Some(path) => format!("configuration file {}", path.display()),
             None => "configuration from the environment".to_string(),
-        })
+        })?;
+        config.rules.folder = folder_of(file);
+        Ok(config)
     }
 
     /// Parses a file's text with variables laid over it, and checks what can be checked alone.
@@ -106,6 +110,11 @@ impl Config {
         crate::auth::Gatekeeper::new(&config.auth)?;
         Ok(config)
     }
+}
+
+/// Returns the folder that relative paths of rule files begin in: the configuration file's.
+pub(crate) fn folder_of(file: Option<&Path>) -> PathBuf {
+    file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
 }
 
 /// Sets one key from a variable such as `GREYLIGHT_STORE__SEAL_AGE`; other variables are left alone.

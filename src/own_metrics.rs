@@ -11,8 +11,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Bytes of a page of memory on every architecture that we build for.
 const PAGE_BYTES: f64 = 4096.0;
 
-/// Writes the page of `/metrics`.
-pub(crate) fn page(status: &Status, ingest: &IngestStats, started_at: Timestamp) -> String {
+/// Writes the page of `/metrics`; `more` adds what another part says of itself.
+pub(crate) fn page(
+    status: &Status,
+    ingest: &IngestStats,
+    started_at: Timestamp,
+    more: impl FnOnce(&mut Writer),
+) -> String {
     let mut page = Writer::new(Format::PrometheusText);
     page.family("greylight_build_info", MetricType::Gauge, "The version that runs; always 1.");
     page.sample("greylight_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -20,6 +25,7 @@ pub(crate) fn page(status: &Status, ingest: &IngestStats, started_at: Timestamp)
     ingest.render(&mut page);
     store(&mut page, status);
     tables(&mut page, status);
+    more(&mut page);
     page.finish()
 }
 
@@ -163,7 +169,7 @@ mod tests {
     #[test]
     fn the_page_shows_the_store() {
         let status = Status { n_samples: 7, ..Status::default() };
-        let page = page(&status, &IngestStats::default(), Timestamp::from_millis(1500));
+        let page = page(&status, &IngestStats::default(), Timestamp::from_millis(1500), |_| {});
         assert!(page.contains("\ngreylight_store_samples_total 7\n"), "{page}");
         assert!(page.contains("\nprocess_start_time_seconds 1.5\n"), "{page}");
         assert!(page.contains("\nprocess_resident_memory_bytes "), "{page}");

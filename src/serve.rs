@@ -95,6 +95,7 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         AnalyzerEnv {
             records: store.records(),
             metrics: Arc::new(store.reader()),
+            appender: store.appender(),
             logs: Arc::new(store.reader()),
             clock: clock.clone(),
             random,
@@ -102,7 +103,10 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         &config.analyzer,
         &config.deliveries,
         &config.anomaly,
+        &config.rules,
     )?;
+    analyzer.set_address(&format!("http://{}", listener.local_addr()?));
+    let analyzer = Arc::new(analyzer);
     let queries = Queries::new(
         QueryEnv {
             metrics: Arc::new(store.reader()),
@@ -113,13 +117,14 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         config.query.clone(),
         &disabled,
     )?;
-    let running = analyzer.start().await.context("going on with the releases under way")?;
+    let running = analyzer.start().await.context("going on with what was under way")?;
     let limits = admin::Limits {
         head_bytes: config.store.head_bytes_max.0,
         receiving_bytes: config.ingest.in_flight_bytes_max.0,
         query_bytes: config.query.memory_bytes_max as u64,
     };
-    let admin = Admin::new(store.clone(), ingest.clone(), queries.clone(), limits, clock.clone());
+    let admin =
+        Admin::new(store.clone(), ingest.clone(), queries.clone(), analyzer.clone(), limits, clock.clone());
     let app = axum::Router::new()
         .merge(greylight_ingest::http::router(ingest.clone()))
         .merge(greylight_query::http::router(queries.clone()))

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use greylight_query::promql;
 use greylight_query::sql::View;
+use greylight_store::append::Appender;
 use greylight_store::model::{Clock, Problem, Random};
 use greylight_store::read::{Limits, LogSource, MetricSource};
-use greylight_store::records::Records;
+use greylight_store::records::{Records, RecordsError};
+use greylight_wire::exposition::Writer;
 use tokio::sync::Notify;
 
 use crate::anomaly::{AnomalyConfig, AnomalyError, Watch, WatchHandle};
@@ -14,6 +16,7 @@ use crate::collect::Collector;
 use crate::deliver::{DeliveriesConfig, GuardError, Worker, WorkerHandle};
 use crate::release::service::Releases;
 use crate::release::views::{ReleasesView, VerdictsView};
+use crate::rules::{Rules, RulesConfig, RulesEnv, RulesError, RulesHandle, SetupRulesError};
 
 /// Release analysis: section `[analyzer]`.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -41,6 +44,8 @@ pub struct AnalyzerEnv {
     pub records: Records,
     /// Where metrics are read.
     pub metrics: Arc<dyn MetricSource>,
+    /// Where the results of rules are written.
+    pub appender: Appender,
     /// Where log records are read.
     pub logs: Arc<dyn LogSource>,
     /// The time.
@@ -53,6 +58,7 @@ pub struct AnalyzerEnv {
 #[derive(Debug)]
 pub struct Analyzer {
     releases: Releases,
+    rules: Rules,
     parts: parking_lot::Mutex<Option<(Worker, Vec<Watch>)>>,
 }
 
@@ -62,6 +68,7 @@ pub struct Running {
     releases: Releases,
     worker: Option<WorkerHandle>,
     watches: Vec<WatchHandle>,
+    rules: Option<RulesHandle>,
 }
 
 /// Why the configuration of the analyzer cannot be used.
@@ -74,12 +81,31 @@ pub enum SetupError {
     /// An anomaly rule.
     #[error(transparent)]
     Anomaly(#[from] AnomalyError),
+    /// A rule file, or a setting of rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
+
+impl From<SetupRulesError> for SetupError {
+    fn from(error: SetupRulesError) -> Self {
+        match error {
+            SetupRulesError::Rules(error) => Self::Rules(error),
+            SetupRulesError::Guard(error) => Self::Deliveries(error),
+        }
+    }
 }
 
 /// Why the analyzer could not go on with what was under way.
 #[derive(Debug, thiserror::Error)]
-#[error("releases under way cannot be read: {0}")]
-pub struct StartError(Problem);
+#[non_exhaustive]
+pub enum StartError {
+    /// Releases cannot be read.
+    #[error("releases under way cannot be read: {0}")]
+    Releases(Problem),
+    /// What was told of alerts cannot be read.
+    #[error("what was told of alerts cannot be read")]
+    Alerts(#[from] RecordsError),
+}
 
 impl Analyzer {
     /// Joins the parts; nothing runs yet.
@@ -91,9 +117,19 @@ impl Analyzer {
         config: &AnalyzerConfig,
         deliveries: &DeliveriesConfig,
         anomalies: &[AnomalyConfig],
+        rules: &RulesConfig,
     ) -> Result<Self, SetupError> {
         let wake = Arc::new(Notify::new());
         let limits = Limits { series: config.series_max, samples: config.samples_max, ..Limits::default() };
+        let rules_env = RulesEnv {
+            metrics: env.metrics.clone(),
+            appender: env.appender,
+            records: env.records.clone(),
+            clock: env.clock.clone(),
+            wake: wake.clone(),
+            limits,
+        };
+        let rules = Rules::new(rules_env, rules, deliveries)?;
         let collector = Collector {
             engine: promql::Engine::new(env.metrics.clone(), promql::EngineOptions::default()),
             metrics: env.metrics,
@@ -115,11 +151,25 @@ impl Analyzer {
         let watches = anomalies.iter().map(watch).collect::<Result<Vec<Watch>, AnomalyError>>()?;
         let releases =
             Releases::new(env.records, collector, env.clock, env.random, wake, config.looks_at_once);
-        Ok(Self { releases, parts: parking_lot::Mutex::new(Some((worker, watches))) })
+        Ok(Self { releases, rules, parts: parking_lot::Mutex::new(Some((worker, watches))) })
     }
 
     pub(crate) fn releases(&self) -> &Releases {
         &self.releases
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Says where this server is reached, for links in alerts, unless the settings say so.
+    pub fn set_address(&self, url: &str) {
+        self.rules.set_address(url);
+    }
+
+    /// Writes what rules say about themselves.
+    pub fn render(&self, page: &mut Writer) {
+        self.rules.render(page);
     }
 
     /// Returns the tables that SQL queries may read.
@@ -130,19 +180,21 @@ impl Analyzer {
     /// Goes on with every release that was under way, and begins to send messages.
     ///
     /// # Errors
-    /// [`StartError`] when stored releases cannot be read.
+    /// [`StartError`] when stored releases, or what was told of alerts, cannot be read.
     pub async fn start(&self) -> Result<Running, StartError> {
-        let n = self.releases.resume().await.map_err(StartError)?;
+        let n = self.releases.resume().await.map_err(StartError::Releases)?;
         if n > 0 {
             tracing::info!(n, "going on with releases under way");
         }
-        let (worker, watches) = match self.parts.lock().take() {
+        let parts = self.parts.lock().take();
+        let (worker, watches, rules) = match parts {
             Some((worker, watches)) => {
-                (Some(worker.start()), watches.into_iter().map(Watch::start).collect())
+                let watches = watches.into_iter().map(Watch::start).collect();
+                (Some(worker.start()), watches, Some(self.rules.start().await?))
             }
-            None => (None, Vec::new()),
+            None => (None, Vec::new(), None),
         };
-        Ok(Running { releases: self.releases.clone(), worker, watches })
+        Ok(Running { releases: self.releases.clone(), worker, watches, rules })
     }
 }
 
@@ -150,6 +202,9 @@ impl Running {
     /// Ends after the looks and messages under way.
     pub async fn shutdown(self) {
         self.releases.shutdown().await;
+        if let Some(rules) = self.rules {
+            rules.shutdown().await;
+        }
         for watch in self.watches {
             watch.shutdown().await;
         }

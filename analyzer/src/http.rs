@@ -1,4 +1,4 @@
-//! The HTTP API of releases, policies and the judge; nothing else in the crate names a status.
+//! The HTTP API of releases, policies, the judge and rules; nothing else in the crate names a status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use greylight_store::model::{Caller, ErrorKind, Problem};
 use serde_json::{Value, json};
 
 mod kayenta;
+mod rules;
 
 use crate::Analyzer;
 use crate::policies::POLICY_BYTES_MAX;
@@ -59,6 +60,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
         .merge(judge)
         .with_state(api)
+        .merge(rules::router(analyzer.rules().clone()))
 }
 
 /// An error as an answer.

@@ -4,7 +4,7 @@
 //! is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`] and
 //! decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
 //! judges the same data as Kayenta would, for comparison.
-//! `anomaly` watches series that no release is about.
+//! `anomaly` watches series that no release is about, and `rules` evaluates Prometheus's rule files.
 //!
 //! Invariant: [`policy`], [`stats`], [`judge`], [`kayenta`] and [`verdict`] are pure. They know no clock, store or
 //! network; the same policy and data give the same bits.
@@ -19,9 +19,11 @@ mod policies;
 mod release;
 mod deliver;
 mod anomaly;
+mod rules;
 mod analyzer;
 pub mod http;
 
 pub use analyzer::{Analyzer, AnalyzerConfig, AnalyzerEnv, Running, SetupError, StartError};
 pub use anomaly::{AnomalyConfig, AnomalyError, AnomalyWebhook};
 pub use deliver::{DeliveriesConfig, GuardError, Secret, SecretError, signature};
+pub use rules::{RuleFileError, RulesConfig, RulesError, check_rules, is_rule_file};

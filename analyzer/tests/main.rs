@@ -11,3 +11,4 @@ mod releases;
 mod by_value;
 mod births;
 mod replay;
+mod rules;

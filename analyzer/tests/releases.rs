@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use greylight_analyzer::{Analyzer, AnalyzerConfig, AnalyzerEnv, DeliveriesConfig, Running};
+use greylight_analyzer::{Analyzer, AnalyzerConfig, AnalyzerEnv, DeliveriesConfig, RulesConfig, Running};
 use greylight_store::append::MetricBatch;
 use greylight_store::model::{Caller, Labels, ManualClock, Scopes, SeededRandom, TenantId, Timestamp};
 use greylight_store::{Store, StoreConfig, StoreEnv};
@@ -42,12 +42,13 @@ impl Bench {
         let env = AnalyzerEnv {
             records: store.records(),
             metrics: Arc::new(store.reader()),
+            appender: store.appender(),
             logs: Arc::new(store.reader()),
             clock: Arc::new(clock.clone()),
             random,
         };
-        let analyzer =
-            Analyzer::new(env, &AnalyzerConfig::default(), &DeliveriesConfig::default(), &[]).unwrap();
+        let (config, deliveries) = (AnalyzerConfig::default(), DeliveriesConfig::default());
+        let analyzer = Analyzer::new(env, &config, &deliveries, &[], &RulesConfig::default()).unwrap();
         let router = greylight_analyzer::http::router(&analyzer);
         let running = Some(analyzer.start().await.unwrap());
         Self { folder, clock, store, running, router }

@@ -144,10 +144,6 @@ async fn a_grafana_data_source_is_served() {
     let (status, answer) =
         ask_json(&router, "/api/v1/query_exemplars?query=test&start=1795255200000&end=1795258800000").await;
     assert_eq!((status, &answer["data"]), (StatusCode::OK, &json!([])));
-    let (_, answer) = ask_json(&router, "/api/v1/rules").await;
-    assert_eq!(answer["data"], json!({ "groups": [] }));
-    let (_, answer) = ask_json(&router, "/api/v1/alerts").await;
-    assert_eq!(answer["data"], json!({ "alerts": [] }));
     let path = format!("/api/v1/label/__name__/values?limit=40000&start={}&end={NOW_S}", NOW_S - 3600);
     assert_eq!(ask_json(&router, &path).await.1["data"], json!(["http_requests_total"]));
     let path = "/api/v1/series?match[]=%7B__name__!%3D%22%22%7D";

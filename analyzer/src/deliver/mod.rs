@@ -13,6 +13,8 @@ mod worker;
 
 use std::time::Duration;
 
+pub(crate) use client::{Attempt, post};
+pub(crate) use guard::AllowList;
 pub use guard::GuardError;
 pub(crate) use message::{Message, Webhook};
 pub use sign::{Secret, SecretError, signature};

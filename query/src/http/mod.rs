@@ -43,9 +43,6 @@ pub fn router(queries: Queries) -> Router {
         .route("/federate", get(federate::federate))
         .route("/version", get(status::version))
         .route("/api/v1/metadata", get(series::metadata))
-        .route("/api/v1/rules", get(status::rules))
-        .route("/api/v1/alerts", get(status::alerts))
-        .route("/api/v1/alertmanagers", get(status::alertmanagers))
         .route("/api/v1/targets", get(status::targets))
         .route("/api/v1/targets/metadata", get(status::target_metadata))
         .route("/api/v1/scrape_pools", get(status::scrape_pools))
@@ -66,7 +63,7 @@ pub fn router(queries: Queries) -> Router {
 }
 
 /// Answers browsers of other origins as Prometheus does.
-async fn cross_origin(request: Request, next: Next) -> Response {
+pub async fn cross_origin(request: Request, next: Next) -> Response {
     let has_origin = request.headers().contains_key(header::ORIGIN);
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()

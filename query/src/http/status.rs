@@ -23,22 +23,6 @@ const PROMETHEUS_VERSION: &str = "3.5.0";
 const TOP_N: usize = 10;
 const TOP_N_MAX: usize = 10_000;
 
-/// There are no rules yet, so the list is empty.
-pub(super) async fn rules(Extension(caller): Extension<Caller>) -> Result<Response> {
-    check_scope(&caller)?;
-    Ok(data(&json!({ "groups": [] })))
-}
-
-pub(super) async fn alerts(Extension(caller): Extension<Caller>) -> Result<Response> {
-    check_scope(&caller)?;
-    Ok(data(&json!({ "alerts": [] })))
-}
-
-pub(super) async fn alertmanagers(Extension(caller): Extension<Caller>) -> Result<Response> {
-    check_scope(&caller)?;
-    Ok(data(&json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] })))
-}
-
 /// The server scrapes nothing; its agents do.
 pub(super) async fn targets(Extension(caller): Extension<Caller>) -> Result<Response> {
     check_scope(&caller)?;
