@@ -8,5 +8,6 @@ mod death;
 mod flight_sql;
 mod loop_through;
 mod prometheus_peer;
+mod rules;
 mod server;
 mod tidy;

@@ -31,15 +31,15 @@ const SAMPLE_MS: i64 = 123;
 const INSTANT_MS: i64 = 500;
 
 /// A running Prometheus. It is killed when this is dropped.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     http: Client,
 }
 
 impl Prometheus {
     /// Starts one over a folder; `None` where the program is not installed.
-    async fn start(folder: &Path, config: &str) -> Option<Self> {
+    pub(crate) async fn start(folder: &Path, config: &str) -> Option<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         std::fs::create_dir_all(folder).unwrap();
         let file = folder.join("prometheus.yml");
@@ -68,7 +68,7 @@ impl Prometheus {
         panic!("{PROGRAM} is not ready after 30 s");
     }
 
-    async fn write(&self, body: Vec<u8>) {
+    pub(crate) async fn write(&self, body: Vec<u8>) {
         let request = self
             .http
             .post(format!("{}/api/v1/write", self.url))
