@@ -17,6 +17,7 @@ use greylight_store::model::{Caller, Labels, ManualClock, Scopes, SeededRandom, 
 use greylight_store::read::{Budget, Limits};
 use greylight_store::records::OutgoingFilter;
 use greylight_store::{Store, StoreConfig, StoreEnv};
+use greylight_wire::exposition::{Format, Writer};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -28,18 +29,28 @@ struct Bench {
     folder: tempfile::TempDir,
     clock: ManualClock,
     store: Store,
+    change: Change,
+    tenant: TenantId,
+    analyzer: Analyzer,
     running: Running,
     router: axum::Router,
 }
 
+/// What a test changes in the settings.
+type Change = fn(&mut RulesConfig);
+
 impl Bench {
     async fn start(rules: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
-        Self::open(folder, ManualClock::at(Timestamp::from_millis(START_MS))).await
+        Self::start_with(rules, |_| {}).await
     }
 
-    async fn open(folder: tempfile::TempDir, clock: ManualClock) -> Self {
+    async fn start_with(rules: &str, change: Change) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
+        Self::open(folder, ManualClock::at(Timestamp::from_millis(START_MS)), change).await
+    }
+
+    async fn open(folder: tempfile::TempDir, clock: ManualClock, change: Change) -> Self {
         let on_folder = StoreEnv::on_folder(&folder.path().join("data")).unwrap();
         let random = Arc::new(SeededRandom::new(1));
         let env = StoreEnv { clock: Arc::new(clock.clone()), random: random.clone(), ..on_folder };
@@ -54,31 +65,34 @@ impl Bench {
         };
         // Nobody listens there: what is to be sent stays in the outbox.
         let webhook = AnomalyWebhook { url: "http://127.0.0.1:9/hook".into(), secret: None };
-        let rules = RulesConfig {
+        let mut rules = RulesConfig {
             files: vec!["*.yml".into()],
             webhooks: vec![webhook],
             folder: folder.path().to_owned(),
             ..RulesConfig::default()
         };
+        change(&mut rules);
+        let tenant = TenantId::new(&rules.tenant).unwrap();
         let (config, deliveries) = (AnalyzerConfig::default(), DeliveriesConfig::default());
         let analyzer = Analyzer::new(env, &config, &deliveries, &[], &rules).unwrap();
         let router = greylight_analyzer::http::router(&analyzer);
         let running = analyzer.start().await.unwrap();
-        Self { folder, clock, store, running, router }
+        analyzer.set_address("http://greylight.test");
+        Self { folder, clock, store, change, tenant, analyzer, running, router }
     }
 
     /// Ends everything, waits, and opens it again on the same folder.
     async fn restart(self, away: Duration) -> Self {
-        let Self { folder, clock, store, running, router } = self;
+        let Self { folder, clock, store, change, analyzer, running, router, .. } = self;
         running.shutdown().await;
         store.shutdown().await.unwrap();
-        drop((store, router));
+        drop((store, router, analyzer));
         clock.advance(away);
-        Self::open(folder, clock).await
+        Self::open(folder, clock, change).await
     }
 
     async fn ask(&self, path: &str) -> (StatusCode, Value) {
-        let caller = Caller { tenant: TenantId::default(), scopes: Scopes::all() };
+        let caller = Caller { tenant: self.tenant.clone(), scopes: Scopes::all() };
         let request = Request::builder().uri(path).extension(caller).body(Body::empty()).unwrap();
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status();
@@ -96,9 +110,14 @@ impl Bench {
     async fn minute(&self) {
         self.clock.advance(MINUTE);
         let now = json!(self.clock_now().to_string());
+        self.until(|groups| groups.as_array().unwrap().iter().all(|group| group["lastEvaluation"] == now))
+            .await;
+    }
+
+    /// Waits until the list of groups is as it should be.
+    async fn until(&self, enough: impl Fn(&Value) -> bool) {
         for _ in 0..2000 {
-            let groups = self.groups("").await;
-            if groups.as_array().unwrap().iter().all(|group| group["lastEvaluation"] == now) {
+            if enough(&self.groups("").await) {
                 return;
             }
             let _ = tokio::time::timeout(Duration::from_millis(2), std::future::pending::<()>()).await;
@@ -114,7 +133,7 @@ impl Bench {
         let mut batch = MetricBatch::default();
         let labels = Labels::from_pairs(pairs.iter().copied()).unwrap();
         batch.start_labels(&labels).push(self.clock_now().as_millis(), value);
-        self.store.appender().metrics(&TenantId::default(), batch).await.unwrap();
+        self.store.appender().metrics(&self.tenant, batch).await.unwrap();
     }
 
     /// Evaluates an expression now; series and values, a line each.
@@ -122,7 +141,7 @@ impl Bench {
         let engine = Engine::new(Arc::new(self.store.reader()), EngineOptions::default());
         let budget = Budget::new(Limits::default(), Arc::new(self.clock.clone()));
         let query = Query::parse(expr).unwrap();
-        let answer = engine.instant(&TenantId::default(), &query, self.clock_now(), &budget).unwrap();
+        let answer = engine.instant(&self.tenant, &query, self.clock_now(), &budget).unwrap();
         let Found::Vector(samples) = answer.value else { panic!("no vector") };
         let mut lines: Vec<String> = samples.iter().map(|s| format!("{} {}", s.labels, s.value)).collect();
         lines.sort();
@@ -131,8 +150,7 @@ impl Bench {
 
     /// Returns the messages in the outbox: status and labels of each alert.
     async fn told(&self) -> Vec<String> {
-        let items =
-            self.store.records().outgoing(&TenantId::default(), OutgoingFilter::default()).await.unwrap();
+        let items = self.store.records().outgoing(&self.tenant, OutgoingFilter::default()).await.unwrap();
         let mut told = Vec::new();
         for item in items {
             let item: Value = serde_json::from_slice(&item.body).unwrap();
@@ -300,5 +318,67 @@ async fn the_list_is_filtered_and_paged() {
     let (status, answer) = bench.ask("/api/v1/rules?type=x").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(answer["error"], "invalid parameter \"type\": not supported value \"x\"");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_section_stand_in_for_what_groups_do_not_say() {
+    let rules = "groups:\n- name: g\n  rules: [{record: r, expr: m}, {alert: A, expr: m > 0}]\n- name: own\n  \
+                 interval: 1m\n  query_offset: 0s\n  rules: [{record: s, expr: m}]\n";
+    let bench = Bench::start_with(rules, |config| {
+        config.tenant = "shop".into();
+        config.interval = Duration::from_secs(30);
+        config.query_offset = 2 * MINUTE;
+        config.external_url = Some("https://watch.example/gl/".into());
+        config.external_labels.insert("site".into(), "east".into());
+    })
+    .await;
+    for _ in 0..5 {
+        bench.put(&[("__name__", "m"), ("x", "1")], 3.0).await;
+        bench.clock.advance(Duration::from_secs(30));
+        bench.until(|groups| groups[0]["lastEvaluation"] == json!(bench.clock_now().to_string())).await;
+        bench.clock.advance(Duration::from_secs(30));
+        bench.until(|groups| groups[0]["lastEvaluation"] == json!(bench.clock_now().to_string())).await;
+    }
+    let groups = bench.groups("").await;
+    assert_eq!((&groups[0]["interval"], &groups[1]["interval"]), (&json!(30), &json!(60)));
+    let age = |name: &str| -> f64 {
+        bench.query(&format!("time() - timestamp({name})")).rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert!((120.0..150.0).contains(&age("r")) && age("s") <= 60.0, "{} {}", age("r"), age("s"));
+    let items = bench.store.records().outgoing(&bench.tenant, OutgoingFilter::default()).await.unwrap();
+    let item: Value = serde_json::from_slice(&items[0].body).unwrap();
+    let body: Value = serde_json::from_str(item["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["data"]["generator_url"], "https://watch.example/gl/graph?g0.expr=m+%3E+0&g0.tab=1");
+    assert_eq!(body["data"]["external_labels"], json!({ "site": "east" }));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instants_that_were_missed_are_counted_and_not_made_up_for() {
+    let bench = Bench::start("groups:\n- name: g\n  rules: [{record: r, expr: '1'}]\n").await;
+    bench.minute().await;
+    let count = || {
+        let mut page = Writer::new(Format::PrometheusText);
+        bench.analyzer.render(&mut page);
+        let page = page.finish();
+        let of = |name: &str| -> f64 {
+            let line = page.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap();
+            line.rsplit_once(' ').unwrap().1.parse().unwrap()
+        };
+        let names = ["iterations_total", "iterations_missed_total", "last_evaluation_samples"];
+        let [due, missed, samples] = names.map(|name| of(&format!("prometheus_rule_group_{name}")));
+        (due, missed, samples, of("prometheus_rule_evaluations_total"))
+    };
+    assert_eq!(count(), (1.0, 0.0, 1.0, 1.0));
+    // Seen as one late evaluation and, for all the others, the last one.
+    bench.clock.advance(10 * MINUTE);
+    for _ in 0..2000 {
+        if count().3 >= 3.0 {
+            break;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(2), std::future::pending::<()>()).await;
+    }
+    assert_eq!(count(), (11.0, 8.0, 1.0, 3.0));
     bench.end().await;
 }
