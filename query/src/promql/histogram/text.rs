@@ -19,14 +19,8 @@ impl fmt::Display for Text<'_> {
             let left = if bucket.lower_inclusive { '[' } else { '(' };
             let right = if bucket.upper_inclusive { ']' } else { ')' };
             let (lower, upper) = (format_g(bucket.lower), format_g(bucket.upper));
-            write!(f, ", {left}{lower},{upper}{right}:{}", format_v(bucket.count))?;
+            write!(f, ", {left}{lower},{upper}{right}:{}", format_g(bucket.count))?;
         }
         f.write_str("}")
     }
-}
-
-/// Writes a number as Go's `%v` does, which takes to exponents later than `%g`.
-fn format_v(value: f64) -> String {
-    let plain = value.is_finite() && value != 0.0 && (1e-4..1e21).contains(&value.abs());
-    if plain { format!("{value}") } else { format_g(value) }
 }
