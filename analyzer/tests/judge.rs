@@ -333,6 +333,28 @@ fn examples_of_the_documents_work() {
         .expect("the policy is right");
 }
 
+/// Harm that is gone by the end: the reason is still that of the look that refused.
+#[test]
+fn a_refusal_keeps_its_reason() {
+    let check = json!({ "name": "cpu", "kind": "mean", "vote": "veto" });
+    let side = |factor: f64, seed: i64, from: i64, n: i64| {
+        let value = |(i, v): (usize, f64)| if i < 15 { factor * v } else { v };
+        let v: Vec<f64> = wobble(n, seed).into_iter().enumerate().map(value).collect();
+        json!({ "series": [{ "instance": "one", "t_ms": times(from, n), "v": v }] })
+    };
+    let data = json!({
+        "pre": { "baseline": side(1.0, 1, -240, 240), "canary": side(1.0, 2, -240, 240) },
+        "baseline": side(1.0, 3, 0, 60), "canary": side(1.5, 4, 0, 60),
+    });
+    let answer = run(&body(check, data));
+    assert_eq!(answer.verdict.decision, "no_go");
+    let at = |look: usize| answer.looks[look].reasons.clone();
+    let first = answer.looks.iter().position(|look| look.decision == "no_go").expect("it is refused");
+    assert!(first < 15, "{first}");
+    assert_eq!(at(first)[0].text, at(59)[0].text);
+    assert!(at(59)[0].text.contains("harm shown"), "{}", at(59)[0].text);
+}
+
 /// Each body of the judge's page is taken, and each of its checks is judged.
 #[test]
 fn bodies_of_the_page_are_right() {

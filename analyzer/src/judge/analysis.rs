@@ -207,7 +207,7 @@ impl Analysis {
             }
         }
         for (run, outcome) in self.checks.iter_mut().zip(&outcomes) {
-            run.state.update(&run.check, outcome, grid, interval);
+            run.update(outcome, grid, interval);
         }
         let exposure = data.checks.iter().find_map(Placed::exposure);
         let share = exposure.as_ref().and_then(|exposure| self.share(exposure, interval));

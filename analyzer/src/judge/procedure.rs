@@ -31,6 +31,8 @@ pub(super) struct CheckRun {
     /// Its part of alpha.
     pub(super) budget: f64,
     pub(super) state: CheckState,
+    /// What its own decision fell by; later looks may show something else.
+    cause: Option<Cause>,
     pub(super) placebo: Placebo,
     /// Users on both sides, and all, where there are too many of them.
     pub(super) crossing: Option<(u64, u64)>,
@@ -118,6 +120,7 @@ impl CheckRun {
             check: check.clone(),
             budget: alpha,
             state: CheckState::new(),
+            cause: None,
             placebo,
             crossing: None,
             procedure,
@@ -167,7 +170,7 @@ impl CheckRun {
     /// Looks as a test of its own inside another check.
     pub(super) fn look_alone(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
         let outcome = self.procedure.look(grid, i, placed, &[]);
-        self.state.update(&self.check, &outcome, grid, i);
+        self.update(&outcome, grid, i);
         outcome
     }
 
@@ -200,12 +203,29 @@ impl CheckRun {
         may_vote && self.state.decision == Decision::NoGo
     }
 
-    pub(super) fn refusal(&self, grid: &Grid, outcome: &Outcome) -> Cause {
-        if self.state.is_missing_refused {
-            return Cause::Missing { intervals: self.state.missing };
+    /// Moves to the check's own decision, and keeps what it fell by.
+    pub(super) fn update(&mut self, outcome: &Outcome, grid: &Grid, i: usize) {
+        let before = self.state.decision;
+        self.state.update(&self.check, outcome, grid, i);
+        if self.state.decision == before {
+            return;
         }
-        let since = outcome.harm_since.map(|idx| Timestamp::from_millis(grid.start_ms(idx)));
-        describe::harm_shown(&self.check, outcome, since)
+        self.cause = match self.state.decision {
+            Decision::NoGo if self.state.is_missing_refused => {
+                Some(Cause::Missing { intervals: self.state.missing })
+            }
+            Decision::NoGo => {
+                let since = outcome.harm_since.map(|idx| Timestamp::from_millis(grid.start_ms(idx)));
+                Some(describe::harm_shown(&self.check, outcome, since))
+            }
+            Decision::Go => Some(describe::below_margin(&self.check, outcome)),
+            Decision::Inconclusive => None,
+        };
+    }
+
+    /// Returns what its own decision fell by.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.cause.clone()
     }
 }
 

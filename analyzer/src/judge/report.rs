@@ -91,10 +91,10 @@ impl Analysis {
             let about = |cause| Reason::of_check(&run.check.name, cause);
             match (decision, run.state.decision) {
                 (Some(Decision::NoGo), Decision::NoGo) if run.refuses() => {
-                    reasons.push(about(run.refusal(&self.grid, outcome)));
+                    reasons.extend(run.cause().map(about));
                 }
                 (Some(Decision::Go), Decision::Go) if run.check.vote == Vote::Full => {
-                    reasons.push(about(describe::below_margin(&run.check, outcome)));
+                    reasons.extend(run.cause().map(about));
                 }
                 (None, _) if run.check.vote != Vote::None => {
                     reasons.extend(self.open_reasons(run, outcome, i).into_iter().map(about));
