@@ -190,7 +190,7 @@ impl Analysis {
         for (idx, run) in self.checks.iter_mut().enumerate() {
             let placed = data.checks.get(idx).unwrap_or(&nothing);
             let units = data.units.get(idx).map(Vec::as_slice).unwrap_or_default();
-            let mut outcome = run.procedure.look(grid, interval, placed, units);
+            let mut outcome = run.look(grid, interval, placed, units);
             if !units.is_empty() {
                 outcome.units = unit_values(units, grid, interval);
             }

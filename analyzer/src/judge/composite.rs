@@ -37,9 +37,13 @@ impl CompositeCheck {
     }
 
     /// Learns from the mean checks' histories. A check whose harm lies in either direction has no sign that says
-    /// where harm is, and one without history of both sides no scatter: neither takes part.
+    /// where harm is, and one without history of both sides no scatter: neither takes part. Nor does one with bursts of
+    /// single hosts, whose means alone show nothing.
     pub(super) fn learn(&mut self, checks: &[&MeanCheck]) {
-        let histories = checks.iter().map(|check| (check.harm(), check.pre_values()));
+        let histories = checks.iter().map(|check| {
+            let values = check.pre_values();
+            (check.harm(), if check.has_bursts() { &[] } else { values })
+        });
         let mut series: Vec<Vec<f64>> = Vec::new();
         for (harm, values) in histories {
             let part = Part::new(harm, values);
@@ -85,7 +89,7 @@ impl CompositeCheck {
         };
         let answer = test.look(&Question {
             values: &values,
-            noise: 1.0,
+            noise: &|_| 1.0,
             is_unsettled: false,
             tolerated: [0.0; 2],
             margin: None,

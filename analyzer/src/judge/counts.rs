@@ -45,6 +45,8 @@ pub(super) struct CountCheck {
     treatment: Treatment,
     /// The canary's units and as large groups of the baseline's, for [`Treatment::Groups`].
     groups: Vec<Vec<String>>,
+    /// Whether the last interval's shares were equal, as far as chance allows.
+    is_even: bool,
     /// What a clump holds on average; 1 where events are independent.
     clump: f64,
     declared_share: Option<f64>,
@@ -127,6 +129,7 @@ impl CountCheck {
                 Scatter::Clumped(_) | Scatter::Wandering(_) => Treatment::Clumps,
             },
             groups: Vec::new(),
+            is_even: false,
             clump: match scatter {
                 Scatter::Independent => 1.0,
                 Scatter::Clumped(clump) | Scatter::Wandering(clump) => clump,
@@ -183,7 +186,12 @@ impl CountCheck {
         outcome.is_harm_crossed &= p <= level;
         outcome.p_harm = Some(p_harm.max(rescaled(p, level, shown)));
         self.hold_go_to_pods(outcome, spread, pods);
-        outcome.method = "C: exact conditional binomial, and beyond the scatter of the pods' own rates";
+        outcome.method = match self.treatment {
+            Treatment::Binomial => {
+                "C: exact conditional binomial, and beyond the scatter of the pods' own rates"
+            }
+            _ => "C: clumped events, exchanged as intervals, and beyond the scatter of the pods' own rates",
+        };
     }
 
     /// Asks in addition that harm lies below the margin if the pods' own scatter is taken into account.
@@ -242,6 +250,7 @@ impl CountCheck {
             self.settle_clumps(units);
         }
         let groups = self.group_events(units);
+        self.is_even = is_even(canary.1, baseline.1);
         self.test(x, y, share, &groups);
     }
 
@@ -260,14 +269,31 @@ impl CountCheck {
         };
     }
 
-    /// Counts each group's events of an interval, the canary's first; nothing where a unit is missing.
-    fn group_events(&self, (idx, units): (usize, &[UnitCells])) -> Vec<usize> {
-        let of = |name: &String| units.iter().find(|unit| unit.unit() == name)?.at(idx);
-        let sum = |group: &Vec<String>| -> Option<usize> {
-            let events = group.iter().map(|name| of(name).map(|(events, _)| events.round() as usize));
-            events.sum()
+    /// Counts each group's events of an interval, the canary's first; nothing where too few groups are whole and as
+    /// much exposed. Who is there and how much exposed says nothing about who gets the events, so groups may follow it.
+    fn group_events(&mut self, (idx, units): (usize, &[UnitCells])) -> Vec<usize> {
+        if self.treatment != Treatment::Groups {
+            return Vec::new();
+        }
+        let of = |is_canary: bool, name: &String| {
+            units.iter().find(|unit| unit.is_canary == is_canary && unit.unit() == name)?.at(idx)
         };
-        self.groups.iter().map(sum).collect::<Option<Vec<usize>>>().unwrap_or_default()
+        let is_whole = |group: &Vec<String>| group.iter().all(|name| of(true, name).is_some());
+        if !self.groups.first().is_some_and(is_whole) {
+            self.groups = equal_groups(idx, units);
+        }
+        let sum = |(n, group): (usize, &Vec<String>)| {
+            group.iter().try_fold((0.0, 0.0), |sum, name| {
+                let (events, exposure) = of(n == 0, name)?;
+                Some((sum.0 + events, sum.1 + exposure))
+            })
+        };
+        let mut sums = self.groups.iter().enumerate().map(sum);
+        let Some(Some(own)) = sums.next() else { return Vec::new() };
+        let others = sums.flatten().filter(|other| is_even(own.1, other.1));
+        let events: Vec<usize> =
+            std::iter::once(own).chain(others).map(|(events, _)| events.round() as usize).collect();
+        if events.len() >= GROUPS_MIN { events } else { Vec::new() }
     }
 
     /// Returns the canary's share of the exposure: as declared, else as measured so far.
@@ -278,6 +304,7 @@ impl CountCheck {
     }
 
     fn test(&mut self, x: usize, y: usize, share: f64, groups: &[usize]) {
+        let is_even = self.is_even;
         let parts = self.harm.len() as f64;
         let allowed = self.spent(self.budget.alpha / parts);
         for side in &mut self.harm {
@@ -286,7 +313,9 @@ impl CountCheck {
                 Treatment::Binomial | Treatment::Clumps => {
                     side.lattice.push(counted, x + y, Step::Share(share), allowed);
                 }
-                Treatment::Swap => side.lattice.push(counted, x + y, Step::Swap, allowed),
+                // An interval in which the shares are not equal cannot be exchanged.
+                Treatment::Swap if is_even => side.lattice.push(counted, x + y, Step::Swap, allowed),
+                Treatment::Swap => side.lattice.push(0, 0, Step::Swap, allowed),
                 Treatment::Groups => {
                     let all = groups.iter().sum();
                     let counted = |events: &usize| match side.direction {
@@ -475,16 +504,7 @@ impl CountCheck {
     }
 
     fn minimum_lack(&self) -> Option<Lack> {
-        let (events, trials) = self.minimum;
-        let least = |part: fn(&(f64, f64)) -> f64| part(&self.seen.baseline).min(part(&self.seen.canary));
-        let (have_events, have_trials) = (least(|side| side.0), least(|side| side.1));
-        if have_trials < trials {
-            Some(Lack::Trials { have: have_trials, need: trials })
-        } else if have_events < events {
-            Some(Lack::Events { have: have_events, need: events })
-        } else {
-            None
-        }
+        minimum_lack(self.minimum, [self.seen.baseline, self.seen.canary])
     }
 
     fn is_recent_beyond(&self) -> bool {
@@ -516,6 +536,40 @@ impl CountCheck {
             Treatment::Bet => "C: share bet (clumped events, unequal shares), valid at any time",
         }
     }
+}
+
+/// Says what either side lacks of the events and trials that a policy asks for.
+fn minimum_lack((events, trials): (f64, f64), sides: [(f64, f64); 2]) -> Option<Lack> {
+    let have_events = sides[0].0.min(sides[1].0);
+    let have_trials = sides[0].1.min(sides[1].1);
+    if have_trials < trials {
+        Some(Lack::Trials { have: have_trials, need: trials })
+    } else if have_events < events {
+        Some(Lack::Events { have: have_events, need: events })
+    } else {
+        None
+    }
+}
+
+/// Says what counts that are compared as shares lack for a go: the policy's minimum, and trials for an absolute margin.
+pub(super) fn lack_of(check: &Check, grid: &Grid, i: usize, sides: &[CountCells; 2]) -> Option<Lack> {
+    let sums = [0, 1].map(|side| {
+        let cells = sides[side].iter().enumerate().take(i + 1).filter(|(idx, _)| grid.is_warm(*idx));
+        cells.filter_map(|(_, cell)| *cell).fold((0.0, 0.0), |mut sum, cell| {
+            add(&mut sum, cell);
+            sum
+        })
+    });
+    let margin = check.margin.as_ref().map(|margin| margin.amount);
+    let need = match margin {
+        Some(Amount::Absolute(margin)) => (3.0 / margin).ceil(),
+        _ => 0.0,
+    };
+    let have = sums[1].1;
+    if have < need {
+        return Some(Lack::Trials { have, need });
+    }
+    minimum_lack((check.minimum.events, check.minimum.trials), sums)
 }
 
 /// Events and exposure of each pod so far.
@@ -668,13 +722,18 @@ pub(super) fn placebo_alarm(check: &Check, budget: &Budget, pre: &[CountCells; 2
     false
 }
 
+/// Events that each side must have had for how they fall on the sides to tell.
+const SIDE_EVENTS_MIN: f64 = 10.0;
+
 /// Says how events scatter in the history: how they fall on the sides where both have one, else the baseline's.
 pub(super) fn scatter_of(pre: &[CountCells; 2], law: EventLaw) -> Scatter {
     let has_exposure = |cell: &(f64, f64)| cell.1 > 0.0;
     let both: Vec<[(f64, f64); 2]> = (pre[0].iter().zip(&pre[1]))
         .filter_map(|(baseline, canary)| Some([canary.filter(has_exposure)?, baseline.filter(has_exposure)?]))
         .collect();
-    if both.len() >= GO_HISTORY_MIN {
+    // Of a side with next to no event nothing can be said: all of the other's may have come in one clump.
+    let events = |side: usize| both.iter().map(|sides| sides[side].0).sum::<f64>();
+    if both.len() >= GO_HISTORY_MIN && events(0).min(events(1)) >= SIDE_EVENTS_MIN {
         return split_scatter(&both);
     }
     let baseline: Vec<(f64, f64)> = pre[0].iter().flatten().copied().filter(has_exposure).collect();
@@ -685,14 +744,21 @@ pub(super) fn scatter_of(pre: &[CountCells; 2], law: EventLaw) -> Scatter {
 /// with equal shares.
 const GROUPS_MIN: usize = 3;
 
-/// Divides units by their exposure up to an interval: the canary's, and groups of as many of the baseline's in the order
-/// of their names whose exposure differs from the canary's by 4 % at most, as between 0.48 and 0.52.
+/// Tells whether two exposures of an interval are equal as far as chance allows: within 0.48 and 0.52 of both, and three
+/// standard errors of as many trials.
+fn is_even(a: f64, b: f64) -> bool {
+    (a / (a + b) - 0.5).abs() <= 0.02 + 1.5 / (a + b).sqrt()
+}
+
+/// Divides the units of an interval by their exposure so far: the canary's, and groups of as many of the baseline's in
+/// the order of their names whose exposure differs from the canary's by 4 % at most, as between 0.48 and 0.52.
 fn equal_groups(idx: usize, units: &[UnitCells]) -> Vec<Vec<String>> {
     const APART_MAX: f64 = 0.04;
     let side = |is_canary: bool| {
-        let mut names: Vec<&UnitCells> = (units.iter())
-            .filter(|unit| unit.is_canary == is_canary && unit.sum(idx + 1, |_| true).1 > 0.0)
-            .collect();
+        let is_there = |unit: &&UnitCells| {
+            unit.is_canary == is_canary && unit.at(idx).is_some() && unit.sum(idx + 1, |_| true).1 > 0.0
+        };
+        let mut names: Vec<&UnitCells> = units.iter().filter(is_there).collect();
         names.sort_by_key(|unit| unit.unit());
         names
     };

@@ -46,6 +46,9 @@ const LATER_PART: f64 = 0.05;
 /// Looks of a phase below which nothing is tested from later on.
 const LATER_LOOKS_MIN: usize = 20;
 
+/// Intervals that must have passed since then: fewer do not show their noise.
+const LATER_SEEN: usize = 10;
+
 /// Intervals after which a release has shown its own noise, where nothing else tells how that changed.
 const SETTLED: usize = 15;
 
@@ -58,12 +61,12 @@ const UNSHOWN_NOISE: f64 = 9.0;
 const SEEN: usize = 5;
 
 /// What a [`ShiftTest`] is asked at a look; sizes are positive in the direction of harm.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     /// Differences since the phase began, NaN where missing or warming up.
     pub(super) values: &'a [f64],
-    /// Known change of the variance; 1 for none.
-    pub(super) noise: f64,
+    /// Known change of the variance since an interval; 1 for none.
+    pub(super) noise: &'a dyn Fn(usize) -> f64,
     /// Whether units changed in a way whose noise is unknown.
     pub(super) is_unsettled: bool,
     pub(super) tolerated: [f64; 2],
@@ -156,7 +159,8 @@ impl ShiftTest {
         for (idx, (direction, means)) in self.sides.iter().enumerate() {
             let sign = direction.sign();
             let values: Vec<f64> = question.values.iter().map(|value| sign * value).collect();
-            let look = means.look(&values, question.noise * self.unshown(t));
+            let noise = (question.noise)(0);
+            let look = means.look(&values, noise * self.unshown(t));
             let p = look.p_harm(question.tolerated[idx]);
             let may_refuse = self.has_seen_enough(t) && !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
@@ -169,7 +173,7 @@ impl ShiftTest {
                 answer.is_recent_beyond |= is_beyond(&values, means.history_mean(), margin[idx]);
                 answer.is_faded |= has_faded(&values, means.history_mean(), margin[idx]);
                 // The noise that it will have shown by then.
-                let look = means.look(&values, question.noise);
+                let look = means.look(&values, noise);
                 let left = self.looks_left(&look, margin[idx], t);
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
@@ -190,8 +194,8 @@ impl ShiftTest {
         tolerated: f64,
     ) {
         let t = values.iter().filter(|value| value.is_finite()).count();
-        let noise = question.noise * self.unshown(t);
         for (later, from, level) in self.laters(values, t) {
+            let noise = (question.noise)(from) * self.unshown(t);
             if !means.may_cross_since(values, from, noise, tolerated, level) {
                 continue;
             }
@@ -208,7 +212,7 @@ impl ShiftTest {
 
     /// Lists the later tests that have begun: each with its first interval and its level.
     fn laters(&self, values: &[f64], t: usize) -> impl Iterator<Item = (&Later, usize, f64)> {
-        let begun = self.later.iter().filter(move |later| t >= later.from + SEEN);
+        let begun = self.later.iter().filter(move |later| t >= later.from + LATER_SEEN);
         begun.filter_map(move |later| {
             let present = || values.iter().enumerate().filter(|(_, value)| value.is_finite());
             let (from, _) = present().nth(later.from)?;
@@ -391,8 +395,7 @@ impl MeanCheck {
             });
             if new.pre_noise.is_none() {
                 new.test = new.test.without_known_noise();
-                new.has_bursts =
-                    new.pre.iter().flat_map(IndexMap::values).any(|cells| has_burst(cells, new.harm));
+                new.has_bursts = has_bursts(&new.pre, new.harm);
             }
         }
         new
@@ -483,6 +486,11 @@ impl MeanCheck {
         self.harm
     }
 
+    /// Tells whether single hosts have bursts, so that their means alone show nothing.
+    pub(super) fn has_bursts(&self) -> bool {
+        self.has_bursts
+    }
+
     /// Returns the differences of the history; empty without one of both sides.
     pub(super) fn pre_values(&self) -> &[f64] {
         &self.pre_values
@@ -502,21 +510,22 @@ impl MeanCheck {
         n_hosts: [usize; 2],
     ) {
         let t = outcome.t;
-        let noise = run.inverse_n.as_ref().zip(self.pre_noise).map(|(inverse, before)| {
-            let present =
-                inverse.iter().zip(values).filter(|(_, value)| value.is_finite()).map(|(one, _)| one);
-            mean_of(present) / before
-        });
+        let noise = |from: usize| {
+            let (inverse, before) = run.inverse_n.as_ref().zip(self.pre_noise)?;
+            let since = inverse.iter().zip(values).skip(from);
+            let noise = mean_of(since.filter(|(_, value)| value.is_finite()).map(|(one, _)| one)) / before;
+            Some(noise).filter(|noise| *noise > 0.0 && noise.is_finite())
+        };
         let baseline_mean = match n_present(&self.pre[0]) {
             0 => means[0].unwrap_or(0.0),
             _ => mean_of(self.pre[0].values().flatten().flatten()),
         };
-        let is_unsettled = noise.is_none()
+        let is_unsettled = run.inverse_n.as_ref().zip(self.pre_noise).is_none()
             && self.has_history == [true, true]
             && [0, 1].into_iter().any(|side| n_hosts[side] != self.pre[side].len());
         let answer = self.test.look(&Question {
             values,
-            noise: noise.filter(|noise| *noise > 0.0 && noise.is_finite()).unwrap_or(1.0),
+            noise: &|from| noise(from).unwrap_or(1.0),
             is_unsettled,
             tolerated: self.sizes(self.tolerated, baseline_mean),
             margin: self.margin.map(|margin| self.sizes(margin, baseline_mean)),
@@ -555,6 +564,7 @@ impl MeanCheck {
         let level = self.budget.part(sides.len() as f64).nominal(outcome.t);
         let may_decide = outcome.is_present && hosts.may_decide(outcome.t, self.budget.n_looks);
         outcome.is_harm_crossed &= may_decide && p <= level;
+        outcome.harm_since = outcome.harm_since.filter(|_| outcome.is_harm_crossed);
         outcome.p_harm = Some(if may_decide { p_harm.max(rescaled(p, level, shown)) } else { 1.0 });
         outcome.method = "M: shift of the mean, and H: hosts as the unit, since single hosts have bursts";
     }
@@ -676,15 +686,35 @@ impl MeanCheck {
     }
 }
 
-/// Tells whether a host's history has a burst in a direction of harm: five intervals in a row more than four robust
-/// standard deviations off its median. A day of minutes with memory 0.9 has one by chance once in fifty hosts.
-fn has_burst(cells: &Cells<f64>, harm: Harm) -> bool {
+/// Tells whether a host has a burst in its history in a direction of harm: five intervals in a row more than four robust
+/// standard deviations off its usual place among the hosts. A day of minutes with memory 0.9 has one by chance once in
+/// fifty hosts. Where hosts are too few for H nothing is asked.
+fn has_bursts(pre: &[IndexMap<String, Cells<f64>>; 2], harm: Harm) -> bool {
+    let hosts: Vec<&Cells<f64>> = pre.iter().flat_map(IndexMap::values).collect();
+    if (hosts.len() as f64) < NU_MIN + 2.0 {
+        return false;
+    }
+    let n = hosts.iter().map(|cells| cells.len()).max().unwrap_or(0);
+    // What all hosts have in common, such as a daily peak, is no burst of one.
+    let common: Vec<f64> = (0..n)
+        .map(|idx| median(&hosts.iter().filter_map(|cells| *cells.get(idx)?).collect::<Vec<_>>()))
+        .collect();
+    let own = |cells: &Cells<f64>| -> Vec<f64> {
+        cells
+            .iter()
+            .zip(&common)
+            .map(|(cell, common)| cell.map_or(f64::NAN, |value| value - common))
+            .collect()
+    };
+    hosts.iter().any(|cells| has_burst(&own(cells), harm))
+}
+
+fn has_burst(values: &[f64], harm: Harm) -> bool {
     const IN_A_ROW: usize = 5;
     const FAR: f64 = 4.0 * 1.4826;
-    let values: Vec<f64> = cells.iter().flatten().copied().collect();
-    let centre = median(&values);
-    let deviations: Vec<f64> = values.iter().map(|value| (value - centre).abs()).collect();
-    let far = FAR * median(&deviations);
+    let present: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    let centre = median(&present);
+    let far = FAR * median(&present.iter().map(|value| (value - centre).abs()).collect::<Vec<_>>());
     directions(harm).iter().any(|direction| {
         let is_far = |value: &f64| direction.sign() * (value - centre) > far;
         far > 0.0 && values.windows(IN_A_ROW).any(|some| some.iter().all(is_far))

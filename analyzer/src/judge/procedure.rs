@@ -167,9 +167,18 @@ impl CheckRun {
         (Procedure::By(Box::new(run)), placebo)
     }
 
+    /// Looks; the check's own decision is made by [`CheckRun::update`].
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed, units: &[UnitCells]) -> Outcome {
+        let mut outcome = self.procedure.look(grid, i, placed, units);
+        if let (Procedure::Means(_), Placed::Counts(sides)) = (&self.procedure, placed) {
+            outcome.lack = outcome.lack.or_else(|| counts::lack_of(&self.check, grid, i, sides));
+        }
+        outcome
+    }
+
     /// Looks as a test of its own inside another check.
     pub(super) fn look_alone(&mut self, grid: &Grid, i: usize, placed: &Placed) -> Outcome {
-        let outcome = self.procedure.look(grid, i, placed, &[]);
+        let outcome = self.look(grid, i, placed, &[]);
         self.update(&outcome, grid, i);
         outcome
     }
@@ -319,7 +328,7 @@ fn placebo(n_history: usize, n_looks: usize, alpha: f64, mut alarm: impl FnMut(u
 }
 
 impl Procedure {
-    pub(super) fn look(&mut self, grid: &Grid, i: usize, placed: &Placed, units: &[UnitCells]) -> Outcome {
+    fn look(&mut self, grid: &Grid, i: usize, placed: &Placed, units: &[UnitCells]) -> Outcome {
         match (self, placed) {
             (Self::Counts(run), Placed::Counts(sides)) => run.look(grid, i, sides, units),
             (Self::Counts(run), _) => run.look(grid, i, &[Vec::new(), Vec::new()], units),

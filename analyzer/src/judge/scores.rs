@@ -261,12 +261,15 @@ impl ScoreCheck {
             ..Outcome::default()
         };
         let Some(sheet) = sheet.filter(|_| outcome.t > 0) else { return outcome };
-        let noise = prepared.pre_noise.map(|before| inverse_n(&run, n, is_warm) / before);
+        let noise = |from: usize| {
+            let noise = inverse_n(&run, n, |idx| idx >= from && is_warm(idx)) / prepared.pre_noise?;
+            Some(noise).filter(|noise| *noise > 0.0 && noise.is_finite())
+        };
         let answers = [0, 1, 2].map(|idx| {
             let score = Score::ALL[idx];
             prepared.tests[idx].look(&Question {
                 values: &differences(&sheet, score, &run, n, is_warm),
-                noise: noise.filter(|noise| *noise > 0.0 && noise.is_finite()).unwrap_or(1.0),
+                noise: &|from| noise(from).unwrap_or(1.0),
                 is_unsettled: false,
                 tolerated: self.sizes(&sheet, score, self.tolerated),
                 margin: self
@@ -278,6 +281,9 @@ impl ScoreCheck {
         let have = if has_pre { prepared.tests[0].n_history() } else { 0 };
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
         self.outcome(&mut outcome, &sheet, &sums, &answers);
+        let since = answers[0].since.unwrap_or(0);
+        let compared = [0, 1].map(|side| sum_of(&run[side], edges.len(), |idx| idx >= since && is_warm(idx)));
+        outcome.superiority = superiority(&compared, &answers[0]);
         outcome
     }
 
@@ -310,7 +316,6 @@ impl ScoreCheck {
             unit: "value",
         });
         outcome.effect = Some(self.effect(sheet, Score::ALL[leading], &answers[leading]));
-        outcome.superiority = superiority(&answers[0]);
         let quantiles =
             if self.at.is_empty() { Score::ALL.map(Score::quantile).to_vec() } else { self.at.clone() };
         outcome.effects = (quantiles.into_iter())
@@ -389,11 +394,20 @@ impl ScoreCheck {
     }
 }
 
-/// Turns the shift of the mean rank into the chance that a canary's value is larger than a baseline's.
-fn superiority(rank: &Answer) -> Option<Effect> {
-    let chance = |shift: f64| (0.5 + shift).clamp(0.0, 1.0);
-    Some(Effect {
-        estimate: Some(chance(rank.estimate?)),
+/// Computes the chance that a canary's value is larger than a baseline's; values of one bucket count as ties. Its limits
+/// lie as far off as those of the shift of the mean rank, which is on the same scale.
+fn superiority(sums: &[Vec<f64>; 2], rank: &Answer) -> Option<Effect> {
+    let [baseline, canary] = sums;
+    let (mut below, mut larger) = (0.0, 0.0);
+    for (baseline, canary) in baseline.iter().zip(canary) {
+        larger += canary * (below + 0.5 * baseline);
+        below += baseline;
+    }
+    let seen = larger / (total(baseline) * total(canary));
+    let shift = rank.estimate?;
+    let chance = |value: f64| (seen + value - shift).clamp(0.0, 1.0);
+    seen.is_finite().then_some(Effect {
+        estimate: Some(seen),
         low: Some(chance(rank.low)),
         high: Some(chance(rank.high)),
         unit: "probability",

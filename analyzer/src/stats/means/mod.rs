@@ -211,9 +211,11 @@ impl Means {
             _ => (before.rss() + since.rss() / noise, n0 + n1 - 2.0),
         };
         let variance = rss / nu;
-        // Squares about a mean each, and the history's variance four times.
-        let free = n1 - 1.0 + (early.n - 1.0).max(0.0) + 4.0;
-        let own = (since.rss() + early.rss() + 4.0 * variance * noise) / free;
+        // Squares about a mean each, and the history's variance four times. Noise may also have grown inside of the
+        // release, with what is looked at.
+        let known = 4.0 * variance * noise;
+        let all = (since.rss() + early.rss() + known) / (n1 - 1.0 + (early.n - 1.0).max(0.0) + 4.0);
+        let own = all.max((since.rss() + known) / (n1 + 3.0));
         let growth = match self.learning {
             Learning::None => 1.0,
             _ => noise.max(own / variance),
