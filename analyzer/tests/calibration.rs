@@ -177,6 +177,23 @@ fn new_pods_hold_their_level_and_are_found() {
     assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
 }
 
+/// Old pods that hardly scatter: new ones, fresh ones too, lie beyond where values are clipped, and look alike there.
+#[test]
+fn new_pods_that_are_far_worse_do_not_go() {
+    let worse = Pods {
+        n: (3, 5, 3),
+        births: (12, 6),
+        sd: 0.005,
+        cold: (0.3, 1e6),
+        factor: 1.5,
+        checks: 1,
+        margin: 0.2,
+        ..Pods::default()
+    };
+    let runs = runs(5, |chance| pods(worse, chance));
+    assert!(runs.iter().all(|run| run.decision != Decision::Go), "{runs:?}");
+}
+
 #[test]
 fn users_hold_their_level_and_are_found() {
     for (value, bad) in [(UserValue::Converts(0.3), 0.8), (UserValue::Spends(2.0), 0.5)] {

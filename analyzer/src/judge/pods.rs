@@ -62,6 +62,8 @@ struct Differences {
 #[derive(Default)]
 struct PodMeans {
     pods: Vec<f64>,
+    /// The same of unclipped values.
+    plain: Vec<f64>,
     by_interval: Vec<f64>,
 }
 
@@ -214,12 +216,14 @@ impl PodCheck {
                 outcome.effect = Some(self.effect(sign, b, law.reach(level)));
             }
             let Some(margin) = margin.map(|margin| margin[idx]) else { continue };
-            p_go = p_go.map(|most| most.max(law.p_go(b, margin)));
+            // Clipping hides harm that is large beside the old pods' scatter: go takes the worse of both.
+            let worse = b.max(self.plain_difference(part, side, seen) - law.taken_off);
+            p_go = p_go.map(|most| most.max(law.p_go(worse, margin)));
             let series: Vec<f64> =
                 seen.canary.by_interval.iter().map(|d| side.fleet.clip(sign * d) - against).collect();
             outcome.is_recent_beyond |= is_beyond(&series, 0.0, margin);
             outcome.is_faded |= has_faded(&series, 0.0, margin);
-            let left = self.looks_left(side, part, pods, age, (t, b, margin));
+            let left = self.looks_left(side, part, pods, age, (t, worse, margin));
             looks_left = looks_left.zip(left).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
         }
         outcome.p_go = p_go;
@@ -230,6 +234,12 @@ impl PodCheck {
     /// Returns what the canary's mean is held against, but for births.
     fn against(&self, part: Part, side: &Side, seen: &Differences) -> f64 {
         if part == Part::Fresh { side.mean_of(&seen.fresh.pods) } else { 0.0 }
+    }
+
+    /// Returns the canary's unclipped mean less what it is held against, but for births.
+    fn plain_difference(&self, part: Part, side: &Side, seen: &Differences) -> f64 {
+        let fresh = if part == Part::Fresh { side.mean_of(&seen.fresh.plain) } else { 0.0 };
+        side.mean_of(&seen.canary.plain) - fresh
     }
 
     fn looks_left(
@@ -377,15 +387,17 @@ impl PodCheck {
 
     fn pod_means(&self, hosts: &Hosts, usual: &[f64], kept: &[usize]) -> PodMeans {
         let d = |cells: &Cells<f64>, idx: usize| Some(self.scale.apply(value_at(cells, idx)?) - usual[idx]);
-        let pods = hosts.values().filter_map(|cells| {
-            let values: Vec<f64> =
-                kept.iter().filter_map(|idx| d(cells, *idx)).map(|d| self.sides[0].clipped(d)).collect();
-            (2 * values.len() >= kept.len() && !values.is_empty()).then(|| mean_of(values.iter()))
+        let means = hosts.values().filter_map(|cells| {
+            let values: Vec<f64> = kept.iter().filter_map(|idx| d(cells, *idx)).collect();
+            let clipped: Vec<f64> = values.iter().map(|d| self.sides[0].clipped(*d)).collect();
+            let is_there = 2 * values.len() >= kept.len() && !values.is_empty();
+            is_there.then(|| (mean_of(clipped.iter()), mean_of(values.iter())))
         });
+        let (pods, plain) = means.unzip();
         let all = |idx: &usize| {
             finite_mean(hosts.values().filter_map(|cells| d(cells, *idx)).collect::<Vec<_>>().iter())
         };
-        PodMeans { pods: pods.collect(), by_interval: kept.iter().map(all).collect() }
+        PodMeans { pods, plain, by_interval: kept.iter().map(all).collect() }
     }
 
     fn method(&self) -> &'static str {
