@@ -49,6 +49,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(["--web.enable-remote-write-receiver", "--log.level=error"])
+            .arg("--enable-feature=promql-per-step-stats")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -269,6 +270,88 @@ async fn random_expressions_have_the_same_numbers() {
     );
     assert!(n_empty + n_failed < n / 3, "most questions should have an answer");
     assert!(differ.is_empty(), "{} of {n} differ, seed {seed}:\n{}", differ.len(), differ.join("\n"));
+}
+
+/// Samples behind each step: `[time, number]`.
+async fn counts(http: &Client, url: &str, path: &str) -> (Value, Vec<(f64, u64)>) {
+    let answer = http.get(format!("{url}{path}")).send().await.unwrap();
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(body["status"], "success", "{path}: {body}");
+    let samples = &body["data"]["stats"]["samples"];
+    let steps =
+        samples["totalQueryableSamplesPerStep"].as_array().unwrap_or_else(|| panic!("{path}: {body}"));
+    let step = |step: &Value| (step[0].as_f64().unwrap(), step[1].as_u64().unwrap());
+    (samples["totalQueryableSamples"].clone(), steps.iter().map(step).collect())
+}
+
+const COUNTED: [&str; 28] = [
+    "1 + time()",
+    "g",
+    "g offset 7m",
+    "g @ 1795221000.5",
+    "nothing or g",
+    "c_total[5m]",
+    "g[20m:1m] offset 3m",
+    "rate(c_total[5m])",
+    "sum by (job) (rate(c_total[5m])) / sum by (job) (rate(c_total[5m]))",
+    "rate(c_total[20s])",
+    "rate(c_total[5m] @ 1795221000.5)",
+    "absent_over_time(g{instance='3'}[3m])",
+    "absent(g{instance='3'})",
+    "timestamp(g)",
+    "quantile_over_time(0.5, g[3m])",
+    "predict_linear(g[10m], 60)",
+    "max_over_time(rate(c_total[5m])[30m:1m])",
+    "sum(max_over_time(g[15m:30s]))",
+    "sum(max_over_time(sum_over_time(g[5m:20s])[10m:1m]))",
+    "sum(g * scalar(flat{instance='1',job='api'}))",
+    "max(abs(g) + scalar(count(c_total)))",
+    "max(sum by (job) (g) * scalar(count(c_total)))",
+    "topk(scalar(count(g)) - 4, g)",
+    "g and on (instance) (c_total > 1e6)",
+    "g * on (job) group_left (version) info",
+    "histogram_quantile(0.9, sum by (le) (rate(h_bucket[4m])))",
+    "label_replace(g, 'a', '$1', 'job', '(.*)')",
+    "sort_desc(count_values('v', flat))",
+];
+
+/// Counts of samples are those of Prometheus with `stats=all`, from heads and from segments.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_samples_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(peer) = Prometheus::start(&folder.path().join("peer"), "global: {}\n").await else { return };
+    let server = Server::start(&folder.path().join("ours"), &[]).await;
+    for body in bodies(&series(&mut ChaCha8Rng::seed_from_u64(SEED))) {
+        peer.write(body.clone()).await;
+        assert!(server.write_body(body).await.0.is_success());
+    }
+    let mut differ = Vec::new();
+    for turn in 0..2 {
+        for expr in COUNTED {
+            let (time, end) = (format!("{}.5", START_S + 3600), format!("{}.5", START_S + 6000));
+            let mut paths =
+                vec![with_query("/api/v1/query", &[("query", expr), ("time", &time), ("stats", "all")])];
+            let steps =
+                if expr.ends_with(']') || expr.contains("] offset") { &[][..] } else { &["17", "60", "301"] };
+            paths.extend(steps.iter().map(|step| {
+                let pairs =
+                    [("query", expr), ("start", &time), ("end", &end), ("step", step), ("stats", "all")];
+                with_query("/api/v1/query_range", &pairs)
+            }));
+            for path in paths {
+                let theirs = counts(&peer.http, &peer.url, &path).await;
+                let ours = counts(&peer.http, &server.url, &path).await;
+                if theirs != ours {
+                    let at = theirs.1.iter().zip(&ours.1).find(|(a, b)| a != b);
+                    differ.push(format!("{expr}: {path}: {} and {}, first {at:?}", theirs.0, ours.0));
+                }
+            }
+        }
+        if turn == 0 {
+            assert!(server.post("/api/v1/admin/flush").send().await.unwrap().status().is_success());
+        }
+    }
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

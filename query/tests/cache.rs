@@ -128,6 +128,42 @@ async fn a_dashboard_that_comes_back_is_answered_from_what_is_kept() {
     assert!(bench.ask(query, (0, 7 * HOUR), 30).await <= 5 * 120, "what is deleted is gone at once");
 }
 
+/// Samples that an answer looks at are those behind its steps, kept or not.
+#[tokio::test]
+async fn what_is_kept_knows_its_samples() {
+    let bench = Bench::open(64 << 20).await;
+    bench.put(0, (0, 6 * HOUR), 15, 1.0).await;
+    bench.put(1, (HOUR, 4 * HOUR), 15, 1.0).await;
+    bench.store.flush().await.unwrap();
+    let path = format!(
+        "/api/v1/query_range?query={}&start={}&end={}&step=60",
+        form_urlencoded("sum(rate(m_total[5m]))"),
+        START,
+        START + 6 * HOUR
+    );
+    let with_stats = format!("{path}&stats=all");
+    let ask = async |path: &str| {
+        let (answer, n_kept) = bench.get(path).await;
+        (answer["data"]["stats"]["samples"].clone(), n_kept)
+    };
+    assert_eq!(ask(&path).await.1, 0);
+    let (fresh, none) = ask(&with_stats).await;
+    assert_eq!(none, 0, "what was kept does not know its samples");
+    let (mut kept, n_kept) = ask(&with_stats).await;
+    assert_eq!(n_kept, 361);
+    let steps = fresh["totalQueryableSamplesPerStep"].as_array().unwrap();
+    assert_eq!(steps[..2], [serde_json::json!([START, 1]), serde_json::json!([START + 60, 5])]);
+    assert_eq!(steps[90][1], 40);
+    assert_eq!(steps.len(), 361);
+    assert_eq!(fresh["totalQueryableSamples"], steps.iter().map(|s| s[1].as_u64().unwrap()).sum::<u64>());
+    assert_eq!(kept["samplesRead"], 0);
+    for name in ["samplesRead", "peakSamples"] {
+        kept[name] = fresh[name].clone();
+    }
+    assert_eq!(kept, fresh);
+    assert_eq!(ask(&path).await.1, 361);
+}
+
 /// Parts of an expression that are equal are read once; what is noted of each place in the text stays.
 #[tokio::test]
 async fn what_occurs_twice_is_evaluated_once() {
@@ -135,7 +171,7 @@ async fn what_occurs_twice_is_evaluated_once() {
         let path = format!("/api/v1/query?query={}&time={NOW_S}&stats=all", form_urlencoded(query));
         let (_, answer) = ask_json(&server::router(), &path).await;
         assert_eq!(answer["status"], "success", "{answer}");
-        (answer["data"]["stats"]["samples"]["totalQueryableSamples"].as_u64().unwrap(), answer)
+        (answer["data"]["stats"]["samples"]["samplesRead"].as_u64().unwrap(), answer)
     };
     let sum = "sum(rate(http_requests_total[5m]))";
     let (once, _) = ask(sum).await;

@@ -45,6 +45,29 @@ async fn annotations_stand_beside_the_data() {
 }
 
 #[tokio::test]
+async fn statistics_count_samples_where_they_are_asked_for() {
+    let router = router();
+    let ask = async |query: &str, stats: &str| {
+        let path = format!("/api/v1/query?query={query}&stats={stats}");
+        ask_json(&router, &path).await.1["data"]["stats"]["samples"].clone()
+    };
+    assert_eq!(ask("http_requests_total", "").await, json!(null));
+    let rate = "rate(http_requests_total%5B1m%5D)";
+    let read = json!({ "totalQueryableSamples": 12, "peakSamples": 8, "samplesRead": 12 });
+    assert_eq!(ask(rate, "1").await, read);
+    let steps = ask(&format!("{rate}/{rate}"), "all").await["totalQueryableSamplesPerStep"].clone();
+    assert_eq!(steps, json!([[NOW_S, 24]]));
+    let path = format!(
+        "/api/v1/query_range?query=http_requests_total&start={}&end={NOW_S}.25&step=0.5&stats=all",
+        NOW_S
+    );
+    let (_, answer) = ask_json(&router, &path).await;
+    let samples = &answer["data"]["stats"]["samples"];
+    assert_eq!(samples["totalQueryableSamplesPerStep"], json!([[NOW_S, 2]]));
+    assert_eq!(samples["totalQueryableSamples"], 2);
+}
+
+#[tokio::test]
 async fn faults_have_prometheus_words_and_codes() {
     let router = router();
     let cases = [

@@ -81,10 +81,13 @@ fn asked(caller: &Caller, params: &Params, query: &Query) -> Result<Asked> {
 }
 
 fn engine(queries: &Queries, params: &Params) -> Result<Engine> {
-    match params.duration("lookback_delta")? {
-        Some(span) if !span.is_zero() => Ok(queries.engine().with_lookback(span)),
-        _ => Ok(queries.engine().clone()),
-    }
+    let engine = match params.duration("lookback_delta")? {
+        Some(span) if !span.is_zero() => queries.engine().with_lookback(span),
+        _ => queries.engine().clone(),
+    };
+    // Any word asks for statistics.
+    let counts = params.get("stats").is_some_and(|word| !word.is_empty());
+    Ok(if counts { engine.counting() } else { engine })
 }
 
 /// Cuts an answer to at most `limit` series; zero and nothing mean no limit.
@@ -106,18 +109,29 @@ fn cut(answer: &mut Answer, limit: Option<usize>) {
     }
 }
 
-fn stats(params: &Params, budget: &Budget, from: ReadFrom, took: Duration) -> Option<Json> {
-    params.get("stats")?;
-    let seconds = took.as_secs_f64();
+fn stats(params: &Params, answer: &Answer, budget: &Budget, from: ReadFrom, took: Duration) -> Option<Json> {
+    let counted = answer.samples.as_ref()?;
+    let took = took.as_secs_f64();
     let (_, n_samples) = budget.used();
+    let mut samples = json!({ "totalQueryableSamples": counted.total(), "peakSamples": counted.peak,
+        "samplesRead": n_samples });
+    if params.get("stats") == Some("all") {
+        let step = |(t_ms, n): &(i64, u64)| json!([seconds(*t_ms), n]);
+        samples["totalQueryableSamplesPerStep"] = counted.by_step.iter().map(step).collect();
+    }
     let (n_rolled, n_stood_for) = from.rolled;
     Some(json!({
-        "timings": { "evalTotalTime": seconds, "resultSortTime": 0, "queryPreparationTime": 0,
-            "innerEvalTime": seconds, "execQueueTime": 0, "execTotalTime": seconds },
-        "samples": { "totalQueryableSamples": n_samples, "peakSamples": n_samples },
+        "timings": { "evalTotalTime": took, "resultSortTime": 0, "queryPreparationTime": 0,
+            "innerEvalTime": took, "execQueueTime": 0, "execTotalTime": took },
+        "samples": samples,
         "rollups": { "samplesRead": n_rolled, "samplesStoodFor": n_stood_for },
         "cache": { "stepsKept": from.n_kept },
     }))
+}
+
+/// A time in seconds, as a number.
+fn seconds(t_ms: i64) -> Json {
+    if t_ms % 1000 == 0 { json!(t_ms / 1000) } else { json!(t_ms as f64 / 1000.0) }
 }
 
 pub(super) async fn instant(
@@ -139,7 +153,7 @@ pub(super) async fn instant(
             let mut answer = past_damage(|| engine.instant(tenant, &query, at, budget))?;
             cut(&mut answer, limit);
             let from = ReadFrom { rolled: budget.rolled(), n_kept: 0 };
-            let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
+            let stats = stats(&params, &answer, budget, from, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })
         .await??;
@@ -194,7 +208,7 @@ pub(super) async fn range(
                 past_damage(|| engine.range_kept(cache, tenant, &query, times, step, budget))?;
             cut(&mut answer, limit);
             let from = ReadFrom { rolled: budget.rolled(), n_kept };
-            let stats = stats(&params, budget, from, clock.elapsed().saturating_sub(started));
+            let stats = stats(&params, &answer, budget, from, clock.elapsed().saturating_sub(started));
             Ok::<_, PromError>((writer::answer(&answer, stats.as_ref()), from))
         })
         .await??;

@@ -47,6 +47,8 @@ struct Chunk {
     /// See [`MetricSource::settled`].
     mark: Vec<u64>,
     rows: Vec<KeptRow>,
+    /// The samples behind each step, where they were counted.
+    counts: Option<Vec<u64>>,
     bytes: usize,
 }
 
@@ -73,6 +75,16 @@ struct Held {
     now: u64,
 }
 
+/// What steps that follow each other gave.
+#[derive(Debug)]
+pub(super) struct Evaluated {
+    pub(super) block: Block,
+    /// There was nothing to remark.
+    pub(super) is_plain: bool,
+    /// The samples behind each step, where they are counted.
+    pub(super) counts: Option<Vec<u64>>,
+}
+
 /// A query over many steps, as the cache sees it.
 #[derive(Debug)]
 pub(super) struct Cached<'a> {
@@ -84,6 +96,8 @@ pub(super) struct Cached<'a> {
     /// How far before a step its answer looks.
     reach_ms: i64,
     grid: Grid,
+    /// Whether samples are counted.
+    counts: bool,
 }
 
 impl ResultCache {
@@ -147,11 +161,12 @@ impl<'a> Cached<'a> {
         tenant: &'a TenantId,
         lookback_ms: i64,
         (node, grid): (&Node, &Grid),
+        counts: bool,
     ) -> Option<Self> {
         let cache = cache.filter(|cache| cache.bytes_max > 0 && grid.n >= STEPS_MIN)?;
         let reach_ms = reach(node, lookback_ms)?;
         let plan = format!("{node:?}").into();
-        Some(Self { cache, source, tenant, plan, lookback_ms, reach_ms, grid: *grid })
+        Some(Self { cache, source, tenant, plan, lookback_ms, reach_ms, grid: *grid, counts })
     }
 
     /// Returns the steps of the query by chunk.
@@ -190,12 +205,12 @@ impl<'a> Cached<'a> {
     }
 
     /// Answers from what is kept, and by `eval` for the rest; returns how many steps were kept. `eval` gets the grid of
-    /// steps that follow each other, and says whether there was nothing to remark.
+    /// steps that follow each other.
     pub(super) fn answer<E>(
         &self,
-        mut eval: impl FnMut(&Grid) -> Result<(Block, bool), E>,
-    ) -> Result<(Block, usize), E> {
-        let mut all = Merged::new(self.grid.n);
+        mut eval: impl FnMut(&Grid) -> Result<Evaluated, E>,
+    ) -> Result<(Evaluated, usize), E> {
+        let mut all = Merged::new(self.grid.n, self.counts);
         let mut todo: Vec<(i64, Steps, Option<Vec<u64>>)> = Vec::new();
         let mut n_kept = 0;
         let mut runs = Vec::new();
@@ -216,20 +231,23 @@ impl<'a> Cached<'a> {
         for run in runs {
             let (first, last) = (run[0].1.start, run[run.len() - 1].1.end);
             let grid = Grid { start: self.grid.time(first), step: self.grid.step, n: last - first };
-            let (block, is_plain) = eval(&grid)?;
+            let made = eval(&grid)?;
             for (number, steps, mark) in run {
                 // Written to meanwhile, it may be of before or after that.
-                if let Some(mark) = mark.filter(|mark| is_plain && self.mark(&steps).as_ref() == Some(mark)) {
+                if let Some(mark) =
+                    mark.filter(|mark| made.is_plain && self.mark(&steps).as_ref() == Some(mark))
+                {
                     let within = steps.start - first..steps.end - first;
-                    let mut chunk = Chunk::of(&block, self.grid.time(steps.start), within, mark);
+                    let mut chunk = Chunk::of(&made, self.grid.time(steps.start), within, mark);
                     // Chunks share a plan, but each may be the last that holds it.
                     chunk.bytes += self.plan.len();
                     self.cache.put(self.key(number), chunk);
                 }
             }
-            all.add(first, block);
+            all.add(first, made);
         }
-        Ok((all.block, n_kept))
+        let Merged { block, counts, .. } = all;
+        Ok((Evaluated { block, is_plain: true, counts }, n_kept))
     }
 
     fn kept(&self, number: i64, steps: &Steps, mark: &[u64]) -> Option<Arc<Chunk>> {
@@ -243,7 +261,8 @@ impl<'a> Cached<'a> {
             let span = SpanMs { start, end: end.saturating_sub(self.grid.step) };
             self.source.settled(self.tenant, span)
         };
-        let is_good = is_within && (chunk.mark == mark || own().as_ref() == Some(&chunk.mark));
+        let is_counted = !self.counts || chunk.counts.is_some();
+        let is_good = is_within && is_counted && (chunk.mark == mark || own().as_ref() == Some(&chunk.mark));
         is_good.then_some(chunk)
     }
 
@@ -251,6 +270,9 @@ impl<'a> Cached<'a> {
     fn take(&self, chunk: &Chunk, steps: &Steps, all: &mut Merged) {
         let before = self.grid.time(steps.start).saturating_sub(chunk.start_ms) / self.grid.step;
         let from = usize::try_from(before).unwrap_or(0);
+        if let Some(counts) = &chunk.counts {
+            all.count(steps.start, &counts[from..from + steps.len()]);
+        }
         for KeptRow { labels, values, histograms } in &chunk.rows {
             let values = &values[from..from + steps.len()];
             let histograms = histograms.iter().filter(|(k, _)| (from..from + steps.len()).contains(k));
@@ -261,10 +283,12 @@ impl<'a> Cached<'a> {
 
 impl Chunk {
     /// Takes some of the steps of a block.
-    fn of(block: &Block, start_ms: i64, steps: Steps, mark: Vec<u64>) -> Self {
+    fn of(made: &Evaluated, start_ms: i64, steps: Steps, mark: Vec<u64>) -> Self {
+        let counts = made.counts.as_ref().map(|counts| counts[steps.clone()].to_vec());
         let mut bytes = size_of::<Key>() + ENTRY_BYTES + size_of::<Self>() + 8 * mark.len();
+        bytes += counts.as_ref().map_or(0, |counts| 8 * counts.len());
         let mut rows = Vec::new();
-        for (row, values) in block.iter() {
+        for (row, values) in made.block.iter() {
             let own = &values[steps.clone()];
             if own.iter().all(|value| is_absent(*value)) {
                 continue;
@@ -278,7 +302,7 @@ impl Chunk {
             bytes += 64 + 8 * own.len() + row.labels.as_bytes().len() + 8 * row.histograms.weight();
             rows.push(KeptRow { labels: row.labels.clone(), values: own.to_vec(), histograms });
         }
-        Self { start_ms, n_steps: steps.len(), mark, rows, bytes }
+        Self { start_ms, n_steps: steps.len(), mark, rows, counts, bytes }
     }
 }
 
@@ -286,14 +310,25 @@ impl Chunk {
 struct Merged {
     block: Block,
     places: HashMap<Labels, usize>,
+    counts: Option<Vec<u64>>,
 }
 
 impl Merged {
-    fn new(n_steps: usize) -> Self {
-        Self { block: Block::new(n_steps), places: HashMap::new() }
+    fn new(n_steps: usize, counts: bool) -> Self {
+        let counts = counts.then(|| vec![0; n_steps]);
+        Self { block: Block::new(n_steps), places: HashMap::new(), counts }
     }
 
-    fn add(&mut self, first: usize, block: Block) {
+    /// Takes the samples behind steps.
+    fn count(&mut self, first: usize, counts: &[u64]) {
+        if let Some(all) = &mut self.counts {
+            all[first..first + counts.len()].copy_from_slice(counts);
+        }
+    }
+
+    fn add(&mut self, first: usize, made: Evaluated) {
+        let Evaluated { block, counts, .. } = made;
+        self.count(first, counts.as_deref().unwrap_or_default());
         if first == 0 && block.n_steps == self.block.n_steps {
             self.block = block;
             return;

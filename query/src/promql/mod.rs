@@ -30,11 +30,11 @@ pub(crate) use cache::ResultCache;
 pub use error::EvalError;
 pub(crate) use histogram::{Bucket, buckets};
 pub(crate) use result::RawSeries;
-pub use result::{Answer, Matrix, Sample, Value};
+pub use result::{Answer, Matrix, Sample, SampleCounts, Value};
 pub use syntax::{SyntaxError, SyntaxLimits, ValueType};
 
-use cache::Cached;
-use eval::{Block, Evaluator, Repeated, Val, is_absent};
+use cache::{Cached, Evaluated};
+use eval::{Block, Evaluator, Repeated, Tally, Val, is_absent};
 use plan::{Context, Grid, Node};
 use syntax::Expr;
 
@@ -124,12 +124,13 @@ impl Default for EngineOptions {
 pub struct Engine {
     source: Arc<dyn MetricSource>,
     options: EngineOptions,
+    counts: bool,
 }
 
 impl Engine {
     /// Makes an engine.
     pub fn new(source: Arc<dyn MetricSource>, options: EngineOptions) -> Self {
-        Self { source, options }
+        Self { source, options, counts: false }
     }
 
     /// Returns the source that it reads.
@@ -146,7 +147,13 @@ impl Engine {
     #[must_use]
     pub fn with_lookback(&self, lookback: Duration) -> Self {
         let options = EngineOptions { lookback, ..self.options.clone() };
-        Self { source: self.source.clone(), options }
+        Self { options, ..self.clone() }
+    }
+
+    /// Returns the same engine, whose answers say how many samples were looked at; that takes a little time.
+    #[must_use]
+    pub fn counting(&self) -> Self {
+        Self { counts: true, ..self.clone() }
     }
 
     /// Evaluates at one instant.
@@ -171,11 +178,13 @@ impl Engine {
                 Val::Text(text) => Value::String { t_ms: t, text },
                 Val::Vector(mut block) => {
                     eval::finish(&mut block)?;
+                    evaluator.check_size(block.weight())?;
                     Value::Vector(samples(block, t))
                 }
             },
         };
-        Ok(Answer { value, annotations: evaluator.notes.into_inner() })
+        let samples = self.samples(&Grid::instant(t), evaluator.tally.take(), &evaluator.tally);
+        Ok(Answer { value, annotations: evaluator.notes.into_inner(), samples })
     }
 
     /// Evaluates at `start`, `start + step`, and so on up to `end`.
@@ -206,24 +215,36 @@ impl Engine {
         let grid = self.grid(query, start.as_millis(), end.as_millis(), step)?;
         let node = plan::lower(&query.expr, &self.context(grid.start, end.as_millis(), grid.step))?;
         let evaluator = self.evaluator((tenant, budget), query, &node);
-        let eval = |grid: &Grid| -> Result<(Block, bool), EvalError> {
+        let eval = |grid: &Grid| -> Result<Evaluated, EvalError> {
             let mut block = match evaluator.eval(&node, grid)? {
                 Val::Scalar(values) => Matrix::scalar(values),
                 Val::Vector(block) => block,
                 Val::Text(_) => return Err(EvalError::internal("string in a range query")),
             };
             eval::finish(&mut block)?;
-            Ok((block, *evaluator.notes.lock() == Annotations::default()))
+            let is_plain = *evaluator.notes.lock() == Annotations::default();
+            let mut counts = evaluator.tally.take();
+            counts.resize(grid.n, 0);
+            Ok(Evaluated { block, is_plain, counts: self.counts.then_some(counts) })
         };
         let lookback_ms = millis(self.options.lookback);
-        let (block, n_kept) = match Cached::new(cache, &*self.source, tenant, lookback_ms, (&node, &grid)) {
+        let cached = Cached::new(cache, &*self.source, tenant, lookback_ms, (&node, &grid), self.counts);
+        let (Evaluated { block, counts, .. }, n_kept) = match cached {
             Some(cached) => cached.answer(eval)?,
-            None => (eval(&grid)?.0, 0),
+            None => (eval(&grid)?, 0),
         };
         evaluator.check_size(block.weight())?;
+        let samples = self.samples(&grid, counts.unwrap_or_default(), &evaluator.tally);
         let matrix = Matrix::from_block(block, grid.start, grid.step);
-        let answer = Answer { value: Value::Matrix(matrix), annotations: evaluator.notes.into_inner() };
+        let annotations = evaluator.notes.into_inner();
+        let answer = Answer { value: Value::Matrix(matrix), annotations, samples };
         Ok((answer, n_kept))
+    }
+
+    fn samples(&self, grid: &Grid, mut counts: Vec<u64>, tally: &Tally) -> Option<SampleCounts> {
+        counts.resize(grid.n, 0);
+        let by_step = (0..grid.n).map(|k| grid.time(k)).zip(counts);
+        self.counts.then(|| SampleCounts { by_step: by_step.collect(), peak: tally.peak() })
     }
 
     fn grid(&self, query: &Query, start: i64, end: i64, step: Duration) -> Result<Grid, EvalError> {
@@ -274,6 +295,7 @@ impl Engine {
             subquery_points_max: self.options.subquery_points_max,
             notes: Mutex::default(),
             repeated: Repeated::find(plan),
+            tally: Tally::new(self.counts),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use greylight_store::model::{Histogram, Labels};
 
 use super::Annotations;
-use super::eval::{Block, HISTOGRAM, Histograms, is_absent};
+use super::eval::{Block, HISTOGRAM, Histograms, is_absent, size};
 
 /// A value and what is to be said about it.
 #[derive(Debug)]
@@ -15,6 +15,24 @@ pub struct Answer {
     pub value: Value,
     /// Warnings and infos.
     pub annotations: Annotations,
+    /// What was looked at, where the engine [counts](super::Engine::counting) it.
+    pub samples: Option<SampleCounts>,
+}
+
+/// How many samples an evaluation looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleCounts {
+    /// Those behind each step, with its time in milliseconds; a histogram counts for several.
+    pub by_step: Vec<(i64, u64)>,
+    /// The most values that were held at once.
+    pub peak: usize,
+}
+
+impl SampleCounts {
+    /// Returns the sum over all steps.
+    pub fn total(&self) -> u64 {
+        self.by_step.iter().map(|(_, n)| n).sum()
+    }
 }
 
 /// What an expression gave.
@@ -89,6 +107,12 @@ impl RawSeries {
         }
         let labels = labels.clone();
         (!times.is_empty()).then_some(Self { labels, t_ms: times, values: taken, histograms: out })
+    }
+
+    /// Returns how many samples there are; a histogram counts for several, as in Prometheus.
+    pub(super) fn size(&self) -> u64 {
+        let histograms = self.histograms.iter(&self.values).map(|(_, histogram)| size(histogram) - 1);
+        self.values.len() as u64 + histograms.sum::<u64>()
     }
 }
 

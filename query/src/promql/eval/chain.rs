@@ -12,7 +12,7 @@ use super::block::{Block, Row, is_absent};
 use super::elementwise::Op;
 use super::mixed::{self, Mixed, Windows};
 use super::window::{self, Numbers, Scratch, WindowSpec};
-use super::{Evaluator, Result, names_are_kept};
+use super::{Evaluator, Result, names_are_kept, tally};
 
 /// How a series' samples become values at steps.
 #[derive(Debug)]
@@ -114,6 +114,8 @@ impl Chain {
                     }
                 },
             )?;
+            eval.tally.add(&piece.counts);
+            eval.tally.hold(piece.peak);
             match fault {
                 Some(fault) => Err(fault),
                 None => step(&mut folded, piece.take()).map(|()| folded),
@@ -144,12 +146,18 @@ struct Piece<'a> {
     noted: String,
     /// Space of the histograms among its values.
     weight: usize,
+    /// Samples behind each step; empty where they are not counted.
+    counts: Vec<u64>,
+    /// The most values and samples that were held at once.
+    peak: usize,
 }
 
 impl<'a> Piece<'a> {
     fn new(chain: &'a Chain, eval: &'a Evaluator<'a>, n_steps: usize) -> Self {
         let (scratch, live) = (Scratch::default(), Scratch::default());
-        Self { chain, eval, block: Block::new(n_steps), scratch, live, noted: String::new(), weight: 0 }
+        let counts = if eval.tally.is_on() { vec![0; n_steps] } else { Vec::new() };
+        let (block, noted) = (Block::new(n_steps), String::new());
+        Self { chain, eval, block, scratch, live, noted, weight: 0, counts, peak: 0 }
     }
 
     fn take(&mut self) -> Block {
@@ -167,6 +175,7 @@ impl<'a> Piece<'a> {
             Leaf::Window(spec) => !names_are_kept(spec.func),
         };
         let at = self.block.push_absent(Row::new(labels.clone(), drop_name));
+        self.peak = self.peak.max(samples.t_ms.len() + self.block.values.len() + self.weight);
         let values = &mut self.block.values[at * n_steps..];
         match &self.chain.leaf {
             Leaf::Latest { grid, shift, times } if !samples.histograms.is_empty() => {
@@ -176,6 +185,9 @@ impl<'a> Piece<'a> {
             Leaf::Window(spec) if !samples.histograms.is_empty() => {
                 let histograms = samples.histograms.iter().map(|(k, histogram)| (*k, histogram));
                 let split = Mixed::split(samples.t_ms, samples.values, histograms);
+                if self.eval.tally.is_on() {
+                    tally::add_mixed_windows(&mut self.counts, spec, &split);
+                }
                 let to = (&mut self.block.rows[at].histograms, &mut *values);
                 let of = (labels.metric_name(), self.chain.span);
                 Windows::eval(self.eval, spec, &split, of, to, &mut self.scratch);
@@ -187,8 +199,14 @@ impl<'a> Piece<'a> {
             Leaf::Window(spec) => {
                 let Samples { t_ms, values: v, counts, .. } = samples;
                 let numbers = self.live.live(Numbers { t_ms, values: v, counts });
+                if self.eval.tally.is_on() {
+                    tally::add_windows(&mut self.counts, spec, numbers);
+                }
                 window::eval_row(spec, numbers, values, &mut self.scratch);
             }
+        }
+        if let (Leaf::Latest { .. }, true) = (&self.chain.leaf, self.eval.tally.is_on()) {
+            tally::add_row(&mut self.counts, &self.block.rows[at].histograms, values);
         }
         if values.iter().all(|v| is_absent(*v)) {
             self.block.rows.pop();

@@ -29,10 +29,11 @@ pub(super) fn eval(
     let matchers = names.iter().chain(&data).cloned().collect();
     let shift = selector.map_or_else(Default::default, |node| node.shift);
     let node = SeriesNode { matchers, shift };
-    let found = Found {
-        times: eval.vector(&Node::Timestamps(node.clone()), grid)?,
-        block: eval.vector(&Node::Series(node), grid)?,
-    };
+    // Their samples are counted with their values.
+    let outer = eval.tally.open();
+    let times = eval.vector(&Node::Timestamps(node.clone()), grid)?;
+    eval.tally.close(outer);
+    let found = Found { times, block: eval.vector(&Node::Series(node), grid)? };
     let by_target = found.by_target();
     let mut out = Block::new(grid.n);
     let mut at: HashMap<Labels, usize> = HashMap::new();

@@ -42,6 +42,15 @@ impl Mixed {
         }
         out
     }
+
+    pub(super) fn numbers(&self) -> Numbers<'_> {
+        Numbers::all(&self.t_ms, &self.values)
+    }
+
+    /// Returns the times of the histograms, and these.
+    pub(super) fn histograms(&self) -> (&[i64], &[Arc<Histogram>]) {
+        (&self.histogram_t_ms, &self.histograms)
+    }
 }
 
 /// Finds the last live sample at or before each step, no older than the lookback; or its time in seconds.

@@ -15,6 +15,7 @@ mod notes;
 pub(in crate::promql) mod numeric;
 mod repeated;
 mod subset;
+mod tally;
 mod window;
 
 use greylight_store::model::{Labels, TenantId};
@@ -30,6 +31,7 @@ use chain::Chain;
 use elementwise::Op;
 use mixed::{Mixed, Windows};
 pub(crate) use repeated::Repeated;
+pub(crate) use tally::{Tally, size};
 use window::{Numbers, Scratch, WindowSpec};
 
 type Result<T> = std::result::Result<T, EvalError>;
@@ -50,6 +52,7 @@ pub(super) struct Evaluator<'a> {
     pub(super) subquery_points_max: usize,
     pub(super) notes: Mutex<Annotations>,
     pub(super) repeated: Repeated,
+    pub(super) tally: Tally,
 }
 
 /// What a node gives.
@@ -71,6 +74,7 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn check_size(&self, n_values: usize) -> Result<()> {
+        self.tally.hold(n_values);
         if n_values > self.values_max {
             return Err(EvalError::Limit {
                 what: "values of an intermediate result ([query] values_max)",
@@ -86,14 +90,21 @@ impl Evaluator<'_> {
             Node::Number(v) => Ok(Val::Scalar(vec![*v; grid.n])),
             Node::Text(text) => Ok(Val::Text(text.clone())),
             Node::Time => Ok(Val::Scalar((0..grid.n).map(|k| grid.time(k) as f64 / 1000.0).collect())),
-            Node::Fixed(inner) => Ok(match self.eval(inner, &Grid { n: 1, ..*grid })? {
-                Val::Scalar(v) => Val::Scalar(vec![v[0]; grid.n]),
-                Val::Vector(block) => {
-                    self.check_size(block.len().saturating_mul(grid.n))?;
-                    Val::Vector(block.repeated(grid.n))
-                }
-                text => text,
-            }),
+            Node::Fixed(inner) => {
+                let outer = self.tally.open();
+                let value = self.eval(inner, &Grid { n: 1, ..*grid })?;
+                let n_samples = self.tally.close(outer).iter().sum();
+                // As if it had been evaluated at each of them.
+                self.tally.add(&vec![n_samples; grid.n]);
+                Ok(match value {
+                    Val::Scalar(v) => Val::Scalar(vec![v[0]; grid.n]),
+                    Val::Vector(block) => {
+                        self.check_size(block.len().saturating_mul(grid.n))?;
+                        Val::Vector(block.repeated(grid.n))
+                    }
+                    text => text,
+                })
+            }
             Node::Negate(inner) if self.is_scalar(inner) => {
                 let values = self.scalar(inner, grid)?;
                 Ok(Val::Scalar(values.into_iter().map(|v| -v).collect()))
@@ -209,12 +220,19 @@ impl Evaluator<'_> {
 
     /// Opens a node as series from the store, if that is all it is.
     fn chain(&self, node: &Node, grid: &Grid) -> Result<Option<Chain>> {
+        let outer = self.tally.open();
         let (base, ops) = self.peel(node, grid)?;
         // Names that go at once may make series equal, which only all of them together show.
-        if absent_window(base).is_some() || !self.delayed_names {
-            return Ok(None);
+        let chain = match absent_window(base).is_some() || !self.delayed_names {
+            true => None,
+            false => Chain::open(self, base, grid, ops)?,
+        };
+        let counts = self.tally.close(outer);
+        // What is no chain is evaluated anew, and counted then.
+        if chain.is_some() {
+            self.tally.add(&counts);
         }
-        Chain::open(self, base, grid, ops)
+        Ok(chain)
     }
 
     /// Evaluates a node that gives a vector.
@@ -257,14 +275,18 @@ impl Evaluator<'_> {
         if !self.repeated.has(base) {
             return self.whole_anew(base, grid);
         }
-        if let Some(block) = self.repeated.get(base, grid) {
+        if let Some((block, counts)) = self.repeated.get(base, grid) {
+            self.tally.add(&counts);
             return Ok(block);
         }
         let before = self.notes.lock().len();
+        let outer = self.tally.open();
         let block = self.whole_anew(base, grid)?;
+        let counts = self.tally.close(outer);
+        self.tally.add(&counts);
         // Notes name places in the text, and each place has its own.
         if self.notes.lock().len() == before && block.weight() <= self.values_max / 4 {
-            self.repeated.put(base, grid, &block);
+            self.repeated.put(base, grid, &block, &counts);
         }
         Ok(block)
     }
@@ -329,7 +351,11 @@ impl Evaluator<'_> {
             return Err(EvalError::internal("window"));
         };
         let spec = self.window_spec(*func, window, *shift, (params, *param_span), grid)?;
+        // What counts are the samples that the subquery gives the windows, not those that it is made of.
+        let outer = self.tally.open();
         let (t_ms, block) = self.subquery(inner, *step_ms, shift, window.range_ms, grid)?;
+        self.tally.close(outer);
+        let mut counts = vec![0; grid.n];
         let mut out = Block::new(grid.n);
         let mut scratch = Scratch::default();
         let (mut live, mut weight) = (Scratch::default(), 0);
@@ -343,9 +369,15 @@ impl Evaluator<'_> {
             // Absent values have the bits of the mark of staleness, and go the same way.
             if row.histograms.is_empty() {
                 let numbers = live.live(Numbers::all(&t_ms, values));
+                if self.tally.is_on() {
+                    tally::add_windows(&mut counts, &spec, numbers);
+                }
                 window::eval_row(&spec, numbers, made, &mut scratch);
             } else {
                 let samples = Mixed::split(&t_ms, values, row.histograms.iter(values));
+                if self.tally.is_on() {
+                    tally::add_mixed_windows(&mut counts, &spec, &samples);
+                }
                 let to = (&mut out.rows[at].histograms, made);
                 Windows::eval(self, &spec, &samples, (name, window.span), to, &mut scratch);
             }
@@ -360,6 +392,7 @@ impl Evaluator<'_> {
                 self.note_counter_name(name, window.span);
             }
         }
+        self.tally.add(&counts);
         out.drop_empty();
         Ok(out)
     }
@@ -405,10 +438,16 @@ impl Evaluator<'_> {
                     let columns = (samples.t_ms, samples.values);
                     out.extend(RawSeries::cut(&labels[i], columns, histograms, from..to));
                 })?;
+                let n_samples = out.iter().map(RawSeries::size).sum();
+                self.tally.add(&[n_samples]);
+                self.tally.hold(usize::try_from(n_samples).unwrap_or(usize::MAX));
                 Ok(out)
             }
             WindowSource::Subquery { node, step_ms, shift } => {
+                let outer = self.tally.open();
                 let (t_ms, mut block) = self.subquery(node, *step_ms, shift, window.range_ms, &grid)?;
+                let n_samples = self.tally.close(outer).iter().sum();
+                self.tally.add(&[n_samples]);
                 finish(&mut block)?;
                 Ok(block
                     .iter()

@@ -21,6 +21,8 @@ pub(crate) struct Repeated {
 struct Held {
     grid: Grid,
     block: Block,
+    /// The samples behind each step.
+    counts: Vec<u64>,
     n_to_come: usize,
 }
 
@@ -55,22 +57,23 @@ impl Repeated {
         self.groups.contains_key(&place_of(node))
     }
 
-    /// Returns what an equal part gave at the same steps, if that is held.
-    pub(super) fn get(&self, node: &Node, grid: &Grid) -> Option<Block> {
+    /// Returns what an equal part gave at the same steps, and the samples behind each, if that is held.
+    pub(super) fn get(&self, node: &Node, grid: &Grid) -> Option<(Block, Vec<u64>)> {
         let mut held = self.held[*self.groups.get(&place_of(node))?].lock();
         let found = held.as_mut().filter(|held| held.grid == *grid)?;
         found.n_to_come -= 1;
         if found.n_to_come > 0 {
-            return Some(found.block.clone());
+            return Some((found.block.clone(), found.counts.clone()));
         }
-        held.take().map(|held| held.block)
+        held.take().map(|held| (held.block, held.counts))
     }
 
     /// Holds what a part gave for those that are equal to it.
-    pub(super) fn put(&self, node: &Node, grid: &Grid, block: &Block) {
+    pub(super) fn put(&self, node: &Node, grid: &Grid, block: &Block, counts: &[u64]) {
         let Some(&group) = self.groups.get(&place_of(node)) else { return };
         let n_to_come = self.n_members[group] - 1;
-        *self.held[group].lock() = Some(Held { grid: *grid, block: block.clone(), n_to_come });
+        *self.held[group].lock() =
+            Some(Held { grid: *grid, block: block.clone(), counts: counts.to_vec(), n_to_come });
     }
 }
 

@@ -34,7 +34,7 @@ impl<'a> Numbers<'a> {
     }
 
     /// Returns how many samples those in a range stand for.
-    fn n(&self, lo: usize, hi: usize) -> usize {
+    pub(super) fn n(&self, lo: usize, hi: usize) -> usize {
         match self.counts {
             [] => hi - lo,
             counts => counts[lo..hi].iter().map(|n| *n as usize).sum(),

@@ -20,7 +20,11 @@ pub(crate) use text::Text;
 
 /// Returns the space that a histogram takes, in floats, as limits count it.
 pub(crate) fn weight(histogram: &Histogram) -> usize {
+    n_elements(histogram) + size_of::<Histogram>() / size_of::<f64>()
+}
+
+/// Returns how many spans, buckets and bounds a histogram has.
+pub(crate) fn n_elements(histogram: &Histogram) -> usize {
     let side = |side: &greylight_store::model::Buckets| side.spans.len() + side.counts.len();
-    let inside = side(&histogram.positive) + side(&histogram.negative) + histogram.custom_bounds.len();
-    inside + size_of::<Histogram>() / size_of::<f64>()
+    side(&histogram.positive) + side(&histogram.negative) + histogram.custom_bounds.len()
 }
