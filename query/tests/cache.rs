@@ -192,18 +192,22 @@ async fn what_occurs_twice_is_evaluated_once() {
 }
 
 #[tokio::test]
-async fn statistics_know_the_first_and_the_last_sample() {
+async fn statistics_know_chunks_and_the_first_and_the_last_sample() {
     let bench = Bench::open(0).await;
     let times = async || {
         let (answer, _) = bench.get("/api/v1/status/tsdb").await;
         let stats = &answer["data"]["headStats"];
-        (stats["minTime"].as_i64().unwrap(), stats["maxTime"].as_i64().unwrap())
+        let n_chunks = stats["chunkCount"].as_u64().unwrap();
+        (stats["minTime"].as_i64().unwrap(), stats["maxTime"].as_i64().unwrap(), n_chunks)
     };
-    assert_eq!(times().await, (i64::MAX, i64::MIN));
+    assert_eq!(times().await, (i64::MAX, i64::MIN, 0));
     bench.put(0, (0, 61), 15, 1.0).await;
+    assert_eq!(times().await, (1000 * START, 1000 * (START + 60), 1));
     bench.store.flush().await.unwrap();
+    assert_eq!(times().await, (1000 * START, 1000 * (START + 60), 1));
+    bench.put(0, (120, 180), 15, 1.0).await;
     bench.put(1, (HOUR, HOUR + 31), 15, 1.0).await;
-    assert_eq!(times().await, (1000 * START, 1000 * (START + HOUR + 30)));
+    assert_eq!(times().await, (1000 * START, 1000 * (START + HOUR + 30), 3));
 }
 
 #[tokio::test]

@@ -127,9 +127,10 @@ pub(super) async fn tsdb(
         let n_pairs = by_pair.len();
         // As Prometheus has them where there is nothing.
         let nothing = SpanMs { start: i64::MAX, end: i64::MIN };
+        let n_chunks = queries.env().metrics.n_chunks(tenant).unwrap_or(0);
         let bounds = queries.env().metrics.bounds(tenant).unwrap_or(nothing);
         Ok(json!({
-            "headStats": { "numSeries": selection.series().len(), "numLabelPairs": n_pairs, "chunkCount": 0,
+            "headStats": { "numSeries": selection.series().len(), "numLabelPairs": n_pairs, "chunkCount": n_chunks,
                 "minTime": bounds.start, "maxTime": bounds.end },
             "seriesCountByMetricName": top(names, limit),
             "labelValueCountByLabelName": top(counts, limit),

@@ -121,6 +121,12 @@ impl TenantMetrics {
         spans.reduce(|a, b| SpanMs { start: a.start.min(b.start), end: a.end.max(b.end) })
     }
 
+    /// Returns how many chunks there are: one for each series of each head and segment.
+    pub fn n_chunks(&self) -> u64 {
+        let sealed: u64 = self.segments.iter().map(|segment| segment.meta().n_series).sum();
+        sealed + self.heads().map(|head| head.n_series() as u64).sum::<u64>()
+    }
+
     /// Marks what a span is made of; see [`MetricSource::settled`](crate::read::MetricSource::settled).
     pub fn settled(&self, span: SpanMs) -> Option<Vec<u64>> {
         if self.heads().filter_map(|head| head.span()).any(|head| overlap(head, span)) {

@@ -69,6 +69,12 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns in how many places the samples of series lie: one for each series of each head and segment. `None`
+    /// where that is not known.
+    fn n_chunks(&self, _tenant: &TenantId) -> Option<u64> {
+        None
+    }
+
     /// Returns the names of labels of the series that match any of the sets, sorted.
     /// No set means every series.
     ///

@@ -108,6 +108,10 @@ impl MetricSource for Reader {
         self.view(tenant)?.metrics.bounds()
     }
 
+    fn n_chunks(&self, tenant: &TenantId) -> Option<u64> {
+        Some(self.view(tenant).map_or(0, |view| view.metrics.n_chunks()))
+    }
+
     fn label_names(
         &self,
         tenant: &TenantId,
