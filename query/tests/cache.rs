@@ -128,6 +128,38 @@ async fn a_dashboard_that_comes_back_is_answered_from_what_is_kept() {
     assert!(bench.ask(query, (0, 7 * HOUR), 30).await <= 5 * 120, "what is deleted is gone at once");
 }
 
+/// The second time its chunks are evaluated one by one; then they are kept with what there is to say of each.
+#[tokio::test]
+async fn warnings_and_infos_are_kept_with_their_chunks() {
+    let bench = Bench::open(64 << 20).await;
+    bench.put(0, (0, 6 * HOUR), 15, 0.0).await;
+    bench.store.flush().await.unwrap();
+    // Passes 1 in the fourth hour.
+    let query = "quantile(scalar(floor(m_total / 100)), m_total)";
+    let ask = async |query: &str, from: i64| bench.ask(query, (from, 6 * HOUR - 60), 60).await;
+    assert_eq!(ask(query, 0).await, 0);
+    assert_eq!(ask(query, 0).await, 0);
+    assert_eq!(ask(query, 0).await, 360);
+    let path = |from: i64, to: i64| {
+        let query = form_urlencoded(query);
+        format!("/api/v1/query_range?query={query}&start={}&end={}&step=60", START + from, START + to)
+    };
+    let (answer, n_kept) = bench.get(&path(0, 2 * HOUR - 60)).await;
+    assert_eq!((n_kept, &answer["warnings"]), (120, &Json::Null), "{answer}");
+    let (answer, n_kept) = bench.get(&path(2 * HOUR, 4 * HOUR - 60)).await;
+    assert_eq!(n_kept, 120);
+    assert!(answer["warnings"].as_array().is_some_and(|all| all.len() == 1), "{answer}");
+    // Of a part of a chunk there may be less to say, so that is evaluated anew.
+    assert_eq!(ask(query, 3 * HOUR).await, 120);
+    // The same words on two lines are at other places.
+    let broken = "quantile(scalar(floor(m_total /\n100)), m_total)";
+    assert_eq!(ask(broken, 0).await, 0);
+    let info = "rate(m_total[5m]) + rate({host=\"a\"}[5m]) + ignoring(host) quantile(2, m_total)";
+    for n_kept in [0, 0, 360] {
+        assert_eq!(ask(info, 0).await, n_kept);
+    }
+}
+
 /// Samples that an answer looks at are those behind its steps, kept or not.
 #[tokio::test]
 async fn what_is_kept_knows_its_samples() {
@@ -236,7 +268,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     let put = (0..3usize, 0..40i64, 1..9i64, prop_oneof![Just(15usize), Just(60), Just(400)], any::<i8>());
-    let ask = (0..6usize, 0..20i64, 1..20i64, prop_oneof![Just(60i64), Just(300), Just(7)]);
+    let ask = (0..QUERIES.len(), 0..20i64, 1..20i64, prop_oneof![Just(60i64), Just(300), Just(7)]);
     prop_oneof![
         3 => put.prop_map(|(host, at, long, gap, value)| Step::Put { host, at: at * 1800, long: long * 1800, gap, value }),
         2 => Just(Step::Flush),
@@ -248,13 +280,17 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-const QUERIES: [&str; 6] = [
+const QUERIES: [&str; 9] = [
     "m_total",
     "rate(m_total[10m])",
     "sum(m_total)",
     "max_over_time(m_total[1h:5m] offset 10m) or vector(1)",
     "m_total and on (host) (m_total > 3)",
     "absent(m_total{host=\"b\"})",
+    // With an info, a warning at some steps, and both.
+    "increase({host=~\"a|b\"}[10m]) > 0 or rate(label_replace(m_total, \"__name__\", \"g\", \"\", \"\")[20m:5m])",
+    "quantile(scalar(floor(m_total{host=\"c\"} / 64)), m_total)",
+    "quantile(-1, m_total) + on () group_right sum by (host) (delta(rate(m_total[5m])[20m:5m]))",
 ];
 
 proptest! {

@@ -21,6 +21,28 @@ impl Annotations {
         add(&mut self.infos, text);
     }
 
+    /// Adds all of another's.
+    pub(super) fn merge(&mut self, other: &Self) {
+        other.warnings.iter().for_each(|text| self.warn(text.clone()));
+        other.infos.iter().for_each(|text| self.info(text.clone()));
+    }
+
+    /// Puts them in an order that does not depend on that of the evaluation.
+    pub(super) fn sort(&mut self) {
+        self.warnings.sort_unstable();
+        self.infos.sort_unstable();
+    }
+
+    /// Tells whether more may have come up than are kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.warnings.len() == KEPT_MAX || self.infos.len() == KEPT_MAX
+    }
+
+    /// Returns the space of the texts, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.warnings.iter().chain(&self.infos).map(|text| size_of::<String>() + text.len()).sum()
+    }
+
     /// Returns the warnings.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -2,7 +2,10 @@
 //!
 //! Steps are kept in chunks, each with a mark of the segments that its samples lie in. A chunk is good as long as the
 //! store gives the same mark: nothing was written into its time, merged or deleted since. What lies in heads has no
-//! mark, so the newest steps are evaluated each time. Chunks whose answer carries a warning or an info are not kept.
+//! mark, so the newest steps are evaluated each time.
+//!
+//! Warnings and infos are kept with the chunk that they came up in. An evaluation of several chunks does not tell in
+//! which, so a query that had one is evaluated chunk by chunk from then on. Of what is missing nothing is kept.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +15,7 @@ use greylight_store::model::{Histogram, Labels, TenantId};
 use greylight_store::read::{MetricSource, SpanMs};
 use parking_lot::Mutex;
 
+use super::Annotations;
 use super::eval::{Block, Row, is_absent};
 use super::plan::{Grid, Node, Shift, WindowSource};
 use super::syntax::FunctionId;
@@ -25,6 +29,9 @@ const CHUNK_MS: i64 = 2 * 3_600_000;
 
 /// About what a chunk takes beside its plan and its rows: its places in maps and the allocator's own.
 const ENTRY_BYTES: usize = 1 << 10;
+
+/// Stands in the place of a chunk's number for what is known of all: that there was something to remark.
+const NOTED: i64 = i64::MIN;
 
 /// What a chunk is an answer to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +54,7 @@ struct Chunk {
     /// See [`MetricSource::settled`].
     mark: Vec<u64>,
     rows: Vec<KeptRow>,
+    notes: Annotations,
     /// The samples behind each step, where they were counted.
     counts: Option<Vec<u64>>,
     bytes: usize,
@@ -79,8 +87,9 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Evaluated {
     pub(super) block: Block,
-    /// There was nothing to remark.
-    pub(super) is_plain: bool,
+    pub(super) notes: Annotations,
+    /// Data is missing, and may come back.
+    pub(super) is_partial: bool,
     /// The samples behind each step, where they are counted.
     pub(super) counts: Option<Vec<u64>>,
 }
@@ -160,13 +169,17 @@ impl<'a> Cached<'a> {
         source: &'a dyn MetricSource,
         tenant: &'a TenantId,
         lookback_ms: i64,
-        (node, grid): (&Node, &Grid),
+        (text, node, grid): (&str, &Node, &Grid),
         counts: bool,
     ) -> Option<Self> {
         let cache = cache.filter(|cache| cache.bytes_max > 0 && grid.n >= STEPS_MIN)?;
         let reach_ms = reach(node, lookback_ms)?;
-        let plan = format!("{node:?}").into();
-        Some(Self { cache, source, tenant, plan, lookback_ms, reach_ms, grid: *grid, counts })
+        let mut plan = format!("{node:?}");
+        // Warnings name lines and columns, which then depend on more than the places that are in the plan.
+        if text.contains('\n') || !text.is_ascii() {
+            plan.push_str(text);
+        }
+        Some(Self { cache, source, tenant, plan: plan.into(), lookback_ms, reach_ms, grid: *grid, counts })
     }
 
     /// Returns the steps of the query by chunk.
@@ -214,6 +227,7 @@ impl<'a> Cached<'a> {
         let mut todo: Vec<(i64, Steps, Option<Vec<u64>>)> = Vec::new();
         let mut n_kept = 0;
         let mut runs = Vec::new();
+        let is_noted = self.cache.get(&self.key(NOTED)).is_some();
         for (number, steps) in self.chunks() {
             let mark = self.mark(&steps);
             let chunk = mark.as_ref().and_then(|mark| self.kept(number, &steps, mark));
@@ -225,6 +239,9 @@ impl<'a> Cached<'a> {
                 }
             } else {
                 todo.push((number, steps, mark));
+                if is_noted {
+                    runs.push(std::mem::take(&mut todo));
+                }
             }
         }
         runs.extend((!todo.is_empty()).then_some(todo));
@@ -232,11 +249,16 @@ impl<'a> Cached<'a> {
             let (first, last) = (run[0].1.start, run[run.len() - 1].1.end);
             let grid = Grid { start: self.grid.time(first), step: self.grid.step, n: last - first };
             let made = eval(&grid)?;
+            let has_notes = made.notes != Annotations::default();
+            // Which of its chunks they are of is not known.
+            let is_unclear = has_notes && run.len() > 1;
+            if is_unclear {
+                self.cache.put(self.key(NOTED), Chunk::empty(self.plan.len()));
+            }
+            let is_kept = !made.is_partial && !made.notes.is_full() && !is_unclear;
             for (number, steps, mark) in run {
                 // Written to meanwhile, it may be of before or after that.
-                if let Some(mark) =
-                    mark.filter(|mark| made.is_plain && self.mark(&steps).as_ref() == Some(mark))
-                {
+                if let Some(mark) = mark.filter(|mark| is_kept && self.mark(&steps).as_ref() == Some(mark)) {
                     let within = steps.start - first..steps.end - first;
                     let mut chunk = Chunk::of(&made, self.grid.time(steps.start), within, mark);
                     // Chunks share a plan, but each may be the last that holds it.
@@ -246,8 +268,8 @@ impl<'a> Cached<'a> {
             }
             all.add(first, made);
         }
-        let Merged { block, counts, .. } = all;
-        Ok((Evaluated { block, is_plain: true, counts }, n_kept))
+        let Merged { block, notes, counts, .. } = all;
+        Ok((Evaluated { block, notes, is_partial: false, counts }, n_kept))
     }
 
     fn kept(&self, number: i64, steps: &Steps, mark: &[u64]) -> Option<Arc<Chunk>> {
@@ -261,6 +283,11 @@ impl<'a> Cached<'a> {
             let span = SpanMs { start, end: end.saturating_sub(self.grid.step) };
             self.source.settled(self.tenant, span)
         };
+        // Of a part of its steps there may be less to remark.
+        let is_all = chunk.start_ms == first && chunk.n_steps == steps.len();
+        if !is_all && chunk.notes != Annotations::default() {
+            return None;
+        }
         let is_counted = !self.counts || chunk.counts.is_some();
         let is_good = is_within && is_counted && (chunk.mark == mark || own().as_ref() == Some(&chunk.mark));
         is_good.then_some(chunk)
@@ -270,6 +297,7 @@ impl<'a> Cached<'a> {
     fn take(&self, chunk: &Chunk, steps: &Steps, all: &mut Merged) {
         let before = self.grid.time(steps.start).saturating_sub(chunk.start_ms) / self.grid.step;
         let from = usize::try_from(before).unwrap_or(0);
+        all.notes.merge(&chunk.notes);
         if let Some(counts) = &chunk.counts {
             all.count(steps.start, &counts[from..from + steps.len()]);
         }
@@ -286,6 +314,7 @@ impl Chunk {
     fn of(made: &Evaluated, start_ms: i64, steps: Steps, mark: Vec<u64>) -> Self {
         let counts = made.counts.as_ref().map(|counts| counts[steps.clone()].to_vec());
         let mut bytes = size_of::<Key>() + ENTRY_BYTES + size_of::<Self>() + 8 * mark.len();
+        bytes += made.notes.bytes();
         bytes += counts.as_ref().map_or(0, |counts| 8 * counts.len());
         let mut rows = Vec::new();
         for (row, values) in made.block.iter() {
@@ -302,7 +331,14 @@ impl Chunk {
             bytes += 64 + 8 * own.len() + row.labels.as_bytes().len() + 8 * row.histograms.weight();
             rows.push(KeptRow { labels: row.labels.clone(), values: own.to_vec(), histograms });
         }
-        Self { start_ms, n_steps: steps.len(), mark, rows, counts, bytes }
+        Self { start_ms, n_steps: steps.len(), mark, rows, notes: made.notes.clone(), counts, bytes }
+    }
+
+    /// Makes one without steps.
+    fn empty(plan_bytes: usize) -> Self {
+        let bytes = size_of::<Key>() + ENTRY_BYTES + size_of::<Self>() + plan_bytes;
+        let (mark, rows, notes) = (Vec::new(), Vec::new(), Annotations::default());
+        Self { start_ms: 0, n_steps: 0, mark, rows, notes, counts: None, bytes }
     }
 }
 
@@ -310,13 +346,15 @@ impl Chunk {
 struct Merged {
     block: Block,
     places: HashMap<Labels, usize>,
+    notes: Annotations,
     counts: Option<Vec<u64>>,
 }
 
 impl Merged {
     fn new(n_steps: usize, counts: bool) -> Self {
         let counts = counts.then(|| vec![0; n_steps]);
-        Self { block: Block::new(n_steps), places: HashMap::new(), counts }
+        let (block, notes) = (Block::new(n_steps), Annotations::default());
+        Self { block, places: HashMap::new(), notes, counts }
     }
 
     /// Takes the samples behind steps.
@@ -327,7 +365,8 @@ impl Merged {
     }
 
     fn add(&mut self, first: usize, made: Evaluated) {
-        let Evaluated { block, counts, .. } = made;
+        let Evaluated { block, notes, counts, .. } = made;
+        self.notes.merge(&notes);
         self.count(first, counts.as_deref().unwrap_or_default());
         if first == 0 && block.n_steps == self.block.n_steps {
             self.block = block;

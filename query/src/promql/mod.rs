@@ -19,6 +19,7 @@ mod result;
 pub mod syntax;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use greylight_store::model::{TenantId, Timestamp};
@@ -222,21 +223,23 @@ impl Engine {
                 Val::Text(_) => return Err(EvalError::internal("string in a range query")),
             };
             eval::finish(&mut block)?;
-            let is_plain = *evaluator.notes.lock() == Annotations::default();
+            let notes = std::mem::take(&mut *evaluator.notes.lock());
+            let is_partial = evaluator.is_partial.swap(false, Ordering::Relaxed);
             let mut counts = evaluator.tally.take();
             counts.resize(grid.n, 0);
-            Ok(Evaluated { block, is_plain, counts: self.counts.then_some(counts) })
+            Ok(Evaluated { block, notes, is_partial, counts: self.counts.then_some(counts) })
         };
         let lookback_ms = millis(self.options.lookback);
-        let cached = Cached::new(cache, &*self.source, tenant, lookback_ms, (&node, &grid), self.counts);
-        let (Evaluated { block, counts, .. }, n_kept) = match cached {
+        let asked = (query.text(), &node, &grid);
+        let cached = Cached::new(cache, &*self.source, tenant, lookback_ms, asked, self.counts);
+        let (Evaluated { block, notes: mut annotations, counts, .. }, n_kept) = match cached {
             Some(cached) => cached.answer(eval)?,
             None => (eval(&grid)?, 0),
         };
         evaluator.check_size(block.weight())?;
         let samples = self.samples(&grid, counts.unwrap_or_default(), &evaluator.tally);
         let matrix = Matrix::from_block(block, grid.start, grid.step);
-        let annotations = evaluator.notes.into_inner();
+        annotations.sort();
         let answer = Answer { value: Value::Matrix(matrix), annotations, samples };
         Ok((answer, n_kept))
     }
@@ -296,6 +299,7 @@ impl Engine {
             notes: Mutex::default(),
             repeated: Repeated::find(plan),
             tally: Tally::new(self.counts),
+            is_partial: AtomicBool::new(false),
         }
     }
 }

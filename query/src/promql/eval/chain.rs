@@ -241,6 +241,7 @@ pub(super) fn select(
         None => eval.source.select(eval.tenant, &select, eval.budget)?,
     };
     for text in selection.missing() {
+        eval.is_partial.store(true, Ordering::Relaxed);
         eval.warn(format!("data is missing from this answer: {text}"));
     }
     Ok(selection)

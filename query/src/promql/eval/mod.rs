@@ -18,6 +18,8 @@ mod subset;
 mod tally;
 mod window;
 
+use std::sync::atomic::AtomicBool;
+
 use greylight_store::model::{Labels, TenantId};
 use greylight_store::read::{Budget, MetricSource};
 use parking_lot::Mutex;
@@ -53,6 +55,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) notes: Mutex<Annotations>,
     pub(super) repeated: Repeated,
     pub(super) tally: Tally,
+    /// Whether data was missing from what was read.
+    pub(super) is_partial: AtomicBool,
 }
 
 /// What a node gives.
