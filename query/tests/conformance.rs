@@ -356,6 +356,8 @@ fn own_cases_pass() {
         ("trig_functions.test", include_str!("cases/trig_functions.test")),
         ("duration_expression.test", include_str!("cases/duration_expression.test")),
         ("name_label_dropping.test", include_str!("cases/name_label_dropping.test")),
+        ("limit.test", include_str!("cases/limit.test")),
+        ("type_and_unit.test", include_str!("cases/type_and_unit.test")),
         ("native.test", include_str!("cases/native.test")),
     ];
     let mut total = Score::default();
