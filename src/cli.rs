@@ -157,6 +157,12 @@ pub(crate) struct ReleaseStart {
     /// Version that wants to go out.
     #[arg(long, value_name = "VERSION")]
     pub(crate) canary: Option<String>,
+    /// Name of a cohort of the old version's pods that started together with the canary.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fresh: Option<String>,
+    /// What selects these pods, such as '{pod=~"cart-fresh-.*"}'; else service and NAME as the version do.
+    #[arg(long, value_name = "MATCH", requires = "fresh")]
+    pub(crate) fresh_match: Option<String>,
     /// Name of a stored policy, or a policy file.
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) policy: Option<String>,

@@ -31,7 +31,7 @@ fn pods() -> Vec<Pod> {
 }
 
 /// Evenly spread over -1 to 1.
-fn noise(seed: u64) -> f64 {
+pub(crate) fn noise(seed: u64) -> f64 {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= x >> 29;
     x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -10,5 +10,6 @@ mod calibration;
 mod releases;
 mod by_value;
 mod births;
+mod fresh;
 mod replay;
 mod rules;

@@ -52,6 +52,13 @@ fn body(args: &ReleaseStart) -> anyhow::Result<Value> {
             map.insert(name.into(), json!({ "name": value }));
         }
     }
+    if let Some(name) = &args.fresh {
+        let fresh = match &args.fresh_match {
+            Some(matchers) => json!({ "name": name, "match": matchers }),
+            None => json!({ "name": name }),
+        };
+        map.insert("fresh".into(), fresh);
+    }
     if let Some(policy) = &args.policy {
         map.insert("policy".into(), policy_of(policy)?);
     }

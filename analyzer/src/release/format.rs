@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::model::{Move, PhaseProgress, Pinned, Release, State};
 use super::request::NewRelease;
-use crate::judge::wire::{BirthJson, SidesJson};
+use crate::judge::wire::{BirthJson, DataJson, SidesJson};
 use crate::verdict::wire::{CheckJson, VerdictJson};
 use crate::verdict::{Decision, PhaseState};
 
@@ -87,6 +87,9 @@ pub(crate) type PinnedData = BTreeMap<String, SidesJson>;
 pub(crate) struct PinFormat {
     version: u32,
     pub(crate) canary_units: Vec<String>,
+    /// Units of the fresh cohort, where the release has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fresh_units: Vec<String>,
     pub(crate) data: PinnedData,
     /// Earlier starts of the service's pods, by check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -110,16 +113,23 @@ pub(crate) struct LookFormat {
     /// Units of the canary that were first seen in this look; the phase's history has the earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) canary_units: Vec<String>,
+    /// Likewise of the fresh cohort.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fresh_units: Vec<String>,
     pub(crate) data: PinnedData,
+    /// What the fresh cohort showed, by check.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) fresh: BTreeMap<String, DataJson>,
 }
 
 impl PinFormat {
     pub(crate) fn new(
         canary_units: Vec<String>,
+        fresh_units: Vec<String>,
         data: PinnedData,
         births: BTreeMap<String, Vec<BirthJson>>,
     ) -> Self {
-        Self { version: VERSION, canary_units, data, births }
+        Self { version: VERSION, canary_units, fresh_units, data, births }
     }
 }
 
@@ -142,7 +152,9 @@ impl LookFormat {
             revision: 0,
             checks: Vec::new(),
             canary_units: Vec::new(),
+            fresh_units: Vec::new(),
             data: PinnedData::new(),
+            fresh: BTreeMap::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::cohort::{self, Filling, Side, Units};
 use super::format::{LookFormat, PinFormat, PinnedData};
 use super::model::{PhaseProgress, Release};
 use super::pinned;
+use super::request::CohortRequest;
 use crate::collect::{self, CollectError, Collector, Event, Grid, Question, Wanted};
 use crate::judge::wire::{DataJson, SidesJson};
 use crate::judge::{
@@ -33,11 +34,20 @@ pub(super) struct Memory {
     analysis: Analysis,
     pub(super) data: IndexMap<String, CheckData>,
     /// What looks were given since the scope last moved, to tell what came late.
-    booked: IndexMap<String, Sides>,
+    booked: IndexMap<String, Rows>,
     /// The first interval of the scope that holds now.
     base: usize,
     n_moves: usize,
     pub(super) canary_units: BTreeSet<String>,
+    /// Pods of the old version that started together with the canary.
+    pub(super) fresh_units: BTreeSet<String>,
+}
+
+/// What looks read of one check.
+#[derive(Debug, Default)]
+struct Rows {
+    sides: Sides,
+    fresh: Option<Data>,
 }
 
 /// What one look found.
@@ -145,7 +155,8 @@ impl Memory {
             births.insert(check, read);
         }
         let history = History { sides, births };
-        Self::new(release, phase_idx, history, pre.canary_units.into_iter().collect())
+        let canary_units = pre.canary_units.into_iter().collect();
+        Self::new(release, phase_idx, history, canary_units, pre.fresh_units.into_iter().collect())
     }
 
     /// Makes a look again by the data that it pinned; looks come in their order.
@@ -153,7 +164,16 @@ impl Memory {
         let phase = &release.policy.policy.phases[self.phase];
         self.follow_moves(release, look.interval_start_ms + step(release));
         self.canary_units.extend(look.canary_units);
-        self.take(decode_all(phase, look.data)?);
+        self.fresh_units.extend(look.fresh_units);
+        let mut rows = BTreeMap::new();
+        for (check, sides) in decode_all(phase, look.data)? {
+            rows.insert(check, Rows { sides, fresh: None });
+        }
+        for (check, json) in look.fresh {
+            let fresh = json.into_data(kind_of(phase, &check)?, "fresh")?;
+            rows.entry(check).or_default().fresh = Some(fresh);
+        }
+        self.take(rows);
         let start = phase_start_ms(&release.phases[self.phase]);
         let interval = usize::try_from((look.interval_start_ms - start) / step(release)).unwrap_or(0);
         let placed = self.analysis.place(&self.data)?;
@@ -165,6 +185,7 @@ impl Memory {
         phase_idx: usize,
         mut history: History,
         canary_units: BTreeSet<String>,
+        fresh_units: BTreeSet<String>,
     ) -> Result<Self, LookError> {
         let policy = &release.policy.policy;
         let phase = &policy.phases[phase_idx];
@@ -192,6 +213,7 @@ impl Memory {
             base: 0,
             n_moves: 0,
             canary_units,
+            fresh_units,
         })
     }
 
@@ -211,13 +233,14 @@ impl Memory {
         }
     }
 
-    fn take(&mut self, rows: BTreeMap<String, Sides>) {
-        for (check, sides) in rows {
+    fn take(&mut self, rows: BTreeMap<String, Rows>) {
+        for (check, Rows { sides, fresh }) in rows {
             let data = self.data.entry(check.clone()).or_default();
             let booked = self.booked.entry(check).or_default();
             for (rows, into, booked) in [
-                (sides.baseline, &mut data.run.baseline, &mut booked.baseline),
-                (sides.canary, &mut data.run.canary, &mut booked.canary),
+                (sides.baseline, &mut data.run.baseline, &mut booked.sides.baseline),
+                (sides.canary, &mut data.run.canary, &mut booked.sides.canary),
+                (fresh, &mut data.fresh, &mut booked.fresh),
             ] {
                 if let Some(rows) = rows {
                     pinned::append(booked, rows.clone());
@@ -249,11 +272,16 @@ pub(super) fn make(
         None => begin(collector, tenant, release, phase_idx, end_ms, refused)?,
     };
     memory.follow_moves(release, end_ms);
-    let known_units = memory.canary_units.clone();
-    canary_units(collector, tenant, release, end_ms, &mut memory.canary_units)?;
+    let known_units = (memory.canary_units.clone(), memory.fresh_units.clone());
+    new_units(collector, tenant, release, end_ms, (&mut memory.canary_units, &mut memory.fresh_units))?;
     let rows = read(collector, tenant, release, &memory, interval)?;
     let phase = &release.policy.policy.phases[phase_idx];
-    let data = encode(phase, &rows);
+    let data = encode(phase, rows.iter().map(|(check, rows)| (check, &rows.sides)));
+    let fresh = rows.iter().filter_map(|(check, rows)| Some((check, rows.fresh.as_ref()?)));
+    let fresh = fresh.filter_map(|(check, data)| {
+        Some((check.clone(), DataJson::from_data(data, kind_of(phase, check).ok()?)))
+    });
+    let fresh = fresh.collect();
     memory.take(rows);
     let placed = memory.analysis.place(&memory.data)?;
     let look = memory.analysis.look(interval, &placed);
@@ -261,8 +289,10 @@ pub(super) fn make(
     let mut document = LookFormat::new(number, progress.n_looks + 1, look.at, &phase.name, interval_start_ms);
     document.decision = look.decision.word().to_string();
     document.checks = look.checks.iter().map(Into::into).collect();
-    document.canary_units = memory.canary_units.difference(&known_units).cloned().collect();
+    document.canary_units = memory.canary_units.difference(&known_units.0).cloned().collect();
+    document.fresh_units = memory.fresh_units.difference(&known_units.1).cloned().collect();
     document.data = data;
+    document.fresh = fresh;
     let examples = examples(collector, tenant, release, &memory, &look, interval)?;
     Ok(Found { memory, look, document, pre, examples })
 }
@@ -336,11 +366,14 @@ pub(super) fn is_whole(
     let n = SILENT_AFTER;
     let grid = Grid { start_ms: end_ms - n as i64 * step(release), step_ms: step(release), n };
     for check in &phase.checks {
-        for side in Side::BOTH {
+        let mut all: Vec<Filling> =
+            Side::BOTH.iter().map(|side| filling(release, phase, phase_idx, *side)).collect();
+        all.extend(fresh_filling(release, phase, phase_idx, check));
+        for filling in &all {
             let question = Question {
                 tenant,
                 check,
-                filling: &filling(release, phase, phase_idx, side),
+                filling,
                 units: &Units::all(),
                 unit_names: &release.policy.policy.unit,
                 grid,
@@ -362,15 +395,16 @@ fn begin(
     end_ms: i64,
     refused: BTreeSet<String>,
 ) -> Result<(Memory, Option<PinFormat>), LookError> {
-    let mut units = BTreeSet::new();
-    canary_units(collector, tenant, release, end_ms, &mut units)?;
-    let sides = history(collector, tenant, release, phase_idx, &units)?;
+    let (mut units, mut fresh_units) = (BTreeSet::new(), BTreeSet::new());
+    new_units(collector, tenant, release, end_ms, (&mut units, &mut fresh_units))?;
+    let sides = history(collector, tenant, release, phase_idx, &units, &fresh_units)?;
     let births = births(collector, tenant, release, phase_idx, &sides, refused)?;
-    let json = encode(&release.policy.policy.phases[phase_idx], &sides);
+    let json = encode(&release.policy.policy.phases[phase_idx], sides.iter());
     let births_json =
         births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
-    let pin = PinFormat::new(units.iter().cloned().collect(), json, births_json);
-    Ok((Memory::new(release, phase_idx, History { sides, births }, units)?, Some(pin)))
+    let list = |units: &BTreeSet<String>| units.iter().cloned().collect();
+    let pin = PinFormat::new(list(&units), list(&fresh_units), json, births_json);
+    Ok((Memory::new(release, phase_idx, History { sides, births }, units, fresh_units)?, Some(pin)))
 }
 
 /// Labels that tell versions of a service apart.
@@ -433,20 +467,33 @@ fn births(
     Ok(found)
 }
 
-/// Finds the units that the canary's matchers have shown since the release started.
-fn canary_units(
+/// Finds the units that the matchers of the canary, and of fresh pods, have shown since the release started.
+fn new_units(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
+    end_ms: i64,
+    (canary, fresh): (&mut BTreeSet<String>, &mut BTreeSet<String>),
+) -> Result<(), LookError> {
+    cohort_units(collector, tenant, release, &release.request.canary, end_ms, canary)?;
+    if let Some(cohort) = &release.request.fresh {
+        cohort_units(collector, tenant, release, cohort, end_ms, fresh)?;
+    }
+    Ok(())
+}
+
+fn cohort_units(
+    collector: &Collector,
+    tenant: &TenantId,
+    release: &Release,
+    cohort: &CohortRequest,
     end_ms: i64,
     known: &mut BTreeSet<String>,
 ) -> Result<(), LookError> {
     let names = &release.policy.policy.unit;
     let start = release.start.as_millis();
-    let matchers = cohort::matchers(&release.request.canary.matchers).map_err(|e| CollectError::Query {
-        query: release.request.canary.matchers.clone(),
-        detail: e.to_string(),
-    })?;
+    let matchers = cohort::matchers(&cohort.matchers)
+        .map_err(|e| CollectError::Query { query: cohort.matchers.clone(), detail: e.to_string() })?;
     collector.metric_units(tenant, &matchers, names, SpanMs { start, end: end_ms - 1 }, known)?;
     let reads_logs = release.policy.policy.phases.iter().flat_map(|phase| &phase.checks).any(reads_logs);
     let range = TimeRange::new(release.start, Timestamp::from_millis(end_ms));
@@ -475,6 +522,7 @@ fn history(
     release: &Release,
     phase_idx: usize,
     canary_units: &BTreeSet<String>,
+    fresh_units: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Sides>, LookError> {
     let phase = &release.policy.policy.phases[phase_idx];
     let pre_ms = i64::try_from(release.policy.policy.pre_period.millis()).unwrap_or(i64::MAX);
@@ -491,7 +539,7 @@ fn history(
         Some(matchers) => filling(Side::Baseline).with_matchers(matchers.clone()),
         None => filling(Side::Baseline),
     };
-    let not_canary = Units::AllBut(canary_units.clone());
+    let not_new = Units::AllBut(canary_units | fresh_units);
     // What the canary's units did before: the old version on the same hosts.
     let (canary, was_canary) = match &request.canary.pre_matchers {
         Some(matchers) => (filling(Side::Canary).with_matchers(matchers.clone()), Units::all()),
@@ -508,7 +556,7 @@ fn history(
                 grid,
             })
         };
-        let sides = Sides { baseline: ask(&baseline, &not_canary)?, canary: ask(&canary, &was_canary)? };
+        let sides = Sides { baseline: ask(&baseline, &not_new)?, canary: ask(&canary, &was_canary)? };
         out.insert(check.name.clone(), sides);
     }
     Ok(out)
@@ -523,6 +571,13 @@ fn filling(release: &Release, phase: &Phase, phase_idx: usize, side: Side) -> Fi
     Filling::new(side, cohort, phase, release.phases[phase_idx].scope(), &interval)
 }
 
+/// Fills for the fresh pods, which serve beside the baseline; nothing for checks that are not compared with them.
+fn fresh_filling(release: &Release, phase: &Phase, phase_idx: usize, check: &Check) -> Option<Filling> {
+    let cohort = release.request.fresh.as_ref().filter(|_| matches!(check.kind, CheckKind::Mean { .. }))?;
+    let interval = release.policy.policy.interval.to_string();
+    Some(Filling::new(Side::Baseline, cohort, phase, release.phases[phase_idx].scope(), &interval))
+}
+
 /// Reads the intervals since the scope last moved and returns what is new in them.
 fn read(
     collector: &Collector,
@@ -530,7 +585,7 @@ fn read(
     release: &Release,
     memory: &Memory,
     interval: usize,
-) -> Result<BTreeMap<String, Sides>, LookError> {
+) -> Result<BTreeMap<String, Rows>, LookError> {
     let phase = &release.policy.policy.phases[memory.phase];
     let start = phase_start_ms(&release.phases[memory.phase]);
     let base = memory.base.min(interval);
@@ -539,53 +594,59 @@ fn read(
         step_ms: step(release),
         n: interval - base + 1,
     };
+    let unit_names = &release.policy.policy.unit;
+    let not_new = Units::AllBut(&memory.canary_units | &memory.fresh_units);
+    let not_canary = Units::AllBut(memory.canary_units.clone());
     let mut out = BTreeMap::new();
     for check in &phase.checks {
-        let mut sides = Sides::default();
-        for side in Side::BOTH {
-            let filling = filling(release, phase, memory.phase, side);
-            let units = match side {
-                Side::Baseline => Units::AllBut(memory.canary_units.clone()),
-                Side::Canary => Units::all(),
-            };
-            let unit_names = &release.policy.policy.unit;
-            let read = collector.collect(&Question {
-                tenant,
-                check,
-                filling: &filling,
-                units: &units,
-                unit_names,
-                grid,
-            })?;
-            let booked = memory.booked.get(&check.name);
-            let (into, booked) = match side {
-                Side::Baseline => (&mut sides.baseline, booked.and_then(|b| b.baseline.as_ref())),
-                Side::Canary => (&mut sides.canary, booked.and_then(|b| b.canary.as_ref())),
-            };
-            *into = read.map(|read| match booked {
+        let ask = |filling: &Filling, units: &Units, booked: Option<&Data>| {
+            let question = Question { tenant, check, filling, units, unit_names, grid };
+            let read = collector.collect(&question)?;
+            Ok::<_, LookError>(read.map(|read| match booked {
                 // The first rows of a side are all that it has so far, the warm-up's among them.
                 None => read,
                 Some(booked) => pinned::news(Some(booked), read, interval - base),
-            });
-        }
-        out.insert(check.name.clone(), sides);
+            }))
+        };
+        let booked = memory.booked.get(&check.name);
+        let of_side = |side| filling(release, phase, memory.phase, side);
+        let rows = Rows {
+            sides: Sides {
+                baseline: ask(
+                    &of_side(Side::Baseline),
+                    &not_new,
+                    booked.and_then(|b| b.sides.baseline.as_ref()),
+                )?,
+                canary: ask(
+                    &of_side(Side::Canary),
+                    &Units::all(),
+                    booked.and_then(|b| b.sides.canary.as_ref()),
+                )?,
+            },
+            fresh: match fresh_filling(release, phase, memory.phase, check) {
+                Some(filling) => ask(&filling, &not_canary, booked.and_then(|b| b.fresh.as_ref()))?,
+                None => None,
+            },
+        };
+        out.insert(check.name.clone(), rows);
     }
     Ok(out)
 }
 
 /// The kind of a check by its name, which says how its data is written.
-fn kind_of<'a>(phase: &'a Phase, check: &str) -> Option<&'a str> {
-    phase.checks.iter().find(|c| c.name == check).map(|c| c.kind.word())
+fn kind_of<'a>(phase: &'a Phase, check: &str) -> Result<&'a str, LookError> {
+    let found = phase.checks.iter().find(|c| c.name == check).map(|c| c.kind.word());
+    found.ok_or_else(|| LookError::Pinned(format!("no check is called {check:?}")))
 }
 
-fn encode(phase: &Phase, all: &BTreeMap<String, Sides>) -> PinnedData {
+fn encode<'a>(phase: &Phase, all: impl Iterator<Item = (&'a String, &'a Sides)>) -> PinnedData {
     let side = |data: &Option<Data>, kind: &str| data.as_ref().map(|data| DataJson::from_data(data, kind));
     let sides = |(check, sides): (&String, &Sides)| {
-        let kind = kind_of(phase, check)?;
+        let kind = kind_of(phase, check).ok()?;
         let json = SidesJson { baseline: side(&sides.baseline, kind), canary: side(&sides.canary, kind) };
         Some((check.clone(), json))
     };
-    all.iter().filter_map(sides).collect()
+    all.filter_map(sides).collect()
 }
 
 /// Reads pinned data of a phase's checks.
@@ -599,8 +660,7 @@ pub(super) fn decode_all(phase: &Phase, all: PinnedData) -> Result<BTreeMap<Stri
 }
 
 fn decode(phase: &Phase, check: &str, json: SidesJson) -> Result<Sides, LookError> {
-    let kind =
-        kind_of(phase, check).ok_or_else(|| LookError::Pinned(format!("no check is called {check:?}")))?;
+    let kind = kind_of(phase, check)?;
     let side = |json: Option<DataJson>, path: &str| json.map(|json| json.into_data(kind, path)).transpose();
     Ok(Sides { baseline: side(json.baseline, "baseline")?, canary: side(json.canary, "canary")? })
 }

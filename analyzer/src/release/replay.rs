@@ -206,7 +206,10 @@ impl Job {
             let has = |name: &str| phase.checks.iter().any(|check| check.name == name);
             pinned.pre.data.retain(|name, _| has(name));
             pinned.pre.births.retain(|name, _| has(name));
-            pinned.looks.iter_mut().for_each(|look| look.data.retain(|name, _| has(name)));
+            for look in &mut pinned.looks {
+                look.data.retain(|name, _| has(name));
+                look.fresh.retain(|name, _| has(name));
+            }
         }
     }
 
@@ -271,6 +274,7 @@ impl Job {
                 checks: document.checks.clone(),
             });
             document.data.clear();
+            document.fresh.clear();
             out.looks.push(document);
             memory = found.memory;
         }

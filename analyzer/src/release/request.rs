@@ -1,6 +1,7 @@
 //! What a deploy tool sends, checked once.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use greylight_store::model::{ErrorKind, Problem, Timestamp};
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub(crate) struct NewRelease {
     pub(crate) kind: Kind,
     pub(crate) baseline: CohortRequest,
     pub(crate) canary: CohortRequest,
+    /// Pods of the old version that started together with the canary.
+    pub(crate) fresh: Option<CohortRequest>,
     pub(crate) policy: PolicyRequest,
     pub(crate) start: Option<Timestamp>,
     pub(crate) end: Option<Timestamp>,
@@ -101,7 +104,7 @@ struct ReleaseJson {
     kind: Kind,
     baseline: CohortJson,
     canary: CohortJson,
-    fresh: Option<Value>,
+    fresh: Option<CohortJson>,
     policy: Option<Value>,
     start: Option<String>,
     end: Option<String>,
@@ -198,10 +201,6 @@ impl NewRelease {
     /// Parses the body of `POST /api/v1/releases`.
     pub(crate) fn parse(body: &Value) -> Result<Self, Problem> {
         let json: ReleaseJson = strict(body)?;
-        if json.fresh.is_some() {
-            let text = "a cohort of fresh pods is not supported by this version; leave it out";
-            return Err(Problem::new(ErrorKind::Invalid, text).field("fresh"));
-        }
         text("service", &json.service, TEXT_BYTES_MAX)?;
         for (field, value) in [
             ("key", &json.key),
@@ -222,9 +221,13 @@ impl NewRelease {
                 .field("end")
                 .value(json.end));
         }
+        let baseline = cohort("baseline", json.baseline, &json.service)?;
+        let canary = cohort("canary", json.canary, &json.service)?;
+        let fresh = json.fresh.map(|one| fresh(one, &json.service, [&baseline, &canary])).transpose()?;
         Ok(Self {
-            baseline: cohort("baseline", json.baseline, &json.service)?,
-            canary: cohort("canary", json.canary, &json.service)?,
+            baseline,
+            canary,
+            fresh,
             policy: policy(json.policy)?,
             webhooks: webhooks(json.webhooks)?,
             pre_period: json.pre_period.as_deref().map(|t| span("pre_period", t)).transpose()?,
@@ -320,6 +323,23 @@ fn cohort(side: &str, json: CohortJson, service: &str) -> Result<CohortRequest, 
     };
     let pre_matchers = json.pre_match.map(|m| inside(&format!("{side}.pre_match"), &m)).transpose()?;
     Ok(CohortRequest { name: json.name, matchers, pre_matchers, vars: json.vars, filter: json.filter })
+}
+
+/// Reads the cohort of fresh pods, which must not be one of the two sides again.
+fn fresh(json: CohortJson, service: &str, sides: [&CohortRequest; 2]) -> Result<CohortRequest, Problem> {
+    if let Some(pre) = &json.pre_match {
+        let text = "fresh pods started together with the canary, so they have no history; leave it out";
+        return Err(Problem::new(ErrorKind::Invalid, text).field("fresh.pre_match").value(pre.clone()));
+    }
+    let fresh = cohort("fresh", json, service)?;
+    match iter::zip(["baseline", "canary"], sides).find(|(_, side)| side.matchers == fresh.matchers) {
+        None => Ok(fresh),
+        Some((side, _)) => {
+            let text = format!("selects what {side}.match does; name what only the fresh pods have");
+            let problem = Problem::new(ErrorKind::Invalid, text).field("fresh.match");
+            Err(problem.value(format!("{{{}}}", fresh.matchers)))
+        }
+    }
 }
 
 /// Takes the braces off a selector and checks what is inside.
@@ -481,7 +501,9 @@ mod tests {
         refused(|b| b["webhooks"] = json!([{ "url": "ftp://x" }]), "webhooks[0].url");
         refused(|b| b["webhooks"] = json!([{ "url": "http://x", "secret": "s" }]), "webhooks[0].secret");
         refused(|b| b["traffic_share"] = json!(0.1), "phase");
-        refused(|b| b["fresh"] = json!({ "name": "x" }), "fresh");
+        refused(|b| b["fresh"] = json!({ "name": "" }), "fresh.name");
+        refused(|b| b["fresh"] = json!({ "name": "1.4.2" }), "fresh.match");
+        refused(|b| b["fresh"] = json!({ "name": "x", "pre_match": "{a=\"b\"}" }), "fresh.pre_match");
         refused(|b| b["service"] = json!(""), "service");
         refused(|b| b["key"] = json!("x".repeat(300)), "key");
         refused(|b| b["policy"] = json!(3), "policy");

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use greylight_store::model::Timestamp;
 
-use super::cohort::Side;
 use super::look::{Found, SILENT_AFTER};
 use super::model::{PhaseProgress, Release, State};
 use super::request::{OverrideDecision, OverrideRequest};
-use crate::judge::Data;
+use crate::judge::{CheckData, Data};
 use crate::policy::Phase;
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{Cause, Cohort, Cohorts, Decision, Evidence, PhaseResult, PhaseState, Reason, Verdict};
@@ -142,6 +141,7 @@ fn skeleton(release: &Release) -> Verdict {
         cohorts: Some(Cohorts {
             canary: bare_cohort(&release.request.canary.name),
             baseline: bare_cohort(&release.request.baseline.name),
+            fresh: release.request.fresh.as_ref().map(|fresh| bare_cohort(&fresh.name)),
         }),
         phases: phases(release),
         validity: Vec::new(),
@@ -198,37 +198,36 @@ fn verdict(release: &Release, found: &Found, decision: Decision, is_final: bool,
 }
 
 fn cohorts(release: &Release, found: &Found) -> Cohorts {
-    let side = |side: Side, name: &str| {
+    let memory = &found.memory;
+    let cohort = |name: &str, of: fn(&CheckData) -> Option<&Data>, known: BTreeSet<String>| {
         let (mut units, mut silent) = (BTreeSet::new(), BTreeSet::new());
-        for data in found.memory.data.values() {
-            let data = match side {
-                Side::Baseline => data.run.baseline.as_ref(),
-                Side::Canary => data.run.canary.as_ref(),
-            };
-            for (unit, is_silent) in data.map(unit_states).unwrap_or_default() {
+        for data in memory.data.values() {
+            for (unit, is_silent) in of(data).map(unit_states).unwrap_or_default() {
                 if is_silent {
                     silent.insert(unit.clone());
                 }
                 units.insert(unit);
             }
         }
-        if side == Side::Canary {
-            units.extend(found.memory.canary_units.iter().cloned());
-        }
-        let requests = found.look.requests.map(|[baseline, canary]| match side {
-            Side::Baseline => baseline,
-            Side::Canary => canary,
-        });
-        Cohort {
-            name: name.to_string(),
-            units: units.len() as u64,
-            requests,
-            silent: silent.into_iter().collect(),
-        }
+        units.extend(known);
+        let (units, silent) = (units.len() as u64, silent.into_iter().collect());
+        Cohort { name: name.to_string(), units, requests: None, silent }
     };
+    let request = &release.request;
+    let (canary, baseline) = (&request.canary.name, &request.baseline.name);
+    let requests = |side: usize| found.look.requests.map(|requests| requests[side]);
+    // What ran the canary too is a unit of the canary.
+    let fresh_units = &memory.fresh_units - &memory.canary_units;
     Cohorts {
-        canary: side(Side::Canary, &release.request.canary.name),
-        baseline: side(Side::Baseline, &release.request.baseline.name),
+        canary: Cohort {
+            requests: requests(1),
+            ..cohort(canary, |data| data.run.canary.as_ref(), memory.canary_units.clone())
+        },
+        baseline: Cohort {
+            requests: requests(0),
+            ..cohort(baseline, |data| data.run.baseline.as_ref(), BTreeSet::new())
+        },
+        fresh: request.fresh.as_ref().map(|one| cohort(&one.name, |data| data.fresh.as_ref(), fresh_units)),
     }
 }
 
@@ -261,9 +260,14 @@ fn evidence(release: &Release, found: &Found) -> Evidence {
     if let Some(pre) = &found.pre {
         hasher.update(&super::format::encode(pre));
     }
-    hasher.update(&serde_json::to_vec(&found.document.data).expect("pinned data is always JSON"));
+    hasher.update(&super::format::encode(&found.document.data));
+    if !found.document.fresh.is_empty() {
+        hasher.update(&super::format::encode(&found.document.fresh));
+    }
     let all = found.memory.data.values();
-    let sides = all.flat_map(|d| [&d.run.baseline, &d.run.canary, &d.pre.baseline, &d.pre.canary]).flatten();
+    let sides = all
+        .flat_map(|d| [&d.run.baseline, &d.run.canary, &d.pre.baseline, &d.pre.canary, &d.fresh])
+        .flatten();
     let start = sides.clone().filter_map(Data::span_ms).map(|(first, _)| first).min();
     Evidence {
         start: Timestamp::from_millis(start.unwrap_or(release.start.as_millis())),

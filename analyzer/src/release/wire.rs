@@ -21,6 +21,7 @@ pub(crate) fn release(release: &Release) -> Value {
         "policy_document": release.policy.document,
         "baseline": cohort(&request.baseline),
         "canary": cohort(&request.canary),
+        "fresh": request.fresh.as_ref().map(cohort),
         "interval": release.policy.policy.interval.to_string(),
         "pre_period": release.policy.policy.pre_period.to_string(),
         "webhooks": request.webhooks.iter().map(|w| json!({ "url": w.url().as_str() })).collect::<Vec<_>>(),

@@ -116,6 +116,8 @@ pub struct Cohorts {
     pub canary: Cohort,
     /// The released version.
     pub baseline: Cohort,
+    /// Pods of the released version that started together with the candidate, where the release names them.
+    pub fresh: Option<Cohort>,
 }
 
 /// One side of a release.

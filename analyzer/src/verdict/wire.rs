@@ -83,6 +83,9 @@ pub struct CohortsJson {
     pub canary: CohortJson,
     /// The released version.
     pub baseline: CohortJson,
+    /// Pods of the released version that started together with the candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<CohortJson>,
 }
 
 /// One side.
@@ -391,6 +394,7 @@ impl From<&Verdict> for VerdictJson {
             cohorts: verdict.cohorts.as_ref().map(|cohorts| CohortsJson {
                 canary: CohortJson::from(&cohorts.canary),
                 baseline: CohortJson::from(&cohorts.baseline),
+                fresh: cohorts.fresh.as_ref().map(CohortJson::from),
             }),
             phases: verdict.phases.iter().map(PhaseJson::from).collect(),
             validity: verdict.validity.iter().map(ValidityJson::from).collect(),
