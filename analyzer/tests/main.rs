@@ -11,5 +11,6 @@ mod releases;
 mod by_value;
 mod births;
 mod fresh;
+mod users;
 mod replay;
 mod rules;

@@ -10,7 +10,7 @@ use greylight_store::read::{Select, SpanMs};
 use super::logs::searched;
 use super::metrics::{bucket_selector, parsed, present};
 use super::{CollectError, Collector, Question};
-use crate::policy::{CheckKind, Distribution, Source, ValueQuery};
+use crate::policy::{CheckKind, Distribution, Source, Users, ValueQuery};
 use crate::release::cohort::unit_of;
 
 /// Whether each unit that a source shows has something after the interval's end.
@@ -142,6 +142,9 @@ fn sources(q: &Question<'_>) -> Result<Sources, CollectError> {
         CheckKind::Patterns { logs, trials, .. } => {
             all.logs.extend(searched(logs).map(|(_, matchers)| matchers.to_string()));
             trials.iter().try_for_each(|trials| all.add(q, trials))?;
+        }
+        CheckKind::Users { users: Users::Logs { query, .. } } => {
+            all.logs.insert(query.matchers.clone());
         }
         CheckKind::Mean { .. }
         | CheckKind::Distribution { .. }

@@ -174,7 +174,7 @@ impl Collector {
     }
 
     /// Counts records by unit and further keys, without the units that are left out.
-    fn counted(
+    pub(super) fn counted(
         &self,
         q: &Question<'_>,
         search: &str,
@@ -247,8 +247,8 @@ pub(super) fn searched(logs: &Source) -> Option<(&str, &str)> {
 }
 
 /// What a count belongs to.
-struct Key {
-    more: Vec<String>,
+pub(super) struct Key {
+    pub(super) more: Vec<String>,
     /// The unit, where the record names one.
     units: Vec<String>,
 }

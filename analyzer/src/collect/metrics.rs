@@ -109,8 +109,9 @@ impl Collector {
             CheckKind::Distribution { data: Distribution::Histogram(names) } => self.histogram(q, names),
             CheckKind::Distribution { data: Distribution::Values(query) } => self.values(q, query),
             CheckKind::Distribution { data: Distribution::Given } => Ok(None),
-            // Users are refused before a release begins, and a composite check has no data of its own.
-            CheckKind::Users { .. } | CheckKind::Composite => Ok(None),
+            CheckKind::Users { users } => self.users(q, users),
+            // It is judged by the mean checks beside it.
+            CheckKind::Composite => Ok(None),
             CheckKind::Patterns { logs, severity, trials } => {
                 self.patterns(q, logs, *severity, trials.as_ref())
             }

@@ -10,6 +10,7 @@ mod later;
 mod logs;
 mod metrics;
 mod native;
+mod told;
 
 pub(crate) use births::{Event, Wanted, events};
 pub(crate) use grid::Grid;

@@ -31,9 +31,6 @@ pub fn uncollected(policy: &Policy) -> Option<PolicyError> {
             .map(move |(idx, check)| (format!("phases[{phase_idx}].checks[{idx}]"), check))
     });
     for (path, check) in checks {
-        if matches!(check.kind, CheckKind::Users { .. }) {
-            return Some(not_yet(format!("{path}.kind"), "kind `users` of a release over the store"));
-        }
         let is_raw = matches!(check.kind, CheckKind::Distribution { data: Distribution::Values(_) });
         if check.by.is_some() && is_raw {
             return Some(not_yet(format!("{path}.by"), "`by` of raw values of a release over the store"));

@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::cohort::{self, Filling, Side, Units};
 use super::format::{LookFormat, PinFormat, PinnedData};
 use super::model::{PhaseProgress, Release};
-use super::pinned;
+use super::pinned::{self, UsersAt};
 use super::request::CohortRequest;
 use crate::collect::{self, CollectError, Collector, Event, Grid, Question, Wanted};
 use crate::judge::wire::{DataJson, SidesJson};
 use crate::judge::{
     self, Analysis, BirthData, CheckData, Data, JudgeError, Look, PhaseRun, Scale, Shift, Sides,
 };
-use crate::policy::{Check, CheckKind, Distribution, Phase, Source, Users};
+use crate::policy::{Check, CheckKind, Distribution, Phase, Source, UserValue, Users};
 use crate::verdict::PatternChange;
 
 /// Longest history in intervals.
@@ -243,7 +243,10 @@ impl Memory {
                 (fresh, &mut data.fresh, &mut booked.fresh),
             ] {
                 if let Some(rows) = rows {
-                    pinned::append(booked, rows.clone());
+                    // What is new of users is told by all that they did, whatever the scope.
+                    if !matches!(rows, Data::Users(_)) {
+                        pinned::append(booked, rows.clone());
+                    }
                     pinned::append(into, rows);
                 }
             }
@@ -547,16 +550,20 @@ fn history(
     };
     for check in &phase.checks {
         let ask = |filling: &Filling, units: &Units| {
-            collector.collect(&Question {
-                tenant,
-                check,
-                filling,
-                units,
-                unit_names: &release.policy.policy.unit,
-                grid,
-            })
+            let unit_names = &release.policy.policy.unit;
+            let question = Question { tenant, check, filling, units, unit_names, grid };
+            match &check.kind {
+                CheckKind::Users { users } => collector.users_before(&question, users),
+                _ => collector.collect(&question),
+            }
         };
-        let sides = Sides { baseline: ask(&baseline, &not_new)?, canary: ask(&canary, &was_canary)? };
+        let sides = match (&check.kind, &request.canary.pre_matchers) {
+            // Users have no host of their own: what they were worth is what they did on all of them.
+            (CheckKind::Users { .. }, None) => {
+                Sides { baseline: ask(&baseline, &Units::all())?, canary: None }
+            }
+            _ => Sides { baseline: ask(&baseline, &not_new)?, canary: ask(&canary, &was_canary)? },
+        };
         out.insert(check.name.clone(), sides);
     }
     Ok(out)
@@ -602,25 +609,34 @@ fn read(
         let ask = |filling: &Filling, units: &Units, booked: Option<&Data>| {
             let question = Question { tenant, check, filling, units, unit_names, grid };
             let read = collector.collect(&question)?;
-            Ok::<_, LookError>(read.map(|read| match booked {
+            Ok::<_, LookError>(read.map(|read| match (read, booked) {
+                (Data::Users(read), known) => {
+                    let known = known
+                        .and_then(|known| if let Data::Users(known) = known { Some(known) } else { None });
+                    Data::Users(pinned::news_of_users(known, read, users_at(check, grid)))
+                }
                 // The first rows of a side are all that it has so far, the warm-up's among them.
-                None => read,
-                Some(booked) => pinned::news(Some(booked), read, interval - base),
+                (read, None) => read,
+                (read, Some(booked)) => pinned::news(Some(booked), read, interval - base),
             }))
         };
         let booked = memory.booked.get(&check.name);
+        let run = memory.data.get(&check.name).map(|data| &data.run);
+        let is_users = matches!(check.kind, CheckKind::Users { .. });
+        // Users are held against all that looks were given of them, the rest against what they were given of this scope.
+        let known = if is_users { run } else { booked.map(|booked| &booked.sides) };
         let of_side = |side| filling(release, phase, memory.phase, side);
         let rows = Rows {
             sides: Sides {
                 baseline: ask(
                     &of_side(Side::Baseline),
                     &not_new,
-                    booked.and_then(|b| b.sides.baseline.as_ref()),
+                    known.and_then(|known| known.baseline.as_ref()),
                 )?,
                 canary: ask(
                     &of_side(Side::Canary),
                     &Units::all(),
-                    booked.and_then(|b| b.sides.canary.as_ref()),
+                    known.and_then(|known| known.canary.as_ref()),
                 )?,
             },
             fresh: match fresh_filling(release, phase, memory.phase, check) {
@@ -631,6 +647,12 @@ fn read(
         out.insert(check.name.clone(), rows);
     }
     Ok(out)
+}
+
+fn users_at(check: &Check, grid: Grid) -> UsersAt {
+    let is_ever =
+        matches!(&check.kind, CheckKind::Users { users: Users::Logs { value: UserValue::Ever(_), .. } });
+    UsersAt { base_ms: grid.start_ms, last_ms: grid.end_ms() - grid.step_ms, is_ever }
 }
 
 /// The kind of a check by its name, which says how its data is written.

@@ -3,7 +3,9 @@
 //! A look keeps the rows that were new in it. Together the rows of all looks are exactly what the
 //! last look judged, so that a restart, or a replay, comes to the same bits.
 
-use crate::judge::{Counts, Data, Histogram, Pattern, PatternCounts, Series, Values};
+use std::collections::HashMap;
+
+use crate::judge::{Counts, Data, Histogram, Pattern, PatternCounts, Series, UserRow, UserRows, Values};
 
 /// Adds rows to data; a row for a time that is there already replaces it.
 pub(crate) fn append(into: &mut Option<Data>, rows: Data) {
@@ -14,6 +16,7 @@ pub(crate) fn append(into: &mut Option<Data>, rows: Data) {
         (Some(Data::Histogram(a)), Data::Histogram(b)) => append_histogram(a, b),
         (Some(Data::Raw(a)), Data::Raw(b)) => append_values(a, b),
         (Some(Data::Patterns(a)), Data::Patterns(b)) => append_patterns(a, b),
+        (Some(Data::Users(a)), Data::Users(b)) => append_users(a, b),
         (Some(Data::By(a)), Data::By(b)) => {
             for (value, rows) in b {
                 let mut known = a.swap_remove(&value);
@@ -84,6 +87,52 @@ pub(crate) fn news(booked: Option<&Data>, read: Data, last: usize) -> Data {
     }
 }
 
+/// Where a look stands that reads users again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UsersAt {
+    /// Start of the first interval that is read: what users did since the scope last moved.
+    pub(crate) base_ms: i64,
+    /// Start of the look's own interval, in which everything new enters.
+    pub(crate) last_ms: i64,
+    /// Whether a user's value is whether they ever did something, and not a sum.
+    pub(crate) is_ever: bool,
+}
+
+/// Returns an update for each user whose value is another one than what looks were given.
+///
+/// `known` is what looks were given since the phase began. What a user was worth before the scope moved is part of the
+/// value: a user who comes again is the same one. Users of whom nothing is stored any more keep what they had.
+pub(crate) fn news_of_users(known: Option<&UserRows>, read: UserRows, at: UsersAt) -> UserRows {
+    // The first users of a side are all that it has so far, the warm-up's among them.
+    let Some(known) = known else { return read };
+    let known: HashMap<Option<&str>, &[(i64, f64)]> =
+        known.users.iter().map(|user| (user.id.as_deref(), &user.updates[..])).collect();
+    let update = |user: UserRow| {
+        let value = user.updates.last()?.1;
+        let known = known.get(&user.id.as_deref()).copied().unwrap_or_default();
+        let before = known.last().map(|update| update.1);
+        let value = if at.is_ever {
+            value.max(before.unwrap_or(0.0))
+        } else {
+            let earlier = known.iter().rfind(|(t_ms, _)| *t_ms < at.base_ms);
+            value + earlier.map_or(0.0, |update| update.1)
+        };
+        (before != Some(value)).then(|| UserRow { updates: vec![(at.last_ms, value)], ..user })
+    };
+    UserRows { users: read.users.into_iter().filter_map(update).collect() }
+}
+
+fn append_users(a: &mut UserRows, b: UserRows) {
+    let known: HashMap<Option<String>, usize> =
+        a.users.iter().enumerate().map(|(idx, user)| (user.id.clone(), idx)).collect();
+    for user in b.users {
+        match known.get(&user.id) {
+            Some(&idx) => a.users[idx].updates.extend(user.updates),
+            None => a.users.push(user),
+        }
+    }
+}
+
 fn sum(values: &[Option<f64>]) -> f64 {
     values.iter().flatten().sum()
 }
@@ -133,7 +182,7 @@ fn news_of_histogram(booked: Option<&Histogram>, read: &Histogram, last: usize) 
 fn news_of_values(booked: Option<&Values>, read: &Values, last: usize) -> Values {
     let row = read.values.get(last).and_then(Option::as_ref).map(|_| {
         let all = read.values.iter().take(last + 1).flatten().flatten();
-        let mut known: std::collections::HashMap<u64, usize> = std::collections::HashMap::new();
+        let mut known: HashMap<u64, usize> = HashMap::new();
         for value in booked.iter().flat_map(|b| b.values.iter().flatten().flatten()) {
             *known.entry(value.to_bits()).or_default() += 1;
         }
@@ -309,6 +358,44 @@ mod tests {
         let row = news(booked.as_ref(), series(&[Some(1.0), Some(2.0), Some(3.0)]), 2);
         append(&mut booked, row);
         assert_eq!(booked, Some(series(&[Some(1.0), Some(2.0), Some(3.0)])));
+    }
+
+    fn users(all: &[(&str, &[(i64, f64)])]) -> UserRows {
+        let row = |(id, updates): &(&str, &[(i64, f64)])| UserRow {
+            id: Some((*id).into()),
+            updates: updates.to_vec(),
+            before: None,
+        };
+        UserRows { users: all.iter().map(row).collect() }
+    }
+
+    #[test]
+    fn users_whose_value_is_new_enter_with_the_last_interval() {
+        let at = UsersAt { base_ms: 0, last_ms: 20, is_ever: false };
+        let first = users(&[("a", &[(0, 1.0)]), ("b", &[(10, 2.0)])]);
+        let mut booked = Some(Data::Users(news_of_users(None, first.clone(), at)));
+        // `a` spent more in interval 0, which came late, `c` is new, `b` is gone from the store.
+        let read = users(&[("a", &[(0, 3.0)]), ("c", &[(10, 0.0), (20, 5.0)])]);
+        let rows = news_of_users(Some(&first), read, at);
+        assert_eq!(rows, users(&[("a", &[(20, 3.0)]), ("c", &[(20, 5.0)])]));
+        append(&mut booked, Data::Users(rows));
+        let all = users(&[("a", &[(0, 1.0), (20, 3.0)]), ("b", &[(10, 2.0)]), ("c", &[(20, 5.0)])]);
+        assert_eq!(booked, Some(Data::Users(all.clone())));
+        assert_eq!(news_of_users(Some(&all), all.clone(), at), UserRows::default());
+    }
+
+    #[test]
+    fn users_keep_what_they_were_worth_before_the_scope_moved() {
+        let known = users(&[("a", &[(0, 1.0), (20, 3.0)])]);
+        let read = users(&[("a", &[(20, 2.0)])]);
+        let at = |is_ever| UsersAt { base_ms: 20, last_ms: 30, is_ever };
+        // One before the move, two since.
+        assert_eq!(news_of_users(Some(&known), read.clone(), at(false)), UserRows::default());
+        let more = users(&[("a", &[(20, 2.5)])]);
+        assert_eq!(news_of_users(Some(&known), more, at(false)), users(&[("a", &[(30, 3.5)])]));
+        let did = users(&[("a", &[(0, 1.0)])]);
+        let idle = users(&[("a", &[(20, 0.0)])]);
+        assert_eq!(news_of_users(Some(&did), idle, at(true)), UserRows::default());
     }
 
     #[test]
