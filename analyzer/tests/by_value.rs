@@ -8,6 +8,7 @@ use greylight_store::append::{LogBatch, MetricBatch};
 use greylight_store::model::{Labels, LogRecord, TenantId, Timestamp};
 use serde_json::{Value, json};
 
+use crate::births::noise;
 use crate::releases::{Bench, MINUTE_MS, START_MS, body};
 
 /// Requests of one route that one host answers in a minute.
@@ -40,7 +41,9 @@ const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
 const ROUTES: [&str; 2] = ["/cart", "/pay"];
 
 /// Writes an access log, a record a request.
-async fn log(bench: &Bench, minutes: std::ops::Range<i64>) {
+///
+/// Each takes about 0.2 s; payments of version 2 take `slow` times as long.
+async fn log(bench: &Bench, minutes: std::ops::Range<i64>, slow: f64) {
     for minute in minutes {
         let mut records = Vec::new();
         for host in HOSTS {
@@ -49,12 +52,15 @@ async fn log(bench: &Bench, minutes: std::ops::Range<i64>) {
                 for n in 0..REQUESTS {
                     let status = if n < failed(route, version, minute) { 500 } else { 200 };
                     let time = Timestamp::from_millis(START_MS + minute * MINUTE_MS + n * 4_000 + 7);
+                    let seed = (minute + 1_000) * 1_000_003 + n * 1_009 + i64::from(host.as_bytes()[0]) * 7;
+                    let change = if route == "/pay" && version == "2" { slow } else { 1.0 };
+                    let took = 0.2 * change * (1.0 + 0.3 * noise(seed.unsigned_abs()));
                     records.push(LogRecord {
                         time,
                         observed_time: time,
                         severity_number: 9,
                         severity_text: String::new(),
-                        body: json!({ "route": route, "status": status, "n": n }).to_string(),
+                        body: json!({ "route": route, "status": status, "n": n, "took": took }).to_string(),
                         labels: Labels::from_pairs(labels(host, version)).unwrap(),
                         attributes: Vec::new(),
                         trace_id: None,
@@ -133,12 +139,51 @@ async fn one_route_of_an_access_log_refuses_a_release() {
     let mut digests = Vec::new();
     for restart in [false, true] {
         let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
-        log(&bench, -180..60).await;
+        log(&bench, -180..60, 1.0).await;
         let events = json!({ "logs": "status:>=500", "match": "{$cohort}" });
         let trials = json!({ "logs": "*", "match": "{$cohort}" });
         digests.push(refused_by_payments(bench, request("logs", events, trials), restart).await);
     }
     assert_eq!(digests[0], digests[1], "a restart changes nothing");
+}
+
+fn request_of_values(key: &str) -> Value {
+    let mut request = body(key);
+    request["policy"]["phases"] = json!([{ "name": "one", "lasts": { "at_least": "10m", "at_most": "1h" } }]);
+    request["policy"]["checks"] = json!([{ "name": "time by route", "kind": "distribution",
+        "values": { "logs": "*", "match": "{$cohort}", "field": "took" }, "by": "route",
+        "margin": { "relative": "30%" } }]);
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_slow_route_refuses_a_release() {
+    let mut digests = Vec::new();
+    for restart in [false, true] {
+        let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
+        log(&bench, -180..60, 1.6).await;
+        digests.push(refused_by_payments(bench, request_of_values("slow"), restart).await);
+    }
+    assert_eq!(digests[0], digests[1], "a restart changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_as_fast_as_before_let_a_release_go() {
+    let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
+    log(&bench, -200..70, 1.0).await;
+    let mut request = request_of_values("same");
+    request["pre_period"] = json!("200m");
+    let (_, release) = bench.ask("POST", "/api/v1/releases", request).await;
+    let id = release["id"].as_str().unwrap_or_else(|| panic!("{release:#}"));
+    bench.clock.advance(Duration::from_secs(70 * 60));
+    let release = bench.until(id, |r| r["state"] != "running").await;
+    let verdict = &release["verdict"];
+    assert_eq!(verdict["decision"], "go", "{verdict:#}");
+    let by = verdict["checks"][0]["by"].as_array().unwrap();
+    let mut values: Vec<&str> = by.iter().map(|one| one["value"].as_str().unwrap()).collect();
+    values.sort_unstable();
+    assert!(values.starts_with(&["/cart", "/pay"]), "{by:#?}");
+    bench.replays(id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,9 @@ impl Collector {
                 "values from logs need the field that holds the number".into(),
             ));
         };
+        if let Some(by) = &q.check.by {
+            return self.values_by(q, query, field, &by.name);
+        }
         let mut values: Vec<Option<Vec<f64>>> = vec![None; q.grid.n];
         // One question a unit, since the units that are left out cannot be named in a query.
         for unit in self.log_units(q, &query.matchers)? {

@@ -571,12 +571,12 @@ impl Ord for OrdF64 {
 }
 
 /// What a value is called in data; series and records without the label have one too.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     if value.is_empty() { NO_VALUE.to_owned() } else { value.to_owned() }
 }
 
 /// Refuses a label that tells too much apart.
-fn check_values(by: Option<&str>, n: usize) -> Result<(), CollectError> {
+pub(super) fn check_values(by: Option<&str>, n: usize) -> Result<(), CollectError> {
     match by {
         Some(name) if n > VALUES_MAX => Err(CollectError::Unsupported(format!(
             "`by: {name}` has {n} values, more than {VALUES_MAX}; name a label or field with fewer"

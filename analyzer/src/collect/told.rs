@@ -1,4 +1,4 @@
-//! Reads what texts of log records tell: users and what they did.
+//! Reads what texts of log records tell: users and what they did, and numbers by a field.
 //!
 //! Records are counted by the texts of their fields, some intervals at a time: what a read holds is in proportion
 //! to what these show, and what is kept of users in proportion to the users.
@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use greylight_store::read::GroupBy;
 
+use super::metrics::{check_values, shown};
 use super::{CollectError, Collector, Grid, Question};
-use crate::judge::{Data, UserRow, UserRows};
+use crate::judge::{Data, UserRow, UserRows, Values};
 use crate::policy::{LogQuery, UserValue, Users};
 
 /// Intervals that are read at once.
@@ -136,6 +137,35 @@ impl Collector {
             check_users(user, sums.len())
         })?;
         Ok(sums)
+    }
+
+    /// Collects a field's numbers by the values of the check's `by`.
+    pub(super) fn values_by(
+        &self,
+        q: &Question<'_>,
+        query: &LogQuery,
+        field: &str,
+        by: &str,
+    ) -> Result<Option<Data>, CollectError> {
+        let mut values: BTreeMap<String, Vec<Option<Vec<f64>>>> = BTreeMap::new();
+        // Records without the field of `by` are of a value too, so the number stands first.
+        self.each_slice(q, query, &[field, by], SLICE, |from, all| {
+            for mut told in all {
+                let Some(number) = number(&told.texts[0]) else { continue };
+                let rows = values.entry(told.texts.swap_remove(1)).or_insert_with(|| vec![None; q.grid.n]);
+                for (i, n) in told.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+                    let row = rows[from + i].get_or_insert_default();
+                    row.extend(std::iter::repeat_n(number, usize::try_from(*n).unwrap_or(usize::MAX)));
+                }
+            }
+            check_values(Some(by), values.len())
+        })?;
+        let of_value = |(value, mut rows): (String, Vec<Option<Vec<f64>>>)| {
+            // Sorted: a pinned list must not depend on the order in which files were read.
+            rows.iter_mut().flatten().for_each(|row| row.sort_by(f64::total_cmp));
+            (shown(&value), Data::Raw(Values { t_ms: q.grid.starts(), values: rows }))
+        };
+        Ok((!values.is_empty()).then(|| Data::By(values.into_iter().map(of_value).collect())))
     }
 
     /// Hands on what records tell, slice by slice: the first interval of each, and the texts of the fields with their

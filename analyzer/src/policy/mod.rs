@@ -5,8 +5,7 @@
 //! is a [`PolicyError`] that names the field's path, the value and what would have been allowed.
 //!
 //! Features of the contract that this version does not judge (`source`, `baseline: { when: before }`) are refused
-//! by name, never ignored. What is judged where the data comes with the request, but not read from
-//! the store yet, is named by [`uncollected`].
+//! by name, never ignored.
 
 mod error;
 mod fields;
@@ -17,27 +16,6 @@ mod span;
 pub use error::{FieldProblem, PolicyError};
 pub use parse::{Queries, check, document, from_document, parse};
 pub use span::Span;
-
-/// Names the first thing in a policy that is judged but not read from the store yet: a release with such a policy
-/// must be refused, since its check would stay without data.
-pub fn uncollected(policy: &Policy) -> Option<PolicyError> {
-    let not_yet = |field: String, feature: &str| PolicyError::Field {
-        field,
-        problem: FieldProblem::NotYet { feature: feature.to_owned() },
-        value: None,
-    };
-    let checks = policy.phases.iter().enumerate().flat_map(|(phase_idx, phase)| {
-        (phase.checks.iter().enumerate())
-            .map(move |(idx, check)| (format!("phases[{phase_idx}].checks[{idx}]"), check))
-    });
-    for (path, check) in checks {
-        let is_raw = matches!(check.kind, CheckKind::Distribution { data: Distribution::Values(_) });
-        if check.by.is_some() && is_raw {
-            return Some(not_yet(format!("{path}.by"), "`by` of raw values of a release over the store"));
-        }
-    }
-    None
-}
 
 /// Chance of an error that the policy accepts, strictly between 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]

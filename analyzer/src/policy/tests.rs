@@ -215,17 +215,6 @@ fn users_composites_and_values_are_read() {
 }
 
 #[test]
-fn what_the_store_cannot_feed_yet_is_named() {
-    let named = |text: &str| {
-        let error = uncollected(&check(text).unwrap()).map(|error| error.to_string());
-        error.unwrap_or_default()
-    };
-    assert_eq!(named(MINIMAL), "");
-    assert_eq!(named(USERS), "");
-    assert_eq!(named(&MINIMAL.replace("kind: ratio", "kind: ratio\n        by: route")), "");
-}
-
-#[test]
 fn what_yaml_reads_as_no_string_must_be_quoted() {
     refused(&MINIMAL.replace("name: cart", "name: 1.10"), "name", "quote it");
     let scope = MINIMAL.replace("    checks:", "    scope: {zone=\"edge-1\"}\n    checks:");

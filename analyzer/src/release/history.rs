@@ -86,6 +86,7 @@ fn points(data: &DataJson) -> Points {
 fn all_values<'d>(values: impl Iterator<Item = &'d DataJson>) -> DataJson {
     let mut sums: BTreeMap<i64, (f64, Vec<f64>, Vec<f64>)> = BTreeMap::new();
     let mut le = None;
+    let mut raw: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for data in values {
         let denominators = data.trials.as_ref().or(data.exposure.as_ref());
         for (i, &t) in data.t_ms.iter().flatten().enumerate() {
@@ -95,6 +96,8 @@ fn all_values<'d>(values: impl Iterator<Item = &'d DataJson>) -> DataJson {
                 *events += n;
                 below.push(of);
             }
+            let numbers = data.values.as_ref().and_then(|values| values.get(i)?.as_ref());
+            raw.entry(t).or_default().extend(numbers.into_iter().flatten());
             let row = data.counts.as_ref().and_then(|counts| counts.get(i)?.as_ref());
             if let Some(row) = row.filter(|_| le.is_none() || le == data.le) {
                 le.clone_from(&data.le);
@@ -107,6 +110,11 @@ fn all_values<'d>(values: impl Iterator<Item = &'d DataJson>) -> DataJson {
         let is_shared = of.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
         if is_shared { of.first().copied() } else { Some(of.iter().sum()) }
     };
+    if raw.values().any(|numbers| !numbers.is_empty()) {
+        let (t_ms, values): (Vec<i64>, Vec<Option<Vec<f64>>>) =
+            raw.into_iter().map(|(t, numbers)| (t, Some(numbers))).unzip();
+        return DataJson { t_ms: Some(t_ms), values: Some(values), ..DataJson::default() };
+    }
     let is_histogram = le.is_some();
     DataJson {
         t_ms: Some(sums.keys().copied().collect()),
@@ -184,6 +192,12 @@ mod tests {
         };
         assert_eq!(points(&by(vec![of(1.0, 10.0), of(2.0, 20.0)])), [(0, 0.1)]);
         assert_eq!(points(&by(vec![of(1.0, 10.0), of(2.0, 10.0)])), [(0, 0.3)]);
+        let raw = |numbers: Vec<f64>| DataJson {
+            t_ms: Some(vec![0, 1]),
+            values: Some(vec![Some(numbers), None]),
+            ..DataJson::default()
+        };
+        assert_eq!(points(&by(vec![raw(vec![9.0, 1.0]), raw(vec![4.0])])), [(0, 4.0)]);
     }
 
     #[test]

@@ -53,9 +53,6 @@ impl Pinned {
         request: &NewRelease,
     ) -> Result<Self, PolicyError> {
         let mut policy = policy::from_document(&document, Queries::Required)?;
-        if let Some(error) = policy::uncollected(&policy) {
-            return Err(error);
-        }
         if let Some(pre_period) = &request.pre_period {
             policy.pre_period = pre_period.clone();
         }
