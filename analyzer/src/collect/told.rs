@@ -221,3 +221,29 @@ fn number(text: &str) -> Option<f64> {
     let may_be = first.is_ascii_digit() || matches!(first, b'-' | b'+' | b'.');
     may_be.then(|| text.parse().ok()).flatten().filter(|n: &f64| n.is_finite())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_texts_are_numbers() {
+        for (text, want) in [
+            ("4.5", Some(4.5)),
+            ("-1e3", Some(-1e3)),
+            ("", None),
+            ("6ms", None),
+            ("inf", None),
+            ("1e999", None),
+        ] {
+            assert_eq!(number(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_users_are_named_with_their_field() {
+        assert!(check_users("user_id", USERS_MAX).is_ok());
+        let error = check_users("user_id", USERS_MAX + 1).unwrap_err().to_string();
+        assert!(error.starts_with("`user: user_id` names more than 200000 users on one side"), "{error}");
+    }
+}
