@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greylight_query::promql::{Engine, EvalError, Query, Sample, SyntaxError, Value};
-use greylight_store::model::{Clock, Histogram, Labels, METRIC_NAME, TenantId, Timestamp};
-use greylight_store::read::{Budget, Limits};
+use greylight_store::model::{Histogram, Labels, METRIC_NAME, TenantId, Timestamp};
+use greylight_store::read::{Budget, ReadError};
 
 use super::alert::Found;
 use super::file::{Alerting, Kind, Rule};
@@ -16,8 +16,8 @@ use super::template::{self, Ask, Data, Measured, Template};
 pub(super) struct Evaluator<'a> {
     pub(super) tenant: &'a TenantId,
     pub(super) engine: &'a Engine,
-    pub(super) limits: Limits,
-    pub(super) clock: &'a Arc<dyn Clock>,
+    /// What the expression and the queries of all its templates may use together.
+    pub(super) budget: &'a Budget,
     pub(super) external_labels: Arc<BTreeMap<String, String>>,
     pub(super) external_url: String,
 }
@@ -51,6 +51,9 @@ pub(super) enum EvaluateError {
     /// The expression failed.
     #[error(transparent)]
     Query(#[from] EvalError),
+    /// The expression and the queries of its templates took too much together.
+    #[error(transparent)]
+    Budget(#[from] ReadError),
     /// A query of a template is none.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
@@ -82,8 +85,7 @@ impl Evaluator<'_> {
     }
 
     fn ask(&self, query: &Query, at: Timestamp) -> Result<Vec<Sample>, EvaluateError> {
-        let budget = Budget::new(self.limits, self.clock.clone());
-        match self.engine.instant(self.tenant, query, at, &budget)?.value {
+        match self.engine.instant(self.tenant, query, at, self.budget)?.value {
             Value::Vector(samples) => Ok(samples),
             Value::Scalar { t_ms, value } => {
                 Ok(vec![Sample { labels: Labels::default(), t_ms, value, histogram: None }])
@@ -130,6 +132,9 @@ impl Evaluator<'_> {
             }
             let value = if sample.histogram.is_some() { 0.0 } else { sample.value };
             found.push(Found { labels, annotations, value });
+            // Without this the mistake would stand in texts, in those of labels too, which name other alerts then.
+            self.budget.charge_series(0)?;
+            self.budget.charge_samples(0)?;
         }
         Ok(found)
     }

@@ -99,6 +99,8 @@ pub(super) struct Runner {
     n_evaluated: u64,
     /// When the group is due next.
     next: Timestamp,
+    /// Ends the group, its query under way included.
+    stop: CancellationToken,
 }
 
 impl GroupState {
@@ -121,19 +123,20 @@ fn steps(at: Timestamp, now: Timestamp, interval: Duration) -> u32 {
 }
 
 impl Runner {
-    pub(super) fn new(shared: Arc<Shared>, group: Arc<GroupState>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, group: Arc<GroupState>, stop: CancellationToken) -> Self {
         let written = vec![HashSet::new(); group.rules.len()];
         let next = group.slot(shared.clock.now()).saturating_add(group.interval);
-        Self { shared, group, written, n_evaluated: 0, next }
+        Self { shared, group, written, n_evaluated: 0, next, stop }
     }
 
     /// Evaluates the group whenever it is due, until it is stopped.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let (shared, group) = (self.shared.clone(), self.group.clone());
+    pub(super) async fn run(mut self) {
+        let (shared, group, stop) = (self.shared.clone(), self.group.clone(), self.stop.clone());
         let interval = group.interval;
         let mut at = self.next;
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = shared.clock.sleep(at.since(shared.clock.now())) => {}
             }
@@ -150,7 +153,7 @@ impl Runner {
         }
     }
 
-    /// Evaluates all rules as of one instant.
+    /// Evaluates all rules as of one instant; leaves out the rest when it is stopped.
     pub(super) async fn iterate(&mut self, at: Timestamp) {
         let (shared, group) = (self.shared.clone(), self.group.clone());
         let (begun_at, begun) = (shared.clock.now(), shared.clock.elapsed());
@@ -159,6 +162,10 @@ impl Runner {
         for i in 0..group.rules.len() {
             let (rule_at, rule_begun) = (shared.clock.now(), shared.clock.elapsed());
             let outcome = self.rule(i, at).await;
+            if self.stop.is_cancelled() {
+                // Nobody sees the counts any more, and a query that was cancelled is no failure of its rule.
+                return;
+            }
             let took = shared.clock.elapsed().saturating_sub(rule_begun);
             rules_took += took;
             let mut status = group.rules[i].status.lock();
@@ -192,10 +199,18 @@ impl Runner {
         let (shared, group) = (self.shared.clone(), self.group.clone());
         let state = group.rules[i].clone();
         let found = {
-            let _slot = shared.slots.acquire().await.map_err(|_| RuleError::Ending)?;
+            let _slot = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(RuleError::Ending),
+                slot = shared.slots.acquire() => slot.map_err(|_| RuleError::Ending)?,
+            };
             let (shared, state, group) = (shared.clone(), state.clone(), group.clone());
-            tokio::task::spawn_blocking(move || evaluate(&shared, &group, &state.rule, at)).await??
+            self.blocking(move |budget| evaluate(&shared, &group, &state.rule, at, budget)).await??
         };
+        if self.stop.is_cancelled() {
+            // A template's query that was cancelled stands as a mistake in its text: nobody is told that.
+            return Err(RuleError::Ending);
+        }
         let points = match found {
             Evaluated::Points(points) => points,
             Evaluated::Alerts(found) => {
@@ -212,6 +227,22 @@ impl Runner {
         };
         let t_ms = at.saturating_sub(group.query_offset).as_millis();
         self.write(i, t_ms, points).await
+    }
+
+    /// Runs queries where they block nobody; they end early when the group is stopped.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Budget) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let budget = Budget::new(self.shared.limits, self.shared.clock.clone());
+        let handle = budget.clone();
+        let mut work = tokio::task::spawn_blocking(move || work(&budget));
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = self.stop.cancelled() => handle.cancel(),
+        }
+        work.await
     }
 
     async fn write(&mut self, i: usize, t_ms: i64, points: Vec<Point>) -> Result<usize, RuleError> {
@@ -238,8 +269,11 @@ impl Runner {
             let Kind::Alerting(alerting) = &state.rule.kind else { continue };
             let hold = alerting.hold;
             let (asked, name, now) = (shared.clone(), state.rule.name.clone(), shared.clock.now());
-            let work = tokio::task::spawn_blocking(move || for_states(&asked, &name, now));
-            let stored = match work.await.map_err(RuleError::from).and_then(|read| Ok(read?)) {
+            let work = self.blocking(move |budget| for_states(&asked, &name, now, budget)).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let stored = match work.map_err(RuleError::from).and_then(|read| Ok(read?)) {
                 Ok(stored) => stored,
                 Err(error) => {
                     // There is no second try: rules must run on.
@@ -281,13 +315,13 @@ fn evaluate(
     group: &GroupState,
     rule: &Rule,
     at: Timestamp,
+    budget: &Budget,
 ) -> Result<Evaluated, EvaluateError> {
     let external_url = shared.external_url.lock().clone();
     let evaluator = Evaluator {
         tenant: &shared.tenant,
         engine: &shared.engine,
-        limits: shared.limits,
-        clock: &shared.clock,
+        budget,
         external_labels: shared.external_labels.clone(),
         external_url,
     };
@@ -297,16 +331,15 @@ fn evaluate(
 type States = HashMap<Labels, (i64, f64)>;
 
 /// Reads the last sample of each series of an alert's states, by labels without the name.
-fn for_states(shared: &Shared, alert: &str, now: Timestamp) -> Result<States, ReadError> {
+fn for_states(shared: &Shared, alert: &str, now: Timestamp, budget: &Budget) -> Result<States, ReadError> {
     let matchers = [Matcher::equal(METRIC_NAME, FOR_STATE), Matcher::equal("alertname", alert)];
     let span = SpanMs { start: now.saturating_sub(OUTAGE).as_millis(), end: now.as_millis() };
-    let budget = Budget::new(shared.limits, shared.clock.clone());
     let select = Select { matchers: &matchers, span };
-    let selection = shared.engine.source().select(&shared.tenant, &select, &budget)?;
+    let selection = shared.engine.source().select(&shared.tenant, &select, budget)?;
     let names: Vec<Labels> =
         selection.series().iter().map(|labels| labels.to_builder().remove(METRIC_NAME).build()).collect();
     let mut states = HashMap::new();
-    selection.read(0..names.len(), &budget, &mut |i, samples| {
+    selection.read(0..names.len(), budget, &mut |i, samples| {
         if let (Some(t_ms), Some(value)) = (samples.t_ms.last(), samples.values.last()) {
             states.insert(names[i].clone(), (*t_ms, *value));
         }

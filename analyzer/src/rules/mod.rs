@@ -135,8 +135,8 @@ impl Rules {
         self.shared.teller.start(&self.shared, &self.groups).await?;
         let mut tasks = self.shared.notifier.start(&self.shared.clock, &self.allow, self.timeout, &stop);
         for group in self.groups.iter() {
-            let runner = Runner::new(self.shared.clone(), group.clone());
-            tasks.push(tokio::spawn(runner.run(stop.clone())));
+            let runner = Runner::new(self.shared.clone(), group.clone(), stop.clone());
+            tasks.push(tokio::spawn(runner.run()));
         }
         Ok(RulesHandle { stop, tasks })
     }
@@ -148,7 +148,7 @@ impl Rules {
 }
 
 impl RulesHandle {
-    /// Ends after the evaluations under way.
+    /// Ends soon: queries under way are cancelled, rules that did not begin are left out.
     pub(crate) async fn shutdown(self) {
         self.stop.cancel();
         for task in self.tasks {
