@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use greylight_store::model::{Labels, Timestamp};
 use greylight_store::records::{Expect, OutboxItem, Page, Records, RecordsError, Transaction};
@@ -15,12 +16,15 @@ use tokio::sync::Notify;
 
 use super::alert::{Alert, State, Texts};
 use super::file::Kind;
-use super::group::{GroupState, RuleState, Shared};
+use super::group::{GroupState, Health, RuleState, Shared};
 use crate::deliver::{Message, Webhook};
 
 const KIND: &str = "alert";
 /// Alerts of one message and one transaction.
 const BATCH: usize = 100;
+/// So long after the start, at least, an alert told before it is not told to have ended: what its rule reads may
+/// still be missing, since senders and scrapes begin again with the server.
+const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// Holds what was told.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Teller {
     records: Records,
     wake: Arc<Notify>,
     told: Mutex<BTreeMap<RuleId, HashMap<Labels, Told>>>,
+    /// The clock's running time at the start.
+    started: Mutex<Duration>,
 }
 
 /// Names a rule over restarts.
@@ -44,6 +50,8 @@ struct RuleId {
 struct Told {
     since: Timestamp,
     annotations: Texts,
+    /// It was told before the start and has not been found since.
+    is_old: bool,
 }
 
 /// On disk, format 1.
@@ -77,7 +85,7 @@ struct News {
 
 impl Teller {
     pub(super) fn new(webhooks: Vec<Webhook>, records: Records, wake: Arc<Notify>) -> Self {
-        Self { webhooks, records, wake, told: Mutex::default() }
+        Self { webhooks, records, wake, told: Mutex::default(), started: Mutex::default() }
     }
 
     /// Reads what was told before the start; alerts of rules that are gone are told to have ended.
@@ -103,9 +111,10 @@ impl Teller {
         };
         let gone: Vec<RuleId> = told.keys().filter(|id| !is_known(id)).cloned().collect();
         *self.told.lock() = told;
+        *self.started.lock() = shared.clock.elapsed();
         for id in gone {
             let now = shared.clock.now();
-            self.tell(shared, &id, "", now, self.ended(&id, now, |_| false)).await;
+            self.tell(shared, &id, "", now, self.ended(&id, now, |_, _| true)).await;
         }
         Ok(())
     }
@@ -122,10 +131,14 @@ impl Teller {
             return;
         }
         let rule = state.rule.name.clone();
-        // Alerts of one name may be those of several rules of the group.
+        // Alerts of one name may be those of several rules of the group. Those of a rule that fails are not known: it
+        // may find them still.
+        let mut is_sure = true;
         let same = |other: &Arc<RuleState>| other.rule.name == rule;
         let mut current: HashMap<Labels, Alert> = HashMap::new();
         for other in group.rules.iter().filter(|other| same(other)) {
+            let is_other = !std::ptr::eq(Arc::as_ptr(other), state);
+            is_sure &= !(is_other && other.status.lock().health == Health::Err);
             let active = other.active.lock();
             if !active.is_restored() {
                 return;
@@ -133,7 +146,13 @@ impl Teller {
             current.extend(active.current().map(|alert| (alert.labels.clone(), alert.clone())));
         }
         let id = RuleId { file: group.file.clone(), group: group.name.clone(), rule };
-        let mut news = self.ended(&id, at, |labels| current.contains_key(labels));
+        self.note_found(&id, &current);
+        let running = shared.clock.elapsed().saturating_sub(*self.started.lock());
+        let is_settled = running >= grace(group.interval);
+        let may_end = |labels: &Labels, told: &Told| {
+            is_sure && !current.contains_key(labels) && (is_settled || !told.is_old)
+        };
+        let mut news = self.ended(&id, at, may_end);
         {
             let told = self.told.lock();
             let known = told.get(&id);
@@ -153,11 +172,20 @@ impl Teller {
         }
     }
 
-    /// Lists alerts of a rule that were told to fire and are not among the current ones.
-    fn ended(&self, id: &RuleId, at: Timestamp, is_current: impl Fn(&Labels) -> bool) -> Vec<News> {
+    /// Notes which of the alerts told before the start hold on.
+    fn note_found(&self, id: &RuleId, current: &HashMap<Labels, Alert>) {
+        if let Some(known) = self.told.lock().get_mut(id) {
+            for (labels, told) in known {
+                told.is_old &= !current.contains_key(labels);
+            }
+        }
+    }
+
+    /// Lists alerts of a rule that were told to fire and have ended.
+    fn ended(&self, id: &RuleId, at: Timestamp, has_ended: impl Fn(&Labels, &Told) -> bool) -> Vec<News> {
         let told = self.told.lock();
         let Some(known) = told.get(id) else { return Vec::new() };
-        let gone = known.iter().filter(|(labels, _)| !is_current(labels));
+        let gone = known.iter().filter(|(labels, told)| has_ended(labels, told));
         gone.map(|(labels, told)| News {
             labels: labels.clone(),
             annotations: told.annotations.clone(),
@@ -226,7 +254,7 @@ impl Teller {
             match one.ended {
                 Some(_) => drop(known.remove(&one.labels)),
                 None => {
-                    let new = Told { since: one.since, annotations: one.annotations.clone() };
+                    let new = Told { since: one.since, annotations: one.annotations.clone(), is_old: false };
                     known.insert(one.labels.clone(), new);
                 }
             }
@@ -235,6 +263,11 @@ impl Teller {
             told.remove(id);
         }
     }
+}
+
+/// Returns how long after the start alerts told before it are left alone: two evaluations at least.
+fn grace(interval: Duration) -> Duration {
+    GRACE.max(interval.saturating_mul(2))
 }
 
 fn document_id(id: &RuleId, labels: &Labels) -> String {
@@ -268,7 +301,7 @@ fn read(body: &[u8]) -> Option<(RuleId, Labels, Told)> {
     let labels = Labels::from_pairs(&document.labels).ok()?;
     let id = RuleId { file: document.file, group: document.group, rule: document.rule };
     let annotations = document.annotations.into_iter().collect();
-    Some((id, labels, Told { since: Timestamp::from_millis(document.since_ms), annotations }))
+    Some((id, labels, Told { since: Timestamp::from_millis(document.since_ms), annotations, is_old: true }))
 }
 
 fn wire(one: &News) -> Value {
