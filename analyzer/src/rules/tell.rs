@@ -114,7 +114,7 @@ impl Teller {
         *self.started.lock() = shared.clock.elapsed();
         for id in gone {
             let now = shared.clock.now();
-            self.tell(shared, &id, "", now, self.ended(&id, now, |_, _| true)).await;
+            self.tell(shared, (&id, None), "", now, self.ended(&id, now, |_, _| true)).await;
         }
         Ok(())
     }
@@ -168,7 +168,8 @@ impl Teller {
             }));
         }
         if !news.is_empty() {
-            self.tell(shared, &id, &shared.generator_url(&state.rule), at, news).await;
+            let place = group.rules.iter().position(|other| std::ptr::eq(Arc::as_ptr(other), state));
+            self.tell(shared, (&id, place), &shared.generator_url(&state.rule), at, news).await;
         }
     }
 
@@ -196,10 +197,19 @@ impl Teller {
         .collect()
     }
 
-    async fn tell(&self, shared: &Shared, id: &RuleId, generator: &str, at: Timestamp, mut news: Vec<News>) {
+    /// Puts news into the outbox; `place` is that of the rule in its group, if it still has one.
+    async fn tell(
+        &self,
+        shared: &Shared,
+        (id, place): (&RuleId, Option<usize>),
+        generator: &str,
+        at: Timestamp,
+        mut news: Vec<News>,
+    ) {
         news.sort_by(|a, b| a.labels.cmp(&b.labels));
         for (n, part) in news.chunks(BATCH).enumerate() {
-            let transaction = self.transaction(shared, id, generator, (at, n), part);
+            let transaction =
+                self.transaction(shared, id, generator, (at, &batch_id(id, place, at, n)), part);
             match self.records.commit(&shared.tenant, transaction).await {
                 Ok(()) => {
                     self.note(id, part);
@@ -219,7 +229,7 @@ impl Teller {
         shared: &Shared,
         id: &RuleId,
         generator: &str,
-        (at, n): (Timestamp, usize),
+        (at, batch): (Timestamp, &str),
         part: &[News],
     ) -> Transaction {
         let mut transaction = Transaction::default();
@@ -233,11 +243,10 @@ impl Teller {
         let alerts: Vec<Value> = part.iter().map(wire).collect();
         let data = json!({ "file": id.file, "group": id.group, "rule": id.rule, "generator_url": generator,
             "external_labels": *shared.external_labels, "alerts": alerts });
-        let batch = blake3::hash(format!("{id:?}/{}/{n}", at.as_nanos()).as_bytes()).to_hex();
         for (i, webhook) in self.webhooks.iter().enumerate() {
             let message = Message::new(webhook.clone(), "rules.alerts", &at.to_string(), &data);
             transaction = transaction.send(OutboxItem {
-                id: format!("msg_alerts_{}_{i}", &batch.as_str()[..32]),
+                id: format!("msg_alerts_{batch}_{i}"),
                 queue: webhook.queue(),
                 ordering_key: format!("alerts/{}/{}", id.group, id.rule),
                 body: message.to_bytes(),
@@ -268,6 +277,12 @@ impl Teller {
 /// Returns how long after the start alerts told before it are left alone: two evaluations at least.
 fn grace(interval: Duration) -> Duration {
     GRACE.max(interval.saturating_mul(2))
+}
+
+/// Names a message: the `n`th of one evaluation of one rule. Rules of one name are told apart by their place.
+fn batch_id(id: &RuleId, place: Option<usize>, at: Timestamp, n: usize) -> String {
+    let text = format!("{id:?}/{place:?}/{}/{n}", at.as_nanos());
+    blake3::hash(text.as_bytes()).to_hex().as_str()[..32].to_owned()
 }
 
 fn document_id(id: &RuleId, labels: &Labels) -> String {
@@ -312,4 +327,29 @@ fn wire(one: &News) -> Value {
     json!({ "status": if one.ended.is_some() { "resolved" } else { "firing" }, "labels": labels,
         "annotations": annotations, "starts_at": one.since.to_string(),
         "ends_at": one.ended.map(|t| t.to_string()), "value": one.value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_rules_of_one_name_have_ids_of_their_own() {
+        let id = RuleId { file: "f".into(), group: "g".into(), rule: "r".into() };
+        let at = Timestamp::from_millis(1);
+        let first = batch_id(&id, Some(0), at, 0);
+        assert_eq!(first, batch_id(&id, Some(0), at, 0));
+        for other in
+            [batch_id(&id, Some(1), at, 0), batch_id(&id, None, at, 0), batch_id(&id, Some(0), at, 1)]
+        {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn alerts_told_before_the_start_are_left_alone_for_two_evaluations_at_least() {
+        for (interval_s, want_s) in [(15, 300), (60, 300), (600, 1200)] {
+            assert_eq!(grace(Duration::from_secs(interval_s)), Duration::from_secs(want_s), "{interval_s}");
+        }
+    }
 }
