@@ -61,6 +61,8 @@ pub(super) struct Alert {
     pub(super) resolved_at: Option<Timestamp>,
     pub(super) keep_firing_since: Option<Timestamp>,
     last_sent_at: Option<Timestamp>,
+    /// It has ended and nobody was told. Not read off the times: the clock may have been set back between them.
+    is_end_untold: bool,
     /// When a receiver that hears nothing more may take it for resolved.
     pub(super) valid_until: Option<Timestamp>,
 }
@@ -130,6 +132,7 @@ impl Active {
                         resolved_at: None,
                         keep_firing_since: None,
                         last_sent_at: None,
+                        is_end_untold: false,
                         valid_until: None,
                     };
                     self.alerts.insert(labels, alert);
@@ -140,6 +143,7 @@ impl Active {
         let mut n_active = 0;
         let is_restored = self.is_restored;
         self.alerts.retain(|labels, alert| {
+            alert.keep_up_with(at);
             if is_found.contains_key(labels) {
                 alert.keep_firing_since = None;
             } else if !alert.goes_on(at, spans.keep_firing) {
@@ -167,6 +171,7 @@ impl Active {
         let mut due = Vec::new();
         for alert in self.alerts.values_mut().filter(|alert| alert.is_due(at)) {
             alert.last_sent_at = Some(at);
+            alert.is_end_untold = false;
             // Two evaluations or two messages may fail.
             alert.valid_until = Some(at.saturating_add(4 * interval.max(RESEND)));
             due.push(alert.clone());
@@ -203,6 +208,15 @@ impl Active {
 }
 
 impl Alert {
+    /// Pulls times that lie ahead since the clock was set back to now: each wait would last until the old time.
+    fn keep_up_with(&mut self, at: Timestamp) {
+        self.active_at = self.active_at.min(at);
+        for time in [&mut self.fired_at, &mut self.resolved_at, &mut self.keep_firing_since] {
+            *time = time.map(|t| t.min(at));
+        }
+        self.last_sent_at = self.last_sent_at.filter(|sent| *sent <= at);
+    }
+
     /// Tells whether an alert that was not found goes on firing.
     fn goes_on(&mut self, at: Timestamp, keep_firing: Duration) -> bool {
         if self.state != State::Firing || keep_firing.is_zero() {
@@ -221,6 +235,7 @@ impl Alert {
         if self.state != State::Inactive {
             self.state = State::Inactive;
             self.resolved_at = Some(at);
+            self.is_end_untold = true;
         }
         true
     }
@@ -229,11 +244,7 @@ impl Alert {
         if self.state == State::Pending {
             return false;
         }
-        match (self.last_sent_at, self.resolved_at) {
-            (None, _) => true,
-            (Some(sent), Some(resolved)) if resolved > sent => true,
-            (Some(sent), _) => sent.saturating_add(RESEND) < at,
-        }
+        self.is_end_untold || self.last_sent_at.is_none_or(|sent| sent.saturating_add(RESEND) < at)
     }
 
     fn series(&self) -> [(Labels, f64); 2] {
@@ -365,6 +376,21 @@ mod tests {
         rule.check(4, &[], "1=inactive");
         assert_eq!(rule.active.due(at(4), MINUTE)[0].resolved_at, Some(at(4)));
         assert_eq!(rule.active.due(at(6), MINUTE).len(), 1, "told again");
+    }
+
+    #[test]
+    fn a_clock_set_back_delays_neither_messages_nor_waits() {
+        let mut rule = Rule::new(2, 0);
+        rule.check(60, &["1", "2"], "1=pending 2=pending");
+        rule.check(62, &["1", "2"], "1=firing 2=firing");
+        assert_eq!(rule.active.due(at(62), MINUTE).len(), 2);
+        rule.check(63, &["1", "2", "3"], "1=firing 2=firing 3=pending");
+        rule.check(3, &["1", "3"], "1=firing 2=inactive 3=pending");
+        let told = rule.active.due(at(3), MINUTE);
+        let ends: Vec<_> = told.iter().map(|alert| (alert.resolved_at, alert.valid_until)).collect();
+        assert_eq!(ends, [(None, Some(at(7))), (Some(at(3)), Some(at(7)))]);
+        rule.check(5, &["1", "3"], "1=firing 2=inactive 3=firing");
+        rule.check(19, &["1"], "1=firing 3=inactive");
     }
 
     #[track_caller]

@@ -135,19 +135,22 @@ impl Runner {
         let interval = group.interval;
         let mut at = self.next;
         loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = shared.clock.sleep(at.since(shared.clock.now())) => {}
-            }
-            self.iterate(at).await;
             let now = shared.clock.now();
             if now < at.saturating_sub(interval) {
                 // The clock was set back: waiting for the old time would stop the group.
                 at = group.slot(now).saturating_add(interval);
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = shared.clock.sleep(at.since(now)) => {}
+            }
+            if shared.clock.now() < at {
+                // It was set back meanwhile: nothing has been measured at an instant that is to come.
                 continue;
             }
-            let n = steps(at, now, interval);
+            self.iterate(at).await;
+            let n = steps(at, shared.clock.now(), interval);
             group.status.lock().miss(u64::from(n - 1));
             at = at.saturating_add(interval.saturating_mul(n));
         }
