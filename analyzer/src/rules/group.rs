@@ -95,12 +95,31 @@ pub(super) struct Runner {
     shared: Arc<Shared>,
     group: Arc<GroupState>,
     /// What each rule wrote last, so that what is gone can be marked.
-    written: Vec<HashSet<Labels>>,
+    written: Vec<Written>,
     n_evaluated: u64,
     /// When the group is due next.
     next: Timestamp,
     /// Ends the group, its query under way included.
     stop: CancellationToken,
+}
+
+/// What one rule wrote when it last wrote.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    t_ms: Option<i64>,
+    series: HashSet<Labels>,
+}
+
+/// Returns what rule `i` wrote before and now does not, to be marked as gone at `t_ms`.
+///
+/// Not what another rule gives: one before it has written it at this instant, and one after it that wrote it last is
+/// about to, or will mark it itself.
+fn gone<'a>(written: &'a [Written], i: usize, t_ms: i64, now: &HashSet<Labels>) -> Vec<&'a Labels> {
+    let is_of_another = |labels: &Labels| {
+        let mut others = written.iter().enumerate().filter(|(j, _)| *j != i);
+        others.any(|(j, other)| (j > i || other.t_ms == Some(t_ms)) && other.series.contains(labels))
+    };
+    written[i].series.iter().filter(|labels| !now.contains(*labels) && !is_of_another(labels)).collect()
 }
 
 impl GroupState {
@@ -124,7 +143,7 @@ fn steps(at: Timestamp, now: Timestamp, interval: Duration) -> u32 {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, group: Arc<GroupState>, stop: CancellationToken) -> Self {
-        let written = vec![HashSet::new(); group.rules.len()];
+        let written = vec![Written::default(); group.rules.len()];
         let next = group.slot(shared.clock.now()).saturating_add(group.interval);
         Self { shared, group, written, n_evaluated: 0, next, stop }
     }
@@ -256,11 +275,11 @@ impl Runner {
             now.insert(point.labels);
         }
         let stale = f64::from_bits(STALE_NAN_BITS);
-        for gone in self.written[i].difference(&now) {
+        for gone in gone(&self.written, i, t_ms, &now) {
             batch.start_labels(gone).push(t_ms, stale);
         }
         self.shared.appender.metrics(&self.shared.tenant, batch).await?;
-        self.written[i] = now;
+        self.written[i] = Written { t_ms: Some(t_ms), series: now };
         Ok(n)
     }
 
@@ -427,6 +446,24 @@ mod tests {
         assert_eq!(a.slot(slot), slot);
         assert_eq!(a.slot(now.saturating_add(minute)), slot.saturating_add(minute));
         assert_ne!(group("b", minute).slot(now), slot, "groups begin at different times");
+    }
+
+    #[test]
+    fn what_another_rule_gives_is_not_marked_as_gone() {
+        let labels = |x: &str| Labels::from_pairs([("x", x)]).unwrap();
+        let of =
+            |t_ms, xs: &[&str]| Written { t_ms: Some(t_ms), series: xs.iter().map(|x| labels(x)).collect() };
+        // The first rule has written at 2, the third failed and the fourth is still to come.
+        let written = [of(2, &["a"]), of(1, &["a", "b", "c", "d", "e"]), Written::default(), of(1, &["b"])];
+        let now = HashSet::from([labels("c")]);
+        let marked = |t_ms| {
+            let mut marked: Vec<String> =
+                gone(&written, 1, t_ms, &now).iter().map(|l| l.get("x").unwrap().to_owned()).collect();
+            marked.sort();
+            marked.join(" ")
+        };
+        assert_eq!(marked(2), "d e");
+        assert_eq!(marked(3), "a d e", "the first rule failed at this instant");
     }
 
     #[test]
