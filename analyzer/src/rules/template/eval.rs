@@ -1,6 +1,7 @@
 //! Walks a template's tree.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::format::float_text;
 use super::parse::{Base, Branch, Command, Node, Operand, Pipeline};
@@ -13,10 +14,11 @@ pub(super) enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(String),
+    // Shared, since each mention of a variable copies it.
+    Text(Arc<str>),
     Map(Map),
     Sample(Sample),
-    Samples(Vec<Sample>),
+    Samples(Arc<[Sample]>),
     /// What the whole template is about.
     Root,
 }
@@ -24,6 +26,16 @@ pub(super) enum Value {
 type Result<T> = std::result::Result<T, ExpandError>;
 
 impl Value {
+    /// Returns a text that stands in the template or in what it speaks about.
+    pub(super) fn of(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Returns a label's value; one that is not there is the empty text.
+    pub(super) fn label(labels: &BTreeMap<String, String>, name: &str) -> Self {
+        Self::of(labels.get(name).map_or("", String::as_str))
+    }
+
     /// Tells whether `if` takes this for true: what is not empty, as in Go.
     pub(super) fn truth(&self) -> bool {
         match self {
@@ -45,7 +57,7 @@ impl Value {
             Self::Bool(b) => b.to_string(),
             Self::Int(n) => n.to_string(),
             Self::Float(v) => float_text(*v),
-            Self::Text(text) => text.clone(),
+            Self::Text(text) => text.as_ref().to_owned(),
             Self::Map(map) => map_text(map),
             Self::Sample(_) | Self::Samples(_) | Self::Root => {
                 return Err(ExpandError(format!("{} cannot be printed; print its value", kind_of(self))));
@@ -90,7 +102,7 @@ impl<'a> Eval<'a> {
             ("", Value::Root),
             ("labels", Value::Map(data.labels.clone())),
             ("externalLabels", Value::Map(data.external_labels.clone())),
-            ("externalURL", Value::Text(data.external_url.clone())),
+            ("externalURL", Value::of(&data.external_url)),
             ("value", measured(&data.value)),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
@@ -102,12 +114,12 @@ impl<'a> Eval<'a> {
     }
 
     /// Asks the store, counted.
-    pub(super) fn ask(&mut self, expr: &str) -> Result<Vec<Sample>> {
+    pub(super) fn ask(&mut self, expr: &str) -> Result<Arc<[Sample]>> {
         self.n_queries += 1;
         if self.n_queries > QUERIES_MAX {
             return Err(ExpandError(format!("a template may ask {QUERIES_MAX} queries, not more")));
         }
-        self.ask.ask(expr).map_err(|e| ExpandError(format!("query {expr:?}: {e}")))
+        self.ask.ask(expr).map(Into::into).map_err(|e| ExpandError(format!("query {expr:?}: {e}")))
     }
 
     pub(super) fn run(mut self, nodes: &[Node]) -> Result<String> {
@@ -116,7 +128,12 @@ impl<'a> Eval<'a> {
     }
 
     fn step(&mut self) -> Result<()> {
-        self.n_steps += 1;
+        self.steps(1)
+    }
+
+    /// Counts work; a function whose answer grows with a query's counts each sample.
+    pub(super) fn steps(&mut self, n: usize) -> Result<()> {
+        self.n_steps = self.n_steps.saturating_add(n);
         if self.n_steps > STEPS_MAX {
             return Err(ExpandError(format!("the template takes more than {STEPS_MAX} steps")));
         }
@@ -180,12 +197,10 @@ impl<'a> Eval<'a> {
         let items: Vec<(Value, Value)> = match value {
             Value::Nil => Vec::new(),
             Value::Samples(samples) => {
-                let indexed = samples.into_iter().zip(0..);
+                let indexed = samples.iter().cloned().zip(0..);
                 indexed.map(|(sample, i)| (Value::Int(i), Value::Sample(sample))).collect()
             }
-            Value::Map(map) => {
-                map.iter().map(|(n, v)| (Value::Text(n.clone()), Value::Text(v.clone()))).collect()
-            }
+            Value::Map(map) => map.iter().map(|(n, v)| (Value::of(n), Value::of(v))).collect(),
             other => return Err(ExpandError(format!("range can't iterate over {}", kind_of(&other)))),
         };
         if items.is_empty() {
@@ -278,7 +293,7 @@ impl<'a> Eval<'a> {
             Base::Nil => Value::Nil,
             Base::Int(n) => Value::Int(*n),
             Base::Float(v) => Value::Float(*v),
-            Base::Text(text) => Value::Text(text.clone()),
+            Base::Text(text) => Value::of(text),
             Base::Call(function) => function.call(self, Vec::new())?,
             Base::Paren(pipeline) => {
                 let n_variables = self.variables.len();
@@ -297,12 +312,11 @@ impl<'a> Eval<'a> {
         match (value, name) {
             (Value::Root, "Labels") => Ok(Value::Map(self.data.labels.clone())),
             (Value::Root, "ExternalLabels") => Ok(Value::Map(self.data.external_labels.clone())),
-            (Value::Root, "ExternalURL") => Ok(Value::Text(self.data.external_url.clone())),
+            (Value::Root, "ExternalURL") => Ok(Value::of(&self.data.external_url)),
             (Value::Root, "Value") => Ok(measured(&self.data.value)),
             (Value::Sample(sample), "Labels") => Ok(Value::Map(sample.labels.clone())),
             (Value::Sample(sample), "Value") => Ok(Value::Float(sample.value)),
-            // A label that is not there is the empty text.
-            (Value::Map(map), name) => Ok(Value::Text(map.get(name).cloned().unwrap_or_default())),
+            (Value::Map(map), name) => Ok(Value::label(map, name)),
             (value, name) => Err(ExpandError(format!("can't evaluate field {name} in {}", kind_of(value)))),
         }
     }
@@ -311,6 +325,6 @@ impl<'a> Eval<'a> {
 fn measured(value: &Measured) -> Value {
     match value {
         Measured::Float(v) => Value::Float(*v),
-        Measured::Histogram(text) => Value::Text(text.clone()),
+        Measured::Histogram(text) => Value::of(text),
     }
 }

@@ -2,11 +2,44 @@
 
 use greylight_store::model::Timestamp;
 
-use super::ExpandError;
 use super::eval::{Value, kind_of};
+use super::{ExpandError, OUTPUT_BYTES_MAX};
 
 /// Widest field and longest fraction that a template may ask for.
 const WIDTH_MAX: usize = 1_000;
+
+/// A text that a function makes, no longer than what a whole template may write.
+#[derive(Debug)]
+pub(super) struct Made {
+    by: &'static str,
+    text: String,
+}
+
+impl Made {
+    pub(super) fn by(function: &'static str) -> Self {
+        Self { by: function, text: String::new() }
+    }
+
+    pub(super) fn push(&mut self, part: &str) -> Result<(), ExpandError> {
+        if self.text.len() + part.len() > OUTPUT_BYTES_MAX {
+            return Err(self.too_long());
+        }
+        self.text.push_str(part);
+        Ok(())
+    }
+
+    pub(super) fn too_long(&self) -> ExpandError {
+        ExpandError(format!("{}: the text is longer than {OUTPUT_BYTES_MAX} bytes", self.by))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn value(self) -> Value {
+        Value::of(&self.text)
+    }
+}
 
 /// Writes a number as Go's `%v`: the shortest digits, an exponent below 1e-4 and from 1e+06 on.
 pub(super) fn float_text(v: f64) -> String {
@@ -173,30 +206,33 @@ struct Flags {
 }
 
 /// Writes as Go's `fmt.Sprintf`, its words for mistakes included.
-pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, ExpandError> {
-    let mut out = String::new();
+pub(super) fn printf(format: &str, args: &[Value]) -> Result<Made, ExpandError> {
+    let mut out = Made::by("printf");
+    let mut n_extra = 0;
     let mut args = args.iter();
     let mut chars = format.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '%' {
-            out.push(c);
+            out.push(c.encode_utf8(&mut [0; 4]))?;
             continue;
         }
         let flags = flags_of(&mut chars)?;
         match chars.next() {
-            Some('%') => out.push('%'),
-            None => out.push_str("%!(NOVERB)"),
+            Some('%') => out.push("%")?,
+            None => out.push("%!(NOVERB)")?,
             Some(verb) => match args.next() {
-                Some(arg) => out.push_str(&verb_text(verb, flags, arg)?),
-                None => out.push_str(&format!("%!{verb}(MISSING)")),
+                Some(arg) => out.push(&verb_text(verb, flags, arg)?)?,
+                None => out.push(&format!("%!{verb}(MISSING)"))?,
             },
         }
     }
-    let extra: Vec<String> = args
-        .map(|arg| Ok(format!("{}={}", kind_of(arg), arg.text()?)))
-        .collect::<Result<_, ExpandError>>()?;
-    if !extra.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+    for (i, arg) in args.enumerate() {
+        out.push(if i == 0 { "%!(EXTRA " } else { ", " })?;
+        out.push(&format!("{}={}", kind_of(arg), arg.text()?))?;
+        n_extra = i + 1;
+    }
+    if n_extra > 0 {
+        out.push(")")?;
     }
     Ok(out)
 }
@@ -242,7 +278,7 @@ fn verb_text(verb: char, flags: Flags, arg: &Value) -> Result<String, ExpandErro
         ('b', Value::Int(n)) => return Ok(padded(based(*n, |n| format!("{n:b}")), flags, true)),
         ('s' | 'v', Value::Text(text)) => match flags.precision {
             Some(n) => text.chars().take(n).collect(),
-            None => text.clone(),
+            None => text.as_ref().to_owned(),
         },
         ('q', Value::Text(text)) => format!("{text:?}"),
         ('x', Value::Text(text)) => text.bytes().map(|b| format!("{b:02x}")).collect(),

@@ -3,8 +3,10 @@
 use greylight_query::promql::syntax::parse_duration_ms;
 
 use super::eval::{Eval, Value, kind_of};
-use super::format::{humanize, humanize_1024, humanize_duration, humanize_timestamp, printf, significant};
-use super::{ExpandError, Sample};
+use super::format::{
+    Made, humanize, humanize_1024, humanize_duration, humanize_timestamp, printf, significant,
+};
+use super::{ExpandError, OUTPUT_BYTES_MAX};
 
 /// A function and how many arguments it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +15,9 @@ pub(super) struct Function {
     least: usize,
     most: usize,
 }
+
+/// Most that one match may be replaced with, before it is known how long that is: far above any text that is taken.
+const EXPANDED_BYTES_MAX: usize = 16 * OUTPUT_BYTES_MAX;
 
 const MANY: usize = usize::MAX;
 
@@ -98,20 +103,31 @@ impl Function {
             "eq" | "ne" | "lt" | "le" | "gt" | "ge" => compare(self.name, &args).map(Value::Bool),
             "len" => len(&args[0]),
             "index" => index(&args[0], &args[1]),
-            "print" => Ok(Value::Text(print(&args)?)),
+            "print" => Ok(self.print(&args)?.value()),
             "println" => {
-                let texts = args.iter().map(Value::text).collect::<Result<Vec<String>>>()?;
-                Ok(Value::Text(texts.join(" ") + "\n"))
+                let mut made = Made::by(self.name);
+                for (i, arg) in args.iter().enumerate() {
+                    made.push(if i > 0 { " " } else { "" })?;
+                    made.push(&arg.text()?)?;
+                }
+                made.push("\n")?;
+                Ok(made.value())
             }
-            "printf" => Ok(Value::Text(printf(self.string(&args[0])?, &args[1..])?)),
-            "urlquery" | "urlQueryEscape" => Ok(Value::Text(query_escaped(&print(&args)?))),
-            "externalURL" => Ok(Value::Text(eval.data().external_url.clone())),
-            "pathPrefix" => Ok(Value::Text(path_of(&eval.data().external_url).to_owned())),
+            "printf" => Ok(printf(self.string(&args[0])?, &args[1..])?.value()),
+            "urlquery" | "urlQueryEscape" => self.made(&query_escaped(self.print(&args)?.as_str())),
+            "externalURL" => Ok(Value::of(&eval.data().external_url)),
+            "pathPrefix" => Ok(Value::of(path_of(&eval.data().external_url))),
             "query" => {
                 let expr = self.string(&args[0])?.to_owned();
                 eval.ask(&expr).map(Value::Samples)
             }
-            "first" | "value" | "label" | "strvalue" | "sortByLabel" => self.of_samples(&args),
+            "first" | "value" | "label" | "strvalue" => self.of_samples(&args),
+            "sortByLabel" => {
+                if let Value::Samples(samples) = &args[1] {
+                    eval.steps(samples.len())?;
+                }
+                self.of_samples(&args)
+            }
             "humanize" | "humanize1024" | "humanizeDuration" | "humanizePercentage" | "humanizeTimestamp" => {
                 let v = self.number(&args[0])?;
                 let text = match self.name {
@@ -121,7 +137,7 @@ impl Function {
                     "humanizePercentage" => significant(v * 100.0) + "%",
                     _ => humanize_timestamp(v).map_err(ExpandError)?,
                 };
-                Ok(Value::Text(text))
+                Ok(Value::of(&text))
             }
             _ => self.of_texts(&args),
         }
@@ -134,13 +150,13 @@ impl Function {
                 None => Err(ExpandError("first() called on vector with no elements".into())),
             },
             ("value", Value::Sample(sample)) => Ok(Value::Float(sample.value)),
-            ("strvalue", Value::Sample(sample)) => Ok(label_of(sample, "__value__")),
-            ("label", Value::Sample(sample)) => Ok(label_of(sample, self.string(&args[0])?)),
+            ("strvalue", Value::Sample(sample)) => Ok(Value::label(&sample.labels, "__value__")),
+            ("label", Value::Sample(sample)) => Ok(Value::label(&sample.labels, self.string(&args[0])?)),
             ("sortByLabel", Value::Samples(samples)) => {
                 let name = self.string(&args[0])?;
-                let mut sorted = samples.clone();
+                let mut sorted = samples.to_vec();
                 sorted.sort_by(|a, b| a.labels.get(name).cmp(&b.labels.get(name)));
-                Ok(Value::Samples(sorted))
+                Ok(Value::Samples(sorted.into()))
             }
             (_, other) => Err(self.wrong_kind(other, "an answer of query")),
         }
@@ -158,7 +174,7 @@ impl Function {
             }
             "reReplaceAll" => {
                 let (replacement, text) = (self.string(&args[1])?, self.string(&args[2])?);
-                regex_of(first)?.replace_all(text, replacement).into_owned()
+                return Ok(self.replaced(&regex_of(first)?, text, replacement)?.value());
             }
             "stripPort" => strip_port(first).to_owned(),
             "stripDomain" => strip_domain(first),
@@ -171,7 +187,48 @@ impl Function {
             "tableLink" => link(first, 1),
             _ => first.to_owned(),
         };
-        Ok(Value::Text(text))
+        self.made(&text)
+    }
+
+    /// Returns a text that is a few times as long as an argument at most, if it is not too long.
+    fn made(&self, text: &str) -> Result<Value> {
+        let mut made = Made::by(self.name);
+        made.push(text)?;
+        Ok(made.value())
+    }
+
+    /// Prints as Go's `fmt.Sprint`: a space between operands when neither is a string.
+    fn print(&self, args: &[Value]) -> Result<Made> {
+        let mut made = Made::by(self.name);
+        for (i, arg) in args.iter().enumerate() {
+            let is_text = |v: &Value| matches!(v, Value::Text(_));
+            if i > 0 && !is_text(arg) && !is_text(&args[i - 1]) {
+                made.push(" ")?;
+            }
+            made.push(&arg.text()?)?;
+        }
+        Ok(made)
+    }
+
+    /// Replaces every match, no longer than a text may be: a replacement can name its match many times.
+    fn replaced(&self, regex: &regex::Regex, text: &str, replacement: &str) -> Result<Made> {
+        let mut made = Made::by(self.name);
+        let n_names = replacement.matches('$').count();
+        let (mut part, mut end) = (String::new(), 0);
+        for found in regex.captures_iter(text) {
+            let Some(whole) = found.get(0) else { continue };
+            // No group is longer than its match, so this is the most that can come out.
+            if replacement.len() + n_names.saturating_mul(whole.len()) > EXPANDED_BYTES_MAX {
+                return Err(made.too_long());
+            }
+            part.clear();
+            found.expand(replacement, &mut part);
+            made.push(&text[end..whole.start()])?;
+            made.push(&part)?;
+            end = whole.end();
+        }
+        made.push(&text[end..])?;
+        Ok(made)
     }
 
     fn string<'a>(&self, value: &'a Value) -> Result<&'a str> {
@@ -195,23 +252,6 @@ impl Function {
     fn wrong_kind(&self, value: &Value, wanted: &str) -> ExpandError {
         ExpandError(format!("{}: wrong type for value; expected {wanted}; got {}", self.name, kind_of(value)))
     }
-}
-
-fn label_of(sample: &Sample, name: &str) -> Value {
-    Value::Text(sample.labels.get(name).cloned().unwrap_or_default())
-}
-
-/// Prints as Go's `fmt.Sprint`: a space between operands when neither is a string.
-fn print(args: &[Value]) -> Result<String> {
-    let mut out = String::new();
-    for (i, arg) in args.iter().enumerate() {
-        let is_text = |v: &Value| matches!(v, Value::Text(_));
-        if i > 0 && !is_text(arg) && !is_text(&args[i - 1]) {
-            out.push(' ');
-        }
-        out.push_str(&arg.text()?);
-    }
-    Ok(out)
 }
 
 fn compare(name: &str, args: &[Value]) -> Result<bool> {
@@ -258,7 +298,7 @@ fn len(value: &Value) -> Result<Value> {
 
 fn index(value: &Value, at: &Value) -> Result<Value> {
     match (value, at) {
-        (Value::Map(map), Value::Text(name)) => Ok(Value::Text(map.get(name).cloned().unwrap_or_default())),
+        (Value::Map(map), Value::Text(name)) => Ok(Value::label(map, name)),
         (Value::Samples(samples), Value::Int(n)) => {
             let found = usize::try_from(*n).ok().and_then(|n| samples.get(n)).cloned();
             let out = || ExpandError(format!("error calling index: index out of range: {n}"));

@@ -233,3 +233,45 @@ proptest! {
         prop_assert!(back == v || back.is_nan() && v.is_nan());
     }
 }
+
+#[test]
+fn no_function_makes_a_text_that_is_too_long() {
+    let limit = format!("the text is longer than {OUTPUT_BYTES_MAX} bytes");
+    let long = "{{ $a := printf \"%1000d\" 1 }}{{ $b := print".to_owned() + &" $a".repeat(60) + " }}";
+    // Nothing of it is printed: only what is made on the way is too long.
+    for (name, action) in [
+        ("print", "print $b $b"),
+        ("println", "println $b $b"),
+        ("printf", "printf \"%s%s\" $b $b"),
+        ("printf", "printf \"%x\" $b"),
+        ("printf", "printf \"\" $b $b"),
+        (
+            "urlquery",
+            "urlquery (reReplaceAll \"1\" \"%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%\" $b) $b",
+        ),
+        ("reReplaceAll", "reReplaceAll \" \" \"xx\" $b"),
+        ("reReplaceAll", "reReplaceAll \".*\" \"$0$0\" $b"),
+    ] {
+        let text = format!("{long}{{{{ $c := {action} }}}}{{{{ len $c }}}}");
+        fails(&text, &format!("{name}: {limit}"));
+    }
+    check(&format!("{long}{{{{ len $b }}}}"), "60000");
+    // So many times the longest text would be gigabytes.
+    let many = format!("{long}{{{{ $c := reReplaceAll \"(?s).*\" \"{}\" $b }}}}", "$0".repeat(2000));
+    fails(&many, &format!("reReplaceAll: {limit}"));
+    check(r#"{{ reReplaceAll "(a)(b)?" "<$1|$2>" "xabay" }}"#, "x<a|b><a|>y");
+}
+
+#[test]
+fn sorting_counts_each_sample() {
+    let text = "{{ $q := query \"m\" }}".to_owned() + &"{{ $s := sortByLabel \"x\" $q }}".repeat(1000);
+    check(&text, "");
+    struct Many;
+    impl Ask for Many {
+        fn ask(&self, _: &str) -> Result<Vec<Sample>, String> {
+            Ok(vec![Sample { labels: map(&[]), value: 1.0 }; STEPS_MAX / 100])
+        }
+    }
+    let error = Template::parse(&text).unwrap().expand(&data(), &Many).unwrap_err().to_string();
+    assert_eq!(error, format!("the template takes more than {STEPS_MAX} steps"));
+}
