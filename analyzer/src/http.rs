@@ -27,11 +27,18 @@ use crate::release::wire;
 const JUDGE_BYTES_MAX: usize = 64 << 20;
 /// Judge calls computed at once; more wait.
 const JUDGES_AT_ONCE: usize = 2;
+/// Replays computed at once: one, since each holds all that its release pinned.
+const REPLAYS_AT_ONCE: usize = 1;
+/// Replays computed or waiting; more are refused.
+const REPLAYS_MAX: usize = 8;
 
 #[derive(Clone)]
 struct Api {
     releases: Releases,
     judges: Arc<tokio::sync::Semaphore>,
+    replays: Arc<tokio::sync::Semaphore>,
+    /// Those that may be computed or wait.
+    replay_places: Arc<tokio::sync::Semaphore>,
 }
 
 /// Returns the routes; requests carry a [`Caller`].
@@ -39,6 +46,8 @@ pub fn router(analyzer: &Analyzer) -> Router {
     let api = Api {
         releases: analyzer.releases().clone(),
         judges: Arc::new(tokio::sync::Semaphore::new(JUDGES_AT_ONCE)),
+        replays: Arc::new(tokio::sync::Semaphore::new(REPLAYS_AT_ONCE)),
+        replay_places: Arc::new(tokio::sync::Semaphore::new(REPLAYS_MAX)),
     };
     let judge = Router::new()
         .route("/api/v1/judge", post(judge))
@@ -307,12 +316,18 @@ async fn replay(
     let asked = if bytes.is_empty() { json!({}) } else { body(&bytes)? };
     let request = ReplayRequest::parse(&asked)?;
     let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
-    // A replay is as heavy as a judge call and shares its slots; what it reads is held only within one.
-    let slot = api.judges.acquire_owned().await.map_err(closed)?;
+    let full = |_| {
+        let text = format!("{REPLAYS_MAX} replays are being computed or wait already; try again later");
+        Problem::new(ErrorKind::RateLimited, text).limit(REPLAYS_MAX)
+    };
+    let place = api.replay_places.try_acquire_owned().map_err(full)?;
+    // Slots of its own: a long replay must not keep deploy tools waiting for the judge. What it reads is held only
+    // within one.
+    let slot = api.replays.acquire_owned().await.map_err(closed)?;
     let job = api.releases.replay(&caller.tenant, &id, request).await?;
     let judged = tokio::task::spawn_blocking(move || {
         let answer = job.run().map(|replay| wire::replay(&replay));
-        drop(slot);
+        drop((slot, place));
         answer
     });
     let answer = judged.await.map_err(|e| Problem::new(ErrorKind::Internal, e))??;

@@ -6,7 +6,7 @@
 use std::iter;
 
 use greylight_store::model::{ErrorKind, Problem, TenantId, Timestamp};
-use greylight_store::records::Page;
+use greylight_store::records::{Document, Page};
 use indexmap::IndexMap;
 
 use super::fit;
@@ -131,12 +131,14 @@ impl Releases {
         release: &Release,
     ) -> Result<Vec<Option<PinnedPhase>>, Problem> {
         let page = Page { prefix: Some(format!("{}/", release.id)), ..Page::default() };
-        let mut looks: Vec<LookFormat> = Vec::new();
-        for document in self.0.records.list(tenant, format::LOOK, page).await.map_err(|e| problem(&e))? {
-            let look =
-                format::decode(format::LOOK, &document.id, &document.body).map_err(|e| unreadable(&e))?;
-            looks.push(look);
-        }
+        let documents = self.0.records.list(tenant, format::LOOK, page).await.map_err(|e| problem(&e))?;
+        // Long releases pin many megabytes: never on a thread that answers others.
+        let decoded = tokio::task::spawn_blocking(move || {
+            let decode = |document: Document| format::decode(format::LOOK, &document.id, &document.body);
+            documents.into_iter().map(decode).collect::<Result<Vec<LookFormat>, _>>()
+        });
+        let decoded = decoded.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?;
+        let mut looks = decoded.map_err(|e| unreadable(&e))?;
         // A look that was made since the release was read is not in its verdict.
         let n_looks: u64 = release.phases.iter().map(|phase| phase.n_looks).sum();
         looks.retain(|look| look.number <= n_looks);
@@ -151,7 +153,9 @@ impl Releases {
                 phases.push(None);
                 continue;
             };
-            let pre = format::decode(format::PRE, &id, &pre.body).map_err(|e| unreadable(&e))?;
+            let decoded = tokio::task::spawn_blocking(move || format::decode(format::PRE, &id, &pre.body));
+            let decoded = decoded.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?;
+            let pre = decoded.map_err(|e| unreadable(&e))?;
             phases.push(Some(PinnedPhase { pre, looks: own }));
         }
         Ok(phases)
