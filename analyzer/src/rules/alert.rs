@@ -15,6 +15,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(10 * 60);
 /// States older than this are not restored.
 pub(super) const OUTAGE: Duration = Duration::from_secs(3600);
 
+/// Most alerts of one rule whose group sets no limit: each has texts, is kept, and is sent again and again.
+const ALERTS_MAX: i64 = 10_000;
+
 /// Name of the series that says which alerts there are.
 const ALERTS: &str = "ALERTS";
 /// Name of the series that says since when.
@@ -90,7 +93,23 @@ pub(super) struct LimitError {
     found: usize,
 }
 
+impl LimitError {
+    /// Holds a number of alerts against the limit of a group, 0 for none of its own.
+    pub(super) fn check(found: usize, limit: i64) -> Result<(), Self> {
+        let limit = if limit > 0 { limit } else { ALERTS_MAX };
+        if found > usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Err(Self { limit, found });
+        }
+        Ok(())
+    }
+}
+
 impl Active {
+    /// Forgets all alerts, as when there are too many.
+    pub(super) fn clear(&mut self) {
+        self.alerts.clear();
+    }
+
     /// Returns the alerts that are pending or firing, by labels.
     pub(super) fn current(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.values().filter(|alert| alert.resolved_at.is_none())
@@ -159,10 +178,7 @@ impl Active {
             }
             true
         });
-        if limit > 0 && n_active > usize::try_from(limit).unwrap_or(usize::MAX) {
-            self.alerts.clear();
-            return Err(LimitError { limit, found: n_active });
-        }
+        LimitError::check(n_active, limit).inspect_err(|_| self.alerts.clear())?;
         Ok(series)
     }
 
@@ -359,6 +375,10 @@ mod tests {
         let error = active.update(at(1), found(&["1", "2", "3"]), Spans::default(), 2).unwrap_err();
         assert_eq!(error.to_string(), "exceeded limit of 2 with 3 alerts");
         assert_eq!(active.current().count(), 0);
+        // Without a limit of the group's own.
+        assert_eq!(LimitError::check(10_000, 0), Ok(()));
+        let error = LimitError::check(10_001, 0).unwrap_err();
+        assert_eq!(error.to_string(), "exceeded limit of 10000 with 10001 alerts");
     }
 
     #[test]

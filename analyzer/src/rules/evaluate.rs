@@ -8,7 +8,7 @@ use greylight_query::promql::{Engine, EvalError, Query, Sample, SyntaxError, Val
 use greylight_store::model::{Histogram, Labels, METRIC_NAME, TenantId, Timestamp};
 use greylight_store::read::{Budget, ReadError};
 
-use super::alert::Found;
+use super::alert::{Found, LimitError};
 use super::file::{Alerting, Kind, Rule};
 use super::template::{self, Ask, Data, Measured, Template};
 
@@ -63,6 +63,9 @@ pub(super) enum EvaluateError {
     /// Two results have the same labels.
     #[error("vector contains metrics with the same labelset after applying {0} labels")]
     Same(&'static str),
+    /// More alerts than the group allows, or than any may have.
+    #[error(transparent)]
+    Alerts(#[from] LimitError),
     /// More series than the group allows.
     #[error("exceeded limit of {limit} with {found} series")]
     Limit { limit: i64, found: usize },
@@ -80,7 +83,11 @@ impl Evaluator<'_> {
         let samples = self.ask(&rule.query, at.saturating_sub(query_offset))?;
         match &rule.kind {
             Kind::Recording => recorded(rule, samples, limit).map(Evaluated::Points),
-            Kind::Alerting(alerting) => self.alerts(rule, alerting, samples, at).map(Evaluated::Alerts),
+            Kind::Alerting(alerting) => {
+                // Before the texts are made: they are what takes time and memory.
+                LimitError::check(samples.len(), limit)?;
+                self.alerts(rule, alerting, samples, at).map(Evaluated::Alerts)
+            }
         }
     }
 

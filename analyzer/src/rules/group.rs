@@ -227,8 +227,12 @@ impl Runner {
                 slot = shared.slots.acquire() => slot.map_err(|_| RuleError::Ending)?,
             };
             let (shared, state, group) = (shared.clone(), state.clone(), group.clone());
-            self.blocking(move |budget| evaluate(&shared, &group, &state.rule, at, budget)).await??
+            self.blocking(move |budget| evaluate(&shared, &group, &state.rule, at, budget)).await?
         };
+        if let Err(EvaluateError::Alerts(_)) = found {
+            state.active.lock().clear();
+        }
+        let found = found?;
         if self.stop.is_cancelled() {
             // A template's query that was cancelled stands as a mistake in its text: nobody is told that.
             return Err(RuleError::Ending);
