@@ -1,6 +1,6 @@
 //! Prometheus rule files: recording rules, and alerting rules with their alerts.
 //!
-//! Flow: [`config`] finds the files and [`file`] reads them; each [`group`] waits for its instant, has [`evaluate`]
+//! Flow: [`config`] finds the files and [`mod@file`] reads them; each [`group`] waits for its instant, has [`evaluate`]
 //! ask its expressions and fill in the texts of [`template`], moves the states of [`alert`] on, and writes series to
 //! the store as any sender does. [`notify`] tells Alertmanagers of alerts, [`tell`] webhooks. [`wire`] shows all of it
 //! as Prometheus does.
