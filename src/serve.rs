@@ -13,6 +13,7 @@ use greylight_store::model::{Clock, OsRandom, Random, SystemClock};
 use greylight_store::{Store, StoreEnv};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{self, Signal, SignalKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -142,6 +143,8 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         "grpc": grpc_listener.as_ref().map(|l| l.local_addr().map(|a| a.to_string())).transpose()?,
         "data": config.server.data.display().to_string(),
     });
+    // Whoever reads the addresses may end the server at once.
+    let mut signals = Signals::new().context("waiting for signals")?;
     println!("{addresses}");
 
     let stop = CancellationToken::new();
@@ -151,7 +154,7 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
         servers.spawn(listen(grpc_listener, grpc, stop.clone()));
     }
     let ended = tokio::select! {
-        () = signal() => Ok(()),
+        () = signals.next() => Ok(()),
         Some(ended) = servers.join_next() => ended.context("a listener panicked").and_then(|e| e),
     };
     tracing::info!("draining");
@@ -160,7 +163,7 @@ async fn serve(config: Config, disabled: Vec<String>) -> anyhow::Result<()> {
     tokio::select! {
         () = drain => {}
         () = clock.sleep(DRAIN) => tracing::warn!("some requests did not finish within {} s", DRAIN.as_secs()),
-        () = signal() => tracing::warn!("told twice: ending without the requests under way"),
+        () = signals.next() => tracing::warn!("told twice: ending without the requests under way"),
     }
     running.shutdown().await;
     store.shutdown().await.context("closing the store")?;
@@ -199,17 +202,26 @@ async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationT
     axum::serve(tcp, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("serving")
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn signal() {
-    let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(term) => term,
-        Err(error) => {
-            tracing::error!(%error, "SIGTERM cannot be waited for");
-            return std::future::pending().await;
+/// SIGTERM and SIGINT, caught from the moment that this is made.
+#[derive(Debug)]
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }
