@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::time::Duration;
-
 use greylight_store::append::MetricBatch;
 use greylight_store::model::{Labels, TenantId};
 use serde_json::{Value, json};
@@ -85,17 +83,8 @@ fn request(key: &str, births: bool) -> Value {
 }
 
 /// Judges to the end and returns the verdict.
-async fn judged(mut bench: Bench, request: Value, restart: bool) -> Value {
-    let (_, release) = bench.ask("POST", "/api/v1/releases", request).await;
-    let id = release["id"].as_str().unwrap_or_else(|| panic!("{release:#}")).to_string();
-    bench.until(&id, |r| r["phases"][0]["looks"].as_u64() >= Some(2)).await;
-    if restart {
-        bench = bench.restart().await;
-    }
-    bench.clock.advance(Duration::from_secs(70 * 60));
-    let release = bench.until(&id, |r| r["state"] == "decided").await;
-    bench.replays(&id).await;
-    release["verdict"].clone()
+async fn judged(bench: Bench, request: Value, restart: bool) -> Value {
+    bench.judged(request, restart).await.1["verdict"].clone()
 }
 
 async fn fed(factor: f64) -> Bench {

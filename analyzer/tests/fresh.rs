@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use greylight_store::append::MetricBatch;
 use greylight_store::model::{Labels, TenantId};
@@ -63,19 +61,10 @@ fn request(key: &str, has_fresh: bool) -> Value {
 
 /// Judges to the end, with a restart after the second look where one is asked for, and returns the verdict.
 async fn judged(factor: f64, request: Value, restart: bool) -> Value {
-    let mut bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
+    let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
     feed(&bench, factor).await;
-    let (status, release) = bench.ask("POST", "/api/v1/releases", request.clone()).await;
-    assert_eq!(status, StatusCode::CREATED, "{release:#}");
+    let (_, release) = bench.judged(request.clone(), restart).await;
     assert_eq!(release["fresh"]["match"], request["fresh"]["match"], "{release:#}");
-    let id = release["id"].as_str().unwrap().to_string();
-    bench.until(&id, |r| r["phases"][0]["looks"].as_u64() >= Some(2)).await;
-    if restart {
-        bench = bench.restart().await;
-    }
-    bench.clock.advance(Duration::from_secs(70 * 60));
-    let release = bench.until(&id, |r| r["state"] == "decided").await;
-    bench.replays(&id).await;
     release["verdict"].clone()
 }
 

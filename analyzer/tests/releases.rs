@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,40 @@ pub(crate) struct Bench {
     router: axum::Router,
 }
 
+/// Opens a store in a folder, and what an analyzer over it needs.
+pub(crate) async fn opened(folder: &Path, clock: &ManualClock) -> (Store, AnalyzerEnv) {
+    let on_folder = StoreEnv::on_folder(folder).unwrap();
+    let random = Arc::new(SeededRandom::new(1));
+    let env = StoreEnv { clock: Arc::new(clock.clone()), random: random.clone(), ..on_folder };
+    let store = Store::open(StoreConfig::default(), env).await.unwrap();
+    let env = AnalyzerEnv {
+        records: store.records(),
+        metrics: Arc::new(store.reader()),
+        appender: store.appender(),
+        logs: Arc::new(store.reader()),
+        clock: Arc::new(clock.clone()),
+        random,
+    };
+    (store, env)
+}
+
 impl Bench {
+    /// Judges a release to its end, with a restart after the second look where one is asked for; a replay says the same.
+    pub(crate) async fn judged(mut self, request: Value, restart: bool) -> (Self, Value) {
+        let (status, release) = self.ask("POST", "/api/v1/releases", request).await;
+        assert_eq!(status, StatusCode::CREATED, "{release:#}");
+        let id = release["id"].as_str().unwrap_or_else(|| panic!("{release:#}")).to_string();
+        self.until(&id, |r| r["phases"][0]["looks"].as_u64() >= Some(2)).await;
+        if restart {
+            self = self.restart().await;
+        }
+        self.clock.advance(Duration::from_secs(70 * 60));
+        let release = self.until(&id, |r| r["state"] != "running").await;
+        assert_eq!(release["state"], "decided", "{release:#}");
+        self.replays(&id).await;
+        (self, release)
+    }
+
     pub(crate) async fn start(now_ms: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(Timestamp::from_millis(now_ms));
@@ -35,18 +69,7 @@ impl Bench {
     }
 
     async fn open(folder: tempfile::TempDir, clock: ManualClock) -> Self {
-        let on_folder = StoreEnv::on_folder(folder.path()).unwrap();
-        let random = Arc::new(SeededRandom::new(1));
-        let env = StoreEnv { clock: Arc::new(clock.clone()), random: random.clone(), ..on_folder };
-        let store = Store::open(StoreConfig::default(), env).await.unwrap();
-        let env = AnalyzerEnv {
-            records: store.records(),
-            metrics: Arc::new(store.reader()),
-            appender: store.appender(),
-            logs: Arc::new(store.reader()),
-            clock: Arc::new(clock.clone()),
-            random,
-        };
+        let (store, env) = opened(folder.path(), &clock).await;
         let (config, deliveries) = (AnalyzerConfig::default(), DeliveriesConfig::default());
         let analyzer = Analyzer::new(env, &config, &deliveries, &[], &RulesConfig::default()).unwrap();
         let router = greylight_analyzer::http::router(&analyzer);

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use greylight_analyzer::{
-    Analyzer, AnalyzerConfig, AnalyzerEnv, AnomalyWebhook, DeliveriesConfig, RulesConfig, Running,
-};
+use greylight_analyzer::{Analyzer, AnalyzerConfig, AnomalyWebhook, DeliveriesConfig, RulesConfig, Running};
 use greylight_query::promql::{Engine, EngineOptions, Query, Value as Found};
+use greylight_store::Store;
 use greylight_store::append::MetricBatch;
-use greylight_store::model::{Caller, Labels, ManualClock, Scopes, SeededRandom, TenantId, Timestamp};
+use greylight_store::model::{Caller, Labels, ManualClock, Scopes, TenantId, Timestamp};
 use greylight_store::read::{Budget, Limits};
 use greylight_store::records::OutgoingFilter;
-use greylight_store::{Store, StoreConfig, StoreEnv};
 use greylight_wire::exposition::{Format, Writer};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use crate::releases::opened;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const START_MS: i64 = 1_795_255_200_000;
@@ -51,18 +51,7 @@ impl Bench {
     }
 
     async fn open(folder: tempfile::TempDir, clock: ManualClock, change: Change) -> Self {
-        let on_folder = StoreEnv::on_folder(&folder.path().join("data")).unwrap();
-        let random = Arc::new(SeededRandom::new(1));
-        let env = StoreEnv { clock: Arc::new(clock.clone()), random: random.clone(), ..on_folder };
-        let store = Store::open(StoreConfig::default(), env).await.unwrap();
-        let env = AnalyzerEnv {
-            records: store.records(),
-            metrics: Arc::new(store.reader()),
-            appender: store.appender(),
-            logs: Arc::new(store.reader()),
-            clock: Arc::new(clock.clone()),
-            random,
-        };
+        let (store, env) = opened(&folder.path().join("data"), &clock).await;
         // Nobody listens there: what is to be sent stays in the outbox.
         let webhook = AnomalyWebhook { url: "http://127.0.0.1:9/hook".into(), secret: None };
         let mut rules = RulesConfig {

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::time::Duration;
-
 use greylight_store::append::LogBatch;
 use greylight_store::model::{Labels, LogRecord, TenantId, Timestamp};
 use greylight_store::records::Page;
@@ -76,18 +74,10 @@ fn request(key: &str, value: Value) -> Value {
 
 /// Judges to the end, with a restart after the second look where one is asked for, and returns the verdict.
 async fn judged(buyers: i64, request: Value, restart: bool) -> Value {
-    let mut bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
+    let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
     feed(&bench, -60..60, buyers).await;
-    let (_, release) = bench.ask("POST", "/api/v1/releases", request).await;
-    let id = release["id"].as_str().unwrap_or_else(|| panic!("{release:#}")).to_string();
-    bench.until(&id, |r| r["phases"][0]["looks"].as_u64() >= Some(2)).await;
-    if restart {
-        bench = bench.restart().await;
-    }
-    bench.clock.advance(Duration::from_secs(70 * 60));
-    let release = bench.until(&id, |r| r["state"] != "running").await;
-    assert_eq!(release["state"], "decided", "{release:#}");
-    bench.replays(&id).await;
+    let (bench, release) = bench.judged(request, restart).await;
+    let id = release["id"].as_str().unwrap().to_string();
     pins_are_news(&bench, &id).await;
     release["verdict"].clone()
 }
