@@ -194,7 +194,7 @@ impl ShiftTest {
         tolerated: f64,
     ) {
         let t = values.iter().filter(|value| value.is_finite()).count();
-        for (later, from, level) in self.laters(values, t) {
+        for (from, level) in self.laters(values, t) {
             let noise = (question.noise)(from) * self.unshown(t);
             if !means.may_cross_since(values, from, noise, tolerated, level) {
                 continue;
@@ -205,19 +205,19 @@ impl ShiftTest {
             if p <= level && !answer.is_harm_crossed {
                 answer.is_harm_crossed = true;
                 answer.since = Some(from);
-                answer.show(sign, &look, later.levels.nominal(t - later.from));
+                answer.show(sign, &look, level);
             }
         }
     }
 
     /// Lists the later tests that have begun: each with its first interval and its level.
-    fn laters(&self, values: &[f64], t: usize) -> impl Iterator<Item = (&Later, usize, f64)> {
+    fn laters(&self, values: &[f64], t: usize) -> impl Iterator<Item = (usize, f64)> {
         let begun = self.later.iter().filter(move |later| t >= later.from + LATER_SEEN);
         begun.filter_map(move |later| {
             let present = || values.iter().enumerate().filter(|(_, value)| value.is_finite());
             let (from, _) = present().nth(later.from)?;
             let level = later.levels.nominal(t - later.from);
-            (level > 0.0).then_some((later, from, level))
+            (level > 0.0).then_some((from, level))
         })
     }
 
@@ -256,7 +256,7 @@ impl ShiftTest {
                 let release = &signed[start..=now];
                 let noise = self.unshown(t);
                 let whole = std::iter::once((0, self.levels.nominal(t)));
-                let mut tests = whole.chain(self.laters(release, t).map(|(_, from, level)| (from, level)));
+                let mut tests = whole.chain(self.laters(release, t));
                 self.has_seen_enough(t)
                     && tests.any(|(from, level)| {
                         sieve.may_cross(&release[from..], noise, tolerated[idx], level) && {
