@@ -126,6 +126,7 @@ pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
     const STEERS: [&str; 5] =
         ["/api/v1/releases", "/api/v1/policies", "/api/v1/changes", "/api/v1/patterns", "/api/v1/backtests"];
     const RELEASE: &str = "/api/v1/releases/";
+    const POLICY: &str = "/api/v1/policies/";
     let under = |table: &[&str]| table.iter().any(|p| path.starts_with(p));
     if OPEN.contains(&path) || path.starts_with("/ui") {
         return None;
@@ -134,9 +135,11 @@ pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
         return Some(Scope::Write);
     }
     let asks = *method == Method::GET || *method == Method::HEAD;
-    // A replay computes and changes nothing; pages show it to whoever may read the release.
-    let replays = *method == Method::POST && path.starts_with(RELEASE) && path.ends_with("/replay");
-    if under(&STEERS) && !asks && !replays {
+    // These compute and change nothing; pages show them to whoever may read the release.
+    let is_of = |of: &str, end: &str| path.starts_with(of) && path.ends_with(end);
+    let computes =
+        is_of(RELEASE, "/replay") || is_of(POLICY, "/announce") || path == "/api/v1/policies/check";
+    if under(&STEERS) && !asks && !(*method == Method::POST && computes) {
         return Some(Scope::Release);
     }
     let rules_work = path.starts_with("/api/v1/admin") || path.starts_with("/api/v1/queries");
@@ -230,6 +233,9 @@ mod tests {
         assert_eq!(post("/api/v1/releases"), Some(Scope::Release));
         assert_eq!(post("/api/v1/releases/01J/override"), Some(Scope::Release));
         assert_eq!(post("/api/v1/releases/01J/replay"), Some(Scope::Read));
+        assert_eq!(post("/api/v1/policies/x/announce"), Some(Scope::Read));
+        assert_eq!(post("/api/v1/policies/check"), Some(Scope::Read));
+        assert_eq!(scope_of(&Method::PUT, "/api/v1/policies/check"), Some(Scope::Release));
         assert_eq!(scope_of(&Method::DELETE, "/api/v1/releases/x/replay"), Some(Scope::Release));
         assert_eq!(post("/api/v1/admin/flush"), Some(Scope::Admin));
         assert_eq!(scope_of(&Method::DELETE, "/api/v1/queries/1"), Some(Scope::Admin));

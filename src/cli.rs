@@ -128,6 +128,9 @@ pub(crate) struct Gate {
 pub(crate) enum Release {
     /// Start the analysis of a release.
     Start(ReleaseStart),
+    /// Say beforehand what a release will be able to show: the shift that is found, when go can be expected, and what
+    /// would help most. Starts nothing.
+    Announce(ReleaseAnnounce),
     /// List releases, newest first.
     List(ReleaseList),
     /// Show a release and its verdict.
@@ -142,6 +145,43 @@ pub(crate) enum Release {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseStart {
+    #[command(flatten)]
+    pub(crate) release: ReleaseBody,
+    /// Name of a stored policy, or a policy file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Option<String>,
+    /// Wait for the verdict and exit as `gate` does.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseAnnounce {
+    /// A release that is there already, by its id or `key:KEY`; else the flags below describe one.
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) release: ReleaseBody,
+    /// Name of a stored policy; a release that is there has its own.
+    #[arg(long, value_name = "NAME", required_unless_present = "id")]
+    pub(crate) policy: Option<String>,
+    /// How many units the canary will have, where it does not run yet.
+    #[arg(long, value_name = "N")]
+    pub(crate) canary_units: Option<usize>,
+    /// How many pods of the old version will start together with it.
+    #[arg(long, value_name = "N")]
+    pub(crate) fresh_units: Option<usize>,
+    /// Print the server's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// Which release.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseBody {
     /// A JSON file with the body of `POST /api/v1/releases`; the flags below go over it.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -163,14 +203,6 @@ pub(crate) struct ReleaseStart {
     /// What selects these pods, such as '{pod=~"cart-fresh-.*"}'; else service and NAME as the version do.
     #[arg(long, value_name = "MATCH", requires = "fresh")]
     pub(crate) fresh_match: Option<String>,
-    /// Name of a stored policy, or a policy file.
-    #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) policy: Option<String>,
-    /// Wait for the verdict and exit as `gate` does.
-    #[arg(long)]
-    pub(crate) wait: bool,
-    #[command(flatten)]
-    pub(crate) remote: Remote,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod rules;
 use crate::Analyzer;
 use crate::policies::POLICY_BYTES_MAX;
 use crate::policy::Span;
+use crate::release::announce::{self, AnnounceRequest};
 use crate::release::model::State as ReleaseState;
 use crate::release::request::{self, Outcome, OverrideRequest, PhaseCall, ReplayRequest};
 use crate::release::service::{Filter, LIST_MAX, Releases, Started, WAIT_MAX};
@@ -29,7 +30,7 @@ const JUDGE_BYTES_MAX: usize = 64 << 20;
 const JUDGES_AT_ONCE: usize = 2;
 /// Replays computed at once: one, since each holds all that its release pinned.
 const REPLAYS_AT_ONCE: usize = 1;
-/// Replays computed or waiting; more are refused.
+/// Replays and announcements computed or waiting; more are refused.
 const REPLAYS_MAX: usize = 8;
 
 #[derive(Clone)]
@@ -65,7 +66,12 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/override", post(put_over))
         .route("/api/v1/releases/{id}/replay", post(replay))
         .route("/api/v1/policies", get(policies))
-        .route("/api/v1/policies/{name}", get(policy).put(put_policy).delete(delete_policy))
+        .route(
+            "/api/v1/policies/{name}",
+            get(policy).put(put_policy).delete(delete_policy).post(check_policy),
+        )
+        .route("/api/v1/policies/{name}/announce", post(announce))
+        .route("/api/v1/releases/{id}/announce", get(announce_release))
         .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
         .merge(judge)
         .with_state(api)
@@ -315,22 +321,66 @@ async fn replay(
     // Nothing has to be said: without a body the release's own policy judges again.
     let asked = if bytes.is_empty() { json!({}) } else { body(&bytes)? };
     let request = ReplayRequest::parse(&asked)?;
-    let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
-    let full = |_| {
-        let text = format!("{REPLAYS_MAX} replays are being computed or wait already; try again later");
-        Problem::new(ErrorKind::RateLimited, text).limit(REPLAYS_MAX)
-    };
-    let place = api.replay_places.try_acquire_owned().map_err(full)?;
-    // Slots of its own: a long replay must not keep deploy tools waiting for the judge. What it reads is held only
-    // within one.
-    let slot = api.replays.acquire_owned().await.map_err(closed)?;
+    let slot = api.slot().await?;
     let job = api.releases.replay(&caller.tenant, &id, request).await?;
-    let judged = tokio::task::spawn_blocking(move || {
-        let answer = job.run().map(|replay| wire::replay(&replay));
-        drop((slot, place));
+    let answer = compute(slot, move || job.run().map(|replay| wire::replay(&replay))).await?;
+    Ok(Json(answer).into_response())
+}
+
+/// A place among long computations; what these read is held only within one.
+struct Slot {
+    _one: tokio::sync::OwnedSemaphorePermit,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Api {
+    /// Waits for a slot of its own: a long replay must not keep deploy tools waiting for the judge.
+    async fn slot(&self) -> Result<Slot, Problem> {
+        let full = |_| {
+            let text = format!("{REPLAYS_MAX} replays are being computed or wait already; try again later");
+            Problem::new(ErrorKind::RateLimited, text).limit(REPLAYS_MAX)
+        };
+        let place = self.replay_places.clone().try_acquire_owned().map_err(full)?;
+        let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
+        let one = self.replays.clone().acquire_owned().await.map_err(closed)?;
+        Ok(Slot { _one: one, _place: place })
+    }
+}
+
+/// Computes where nothing else waits for the thread.
+async fn compute(
+    slot: Slot,
+    run: impl FnOnce() -> Result<Value, Problem> + Send + 'static,
+) -> Result<Value, Problem> {
+    let computed = tokio::task::spawn_blocking(move || {
+        let answer = run();
+        drop(slot);
         answer
     });
-    let answer = judged.await.map_err(|e| Problem::new(ErrorKind::Internal, e))??;
+    computed.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?
+}
+
+async fn announce(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Payload(bytes): Small,
+) -> Answer {
+    let request = AnnounceRequest::parse(&body(&bytes)?)?;
+    let slot = api.slot().await?;
+    let job = api.releases.announce(&caller.tenant, &name, request).await?;
+    let answer = compute(slot, move || job.run().map(|done| announce::wire(&done))).await?;
+    Ok(Json(answer).into_response())
+}
+
+async fn announce_release(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let slot = api.slot().await?;
+    let job = api.releases.announce_release(&caller.tenant, &id).await?;
+    let answer = compute(slot, move || job.run().map(|done| announce::wire(&done))).await?;
     Ok(Json(answer).into_response())
 }
 
@@ -360,8 +410,41 @@ async fn put_policy(
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
     let stored = api.releases.policies().put(&caller.tenant, &name, text).await?;
-    Ok(Json(json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document }))
-        .into_response())
+    // A policy is stored whether or not it can be said what it will show.
+    let announced = match announce_last(&api, &caller, &name).await {
+        Ok(announced) => json!({ "announced": announced }),
+        Err(problem) => json!({ "announced": null, "not_announced": problem.message }),
+    };
+    let mut answer = json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document });
+    if let (Some(answer), Value::Object(announced)) = (answer.as_object_mut(), announced) {
+        answer.extend(announced);
+    }
+    Ok(Json(answer).into_response())
+}
+
+/// Says what a policy would have shown of the last release that it judged.
+async fn announce_last(api: &Api, caller: &Caller, name: &str) -> Result<Value, Problem> {
+    let Some(job) = api.releases.announce_last(&caller.tenant, name).await? else {
+        let text = "it has judged no release yet; POST /api/v1/policies/{name}/announce says what it can show of one";
+        return Err(Problem::new(ErrorKind::NotFound, text));
+    };
+    let slot = api.slot().await?;
+    compute(slot, move || job.run().map(|done| announce::wire(&done))).await
+}
+
+/// What a POST to a policy checks a text without storing it under.
+const CHECKED: &str = "check";
+
+/// Checks a policy's text and stores nothing.
+async fn check_policy(Path(name): Path<String>, Payload(bytes): Small) -> Answer {
+    if name != CHECKED {
+        let text = "a policy is stored by PUT; POST /api/v1/policies/check checks one and stores nothing";
+        return Err(Problem::new(ErrorKind::NotFound, text).field("name").value(name).into());
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
+    let (name, document) = crate::policies::checked(text)?;
+    Ok(Json(json!({ "name": name, "policy": document })).into_response())
 }
 
 async fn delete_policy(

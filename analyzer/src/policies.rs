@@ -46,11 +46,10 @@ impl Policies {
 
     /// Checks a policy text and stores it under a name; the same text again changes nothing.
     pub(crate) async fn put(&self, tenant: &TenantId, name: &str, text: &str) -> Result<Stored, Problem> {
-        let document = policy::document(text).map_err(|e| policy_problem(&e))?;
-        let parsed = policy::from_document(&document, Queries::Required).map_err(|e| policy_problem(&e))?;
-        if parsed.name != name {
-            let text = format!("the policy is named {:?}, the address names {name:?}", parsed.name);
-            return Err(Problem::new(ErrorKind::Invalid, text).field("name").value(parsed.name));
+        let (named, document) = checked(text)?;
+        if named != name {
+            let text = format!("the policy is named {named:?}, the address names {name:?}");
+            return Err(Problem::new(ErrorKind::Invalid, text).field("name").value(named));
         }
         if let Some(same) = self.get(tenant, name).await?.filter(|stored| stored.document == document) {
             return Ok(same);
@@ -70,6 +69,13 @@ impl Policies {
         let transaction = Transaction::default().delete(KIND, name, Expect::Any);
         self.records.commit(tenant, transaction).await.map_err(|e| problem(&e))
     }
+}
+
+/// Checks a policy's text: its name, and the document as it is stored.
+pub(crate) fn checked(text: &str) -> Result<(String, Value), Problem> {
+    let document = policy::document(text).map_err(|e| policy_problem(&e))?;
+    let parsed = policy::from_document(&document, Queries::Required).map_err(|e| policy_problem(&e))?;
+    Ok((parsed.name, document))
 }
 
 /// Says that no policy has this name.

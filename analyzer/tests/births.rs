@@ -71,7 +71,7 @@ async fn feed(bench: &Bench, factor: f64) {
     bench.store.appender().metrics(&TenantId::default(), batch).await.unwrap();
 }
 
-fn request(key: &str, births: bool) -> Value {
+pub(crate) fn request(key: &str, births: bool) -> Value {
     let mut request = body(key);
     request["policy"]["checks"] = json!([{ "name": "load", "kind": "mean",
         "value": "avg by (instance) (avg_over_time(load{$cohort}[$interval]))", "margin": { "relative": "20%" } }]);
@@ -87,7 +87,7 @@ async fn judged(bench: Bench, request: Value, restart: bool) -> Value {
     bench.judged(request, restart).await.1["verdict"].clone()
 }
 
-async fn fed(factor: f64) -> Bench {
+pub(crate) async fn fed(factor: f64) -> Bench {
     let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
     feed(&bench, factor).await;
     bench

@@ -7,7 +7,8 @@ use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
     Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
-    TrafficShare, UserValue, Users, demo, errors, latency, logs, means, pod_errors, pods, share, users,
+    TrafficShare, UserValue, Users, demo, errors, errors_as_foretold, latency, latency_as_foretold, logs,
+    means, means_as_foretold, pod_errors, pods, share, users,
 };
 
 const SEED: u64 = 20_261_121;
@@ -223,6 +224,34 @@ fn harm_as_large_as_the_margin_does_not_go() {
     let gone = outcomes.filter(|run| run.decision == Decision::Go).count();
     // Of 24 at 5 % each more than five are a chance of one in a hundred and fifty.
     assert!(gone <= 5, "{gone} of 24");
+}
+
+/// What is said beforehand to be found in 80 % of cases is found in about as many.
+#[test]
+fn what_is_foretold_is_found() {
+    let quiet = Means { margin: 0.001, alpha: 0.01, ..Means::default() };
+    let veto = "vote: veto";
+    let all: [(&str, Vec<Outcome>); 5] = [
+        ("independent", runs(60, |chance| means_as_foretold(quiet, chance))),
+        (
+            "with memory",
+            runs(60, |chance| means_as_foretold(Means { noise: Noise::Ar(0.6), ..quiet }, chance)),
+        ),
+        ("errors", runs(100, |chance| errors_as_foretold(Errors::default(), chance))),
+        ("errors of a tenth", {
+            let share = TrafficShare::Fixed(0.1);
+            runs(100, |chance| errors_as_foretold(Errors { share, ..Errors::default() }, chance))
+        }),
+        (
+            "latency",
+            runs(30, |chance| latency_as_foretold(Latency { held_to: veto, ..Latency::default() }, chance)),
+        ),
+    ];
+    for (name, runs) in all {
+        let found = share(&runs, |run| run.decision == Decision::NoGo);
+        println!("{name}: {:.0} +- {:.0} % found of {}", found.percent, found.error, runs.len());
+        assert!(found.percent >= 80.0 - 3.0 * found.error, "{name}: {found:?}");
+    }
 }
 
 #[test]

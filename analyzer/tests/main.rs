@@ -9,6 +9,7 @@ mod patterns;
 mod calibration;
 mod releases;
 mod by_value;
+mod announce;
 mod births;
 mod fresh;
 mod users;

@@ -4,13 +4,17 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{exit, replay};
-use crate::cli::{OverrideDecision, Release, ReleaseList, ReleaseOverride, ReleaseRef, ReleaseStart};
+use crate::cli::{
+    OverrideDecision, Release, ReleaseAnnounce, ReleaseBody, ReleaseList, ReleaseOverride, ReleaseRef,
+    ReleaseStart,
+};
 use crate::client::{Client, encode};
 
 /// Runs one of the release commands.
 pub(crate) async fn run(command: Release) -> anyhow::Result<u8> {
     match command {
         Release::Start(args) => start(args).await,
+        Release::Announce(args) => announce(args).await,
         Release::List(args) => list(args).await,
         Release::Show(args) => show(args).await,
         Release::Cancel(args) => cancel(args).await,
@@ -21,7 +25,10 @@ pub(crate) async fn run(command: Release) -> anyhow::Result<u8> {
 
 async fn start(args: ReleaseStart) -> anyhow::Result<u8> {
     let client = Client::new(&args.remote)?;
-    let body = body(&args)?;
+    let mut body = body(&args.release)?;
+    if let (Some(policy), Some(map)) = (&args.policy, body.as_object_mut()) {
+        map.insert("policy".into(), policy_of(policy)?);
+    }
     let release = client.post("/api/v1/releases", &body).await?;
     let id = release["id"].as_str().context("the server's answer names no release")?;
     eprintln!("release {id}: {}/ui/releases/{id}", client.base());
@@ -32,7 +39,58 @@ async fn start(args: ReleaseStart) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-fn body(args: &ReleaseStart) -> anyhow::Result<Value> {
+/// Says beforehand what a release will be able to show.
+async fn announce(args: ReleaseAnnounce) -> anyhow::Result<u8> {
+    let client = Client::new(&args.remote)?;
+    let answer = match (&args.id, &args.policy) {
+        (Some(id), None) => client.get(&format!("/api/v1/releases/{}/announce", encode(id)), &[]).await?,
+        (id, policy) => {
+            let release = match id {
+                Some(id) => json!(id),
+                None => body(&args.release)?,
+            };
+            let mut asked = json!({ "release": release });
+            for (name, value) in [("canary", args.canary_units), ("fresh", args.fresh_units)] {
+                if let Some(value) = value {
+                    asked[name] = json!(value);
+                }
+            }
+            let policy = policy.as_deref().unwrap_or_default();
+            client.post(&format!("/api/v1/policies/{}/announce", encode(policy)), &asked).await?
+        }
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&answer)?);
+    } else {
+        print!("{}", announcement(&answer));
+    }
+    Ok(exit::OK)
+}
+
+/// Puts an announcement into words: by phase what can be expected of it, then a sentence a check.
+fn announcement(answer: &Value) -> String {
+    let cohorts = &answer["cohorts"];
+    let mut out = format!(
+        "policy {}: {} canary and {} baseline units\n",
+        text(&answer["policy"]["name"]),
+        cohorts["canary"],
+        cohorts["baseline"]
+    );
+    let in_place: Vec<String> = cohorts["in_place"].as_array().into_iter().flatten().map(text).collect();
+    if !in_place.is_empty() {
+        let names = in_place.join(", ");
+        out.push_str(&format!("the canary does not run yet; taken as if it ran on {names}\n"));
+    }
+    for phase in answer["phases"].as_array().into_iter().flatten() {
+        out.push_str(&format!("\nphase {}: {}\n", text(&phase["name"]), text(&phase["text"])));
+        for check in phase["checks"].as_array().into_iter().flatten() {
+            out.push_str(&format!("  {}\n", text(&check["text"])));
+        }
+    }
+    out
+}
+
+fn body(args: &ReleaseBody) -> anyhow::Result<Value> {
     let mut body = match &args.file {
         Some(path) => {
             let text =
@@ -58,9 +116,6 @@ fn body(args: &ReleaseStart) -> anyhow::Result<Value> {
             None => json!({ "name": name }),
         };
         map.insert("fresh".into(), fresh);
-    }
-    if let Some(policy) = &args.policy {
-        map.insert("policy".into(), policy_of(policy)?);
     }
     Ok(body)
 }

@@ -80,6 +80,12 @@ impl ByCheck {
         Self { other, values, rest: None, check, budget: part, known: terms, pre: pre.clone() }
     }
 
+    /// Lists the tests by value, the largest value first, that of all others last.
+    pub(super) fn tests(&self) -> impl Iterator<Item = (&str, &CheckRun)> {
+        let own = self.values.iter().map(|(value, run)| (value.as_str(), run));
+        own.chain([(OTHER, &self.other)])
+    }
+
     /// Sums up the placebo releases of all values; the check is restless only if all of them are.
     pub(super) fn placebo(&self) -> Placebo {
         let all = || self.values.values().chain([&self.other]).map(|run| run.placebo);

@@ -17,6 +17,10 @@ use super::check::{Budget, Direction, Lack, Outcome, directions, relative_part, 
 use super::grid::{Cells, Grid};
 use super::placed::UnitCells;
 
+mod foretell;
+
+pub(super) use foretell::Usual;
+
 /// Events and exposure of one side.
 pub(super) type CountCells = Cells<(f64, f64)>;
 

@@ -16,6 +16,8 @@ use super::data::Series;
 use super::grid::{Cells, Grid, Stretch, align_pre};
 use super::scale::Scale;
 
+mod foretell;
+
 /// A series of differences tested for a shift, in one direction or both.
 #[derive(Clone, Debug)]
 pub(super) struct ShiftTest {

@@ -26,6 +26,7 @@ mod by;
 mod composite;
 mod share;
 mod describe;
+mod foretell;
 mod request;
 pub mod wire;
 mod read;
@@ -36,6 +37,7 @@ pub use data::{
     UserRow, UserRows, Values,
 };
 pub use error::JudgeError;
+pub use foretell::{Expected, Foretold, ForetoldValue, Help, Size, foretell};
 pub use placed::RunData;
 pub(crate) use request::births;
 pub use request::{Answer, Engine, Request, answer, run};

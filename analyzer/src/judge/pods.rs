@@ -15,6 +15,8 @@ use super::grid::{Cells, Grid};
 use super::means::{MeanRun, has_faded, is_beyond, mean_of, n_present, plain_mean, units};
 use super::scale::Scale;
 
+mod foretell;
+
 type Hosts = IndexMap<String, Cells<f64>>;
 
 /// A mean check on new pods under way.
@@ -297,12 +299,7 @@ impl PodCheck {
         let (births, events) = self.sides[0].fleet.n_births();
         let part = self.part.flatten();
         NewPods {
-            compared_with: match part {
-                Some(Part::Births) => "births",
-                Some(Part::Fresh) => "fresh",
-                Some(Part::Old) => "old",
-                None => "none",
-            },
+            compared_with: part.map_or("none", Part::word),
             canary: pods.canary as u64,
             old: pods.old as u64,
             fresh: pods.fresh as u64,

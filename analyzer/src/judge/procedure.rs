@@ -13,7 +13,7 @@ use crate::verdict::{Cause, Decision};
 use super::by::ByCheck;
 use super::check::{Budget, CheckState, Outcome};
 use super::composite::CompositeCheck;
-use super::counts::{self, CountCells, CountCheck};
+use super::counts::{self, CountCells, CountCheck, Usual};
 use super::data::BirthData;
 use super::describe;
 use super::grid::Grid;
@@ -37,6 +37,8 @@ pub(super) struct CheckRun {
     /// Users on both sides, and all, where there are too many of them.
     pub(super) crossing: Option<(u64, u64)>,
     pub(super) procedure: Procedure,
+    /// What was counted before, where counts are compared.
+    pub(super) usual: Option<Usual>,
 }
 
 /// Which procedure judges a check.
@@ -89,6 +91,10 @@ impl Known<'_> {
 impl CheckRun {
     pub(super) fn new(check: &Check, budget: Budget, known: Known<'_>) -> Self {
         let alpha = budget.alpha;
+        let usual = match &known.pre {
+            Placed::Counts(pre) => Usual::new(pre),
+            _ => None,
+        };
         let (procedure, placebo) = match &known.pre {
             Placed::Counts(pre) => count_procedure(check, budget, pre, &known),
             Placed::Hosts(pre) => pod_procedure(check, &budget, pre, &known)
@@ -124,6 +130,7 @@ impl CheckRun {
             placebo,
             crossing: None,
             procedure,
+            usual,
         }
     }
 

@@ -12,6 +12,16 @@ use super::describe;
 use super::procedure::{CheckRun, Placebo};
 use super::share::ShareResult;
 
+/// Says which history a check lacks for a go.
+pub(super) fn lack_of_history(lack: &Lack) -> Option<Cause> {
+    match lack {
+        Lack::History { have, need } => Some(Cause::NoHistory { have: *have as u64, need: *need as u64 }),
+        Lack::Births { what } => Some(Cause::NoBirths { what: what.clone() }),
+        Lack::Unsettled { intervals } => Some(Cause::NotSettled { intervals: *intervals as u64 }),
+        Lack::Trials { .. } | Lack::Events { .. } | Lack::Values { .. } => None,
+    }
+}
+
 impl Analysis {
     pub(super) fn answer(
         &self,
@@ -134,16 +144,8 @@ impl Analysis {
         if run.check.vote != Vote::Full || run.state.decision == Decision::Go {
             return causes;
         }
-        match &outcome.lack {
-            Some(Lack::History { have, need }) => {
-                causes.push(Cause::NoHistory { have: *have as u64, need: *need as u64 });
-            }
-            Some(Lack::Births { what }) => causes.push(Cause::NoBirths { what: what.clone() }),
-            Some(Lack::Unsettled { intervals }) => {
-                causes.push(Cause::NotSettled { intervals: *intervals as u64 });
-            }
-            _ => causes.push(Cause::NotEnoughData { what: describe::not_enough(&run.check, outcome) }),
-        }
+        let not_enough = || Cause::NotEnoughData { what: describe::not_enough(&run.check, outcome) };
+        causes.push(outcome.lack.as_ref().and_then(lack_of_history).unwrap_or_else(not_enough));
         causes
     }
 

@@ -13,6 +13,8 @@ use super::data::Data;
 use super::grid::{Cells, Grid, Stretch, align_pre};
 use super::means::{Answer, Question, ShiftTest};
 
+mod foretell;
+
 /// Bucket counts of one side by interval, over edges of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct BucketCells {
@@ -334,20 +336,7 @@ impl ScoreCheck {
 
     /// Says which scaling of all values would move the score as far as was seen.
     fn effect(&self, sheet: &Sheet, score: Score, answer: &Answer) -> Effect {
-        const FACTOR_MAX: f64 = 1e4;
-        let scaling = |shift: f64| -> Option<f64> {
-            let (least, most) = (
-                sheet.shift(score, Change::Times(1.0 / FACTOR_MAX)),
-                sheet.shift(score, Change::Times(FACTOR_MAX)),
-            );
-            if !(least < shift && shift < most) {
-                return None;
-            }
-            let log = find_root_within(-FACTOR_MAX.ln(), FACTOR_MAX.ln(), 1e-7, |log: f64| {
-                sheet.shift(score, Change::Times(log.exp())) - shift
-            });
-            Some(log.exp_m1())
-        };
+        let scaling = |shift: f64| scaling(sheet, score, shift);
         Effect {
             estimate: answer.estimate.and_then(scaling),
             low: scaling(answer.low),
@@ -392,6 +381,20 @@ impl ScoreCheck {
     pub(super) fn n_placebo(&mut self) -> usize {
         self.ensure(&mut [BucketCells::default(), BucketCells::default()]).pre_values[0].len()
     }
+}
+
+/// Finds the scaling of all values, less one, that moves a score so far.
+fn scaling(sheet: &Sheet, score: Score, shift: f64) -> Option<f64> {
+    const FACTOR_MAX: f64 = 1e4;
+    let (least, most) =
+        (sheet.shift(score, Change::Times(1.0 / FACTOR_MAX)), sheet.shift(score, Change::Times(FACTOR_MAX)));
+    if !(least < shift && shift < most) {
+        return None;
+    }
+    let log = find_root_within(-FACTOR_MAX.ln(), FACTOR_MAX.ln(), 1e-7, |log: f64| {
+        sheet.shift(score, Change::Times(log.exp())) - shift
+    });
+    Some(log.exp_m1())
 }
 
 /// Computes the chance that a canary's value is larger than a baseline's; values of one bucket count as ties. Its limits

@@ -21,6 +21,10 @@ use super::counts::{counted_ratio, opposite, ratio_limits};
 use super::data::UserRows;
 use super::grid::Grid;
 
+mod foretell;
+
+pub(super) use foretell::UsualUsers;
+
 /// One user of a side: the interval of the first sight, and the value from each of these intervals on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlacedUser {

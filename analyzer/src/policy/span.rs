@@ -67,6 +67,11 @@ impl Span {
         Self { text, millis }
     }
 
+    /// Returns a duration so many times as long.
+    pub fn times(&self, n: u64) -> Self {
+        Self::from_millis(self.millis.saturating_mul(n))
+    }
+
     /// Returns the text it was written in.
     pub fn text(&self) -> &str {
         &self.text

@@ -110,7 +110,7 @@ fn phase_start_ms(phase: &PhaseProgress) -> i64 {
 }
 
 /// The phase as it began: moves after its start are told one by one, in the order of the looks.
-fn phase_run(release: &Release, phase: &PhaseProgress) -> PhaseRun {
+pub(super) fn phase_run(release: &Release, phase: &PhaseProgress) -> PhaseRun {
     let start = phase_start_ms(phase);
     let at_start = phase.moves.iter().filter(|m| m.at.as_millis() <= start);
     PhaseRun {
@@ -400,14 +400,34 @@ fn begin(
 ) -> Result<(Memory, Option<PinFormat>), LookError> {
     let (mut units, mut fresh_units) = (BTreeSet::new(), BTreeSet::new());
     new_units(collector, tenant, release, end_ms, (&mut units, &mut fresh_units))?;
-    let sides = history(collector, tenant, release, phase_idx, &units, &fresh_units)?;
-    let births = births(collector, tenant, release, phase_idx, &sides, refused)?;
+    let (sides, births) = before(collector, tenant, release, phase_idx, (&units, &fresh_units), &refused)?;
     let json = encode(&release.policy.policy.phases[phase_idx], sides.iter());
     let births_json =
         births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
     let list = |units: &BTreeSet<String>| units.iter().cloned().collect();
     let pin = PinFormat::new(list(&units), list(&fresh_units), json, births_json);
     Ok((Memory::new(release, phase_idx, History { sides, births }, units, fresh_units)?, Some(pin)))
+}
+
+/// Data of both sides by check.
+type AllSides = BTreeMap<String, Sides>;
+/// Earlier starts of pods by check.
+type AllBirths = BTreeMap<String, Vec<BirthData>>;
+
+/// Reads what was before a release for each check of a phase: both sides, and earlier starts of pods.
+///
+/// - `units`: those of the canary, and fresh pods.
+pub(super) fn before(
+    collector: &Collector,
+    tenant: &TenantId,
+    release: &Release,
+    phase_idx: usize,
+    units: (&BTreeSet<String>, &BTreeSet<String>),
+    refused: &BTreeSet<String>,
+) -> Result<(AllSides, AllBirths), LookError> {
+    let sides = history(collector, tenant, release, phase_idx, units.0, units.1)?;
+    let births = births(collector, tenant, release, phase_idx, &sides, refused.clone())?;
+    Ok((sides, births))
 }
 
 /// Labels that tell versions of a service apart.
@@ -471,7 +491,7 @@ fn births(
 }
 
 /// Finds the units that the matchers of the canary, and of fresh pods, have shown since the release started.
-fn new_units(
+pub(super) fn new_units(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,

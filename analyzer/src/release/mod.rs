@@ -4,8 +4,10 @@
 //! data is read, pinned and judged; [`verdict`] says what it means for the release, and the
 //! verdict, its evidence and its messages are one transaction. What a restart finds is enough to go
 //! on where it ended: looks that were made stay, looks that were missed are made in order. [`replay`]
-//! makes all of them again from what they pinned.
+//! makes all of them again from what they pinned; [`announce`] says beforehand what they will be able to show.
 
+pub(crate) mod announce;
+mod announce_words;
 pub(crate) mod cohort;
 pub(crate) mod format;
 pub(crate) mod history;

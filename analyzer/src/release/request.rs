@@ -299,7 +299,7 @@ impl ReplayRequest {
 }
 
 /// Reads a body into its type; an unknown or missing key is named.
-fn strict<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Problem> {
+pub(super) fn strict<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Problem> {
     T::deserialize(body).map_err(|error| {
         let message = error.to_string();
         let problem = Problem::new(ErrorKind::Invalid, &message);

@@ -216,7 +216,7 @@ impl Releases {
         })
     }
 
-    fn fresh(
+    pub(super) fn fresh(
         &self,
         request: NewRelease,
         body: Value,

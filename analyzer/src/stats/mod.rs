@@ -1,7 +1,7 @@
 //! The statistics of verdicts: pure functions and small accumulators, each with its source.
 //!
 //! [`boundary`] spends a check's budget over the looks; everything else asks it for levels.
-//! [`counts`] compares events over trials exactly (procedure C), [`bets`] does so where events come
+//! [`counts`] compares events over trials exactly (procedure C), [`counts_power`] says beforehand how often it finds harm, [`bets`] does so where events come
 //! in clumps and for lists of log patterns (L), [`means`] compares autocorrelated values (M), [`hosts`] hosts where nothing has a history (H), [`births`] new pods that have no history (N), [`pod_rates`] their errors,
 //! [`scores`] turns distributions into values for it (D), [`users`] compares amounts by user, [`rates`] bounds single rates,
 //! [`dispersion`] says whether counts may be trusted to be binomial, and [`share`] tests a declared
@@ -14,6 +14,7 @@
 pub mod special;
 pub mod boundary;
 pub mod counts;
+pub mod counts_power;
 pub mod bets;
 pub mod rates;
 pub mod dispersion;

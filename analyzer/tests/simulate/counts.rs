@@ -1,9 +1,9 @@
 //! Simulated error counts.
 
-use greylight_analyzer::judge::{CheckData, Counts, Data, Sides};
+use greylight_analyzer::judge::{CheckData, Counts, Data, Expected, Sides};
 use indexmap::IndexMap;
 
-use super::{Chance, Outcome, judge, times};
+use super::{Chance, Outcome, as_foretold, judge, times};
 
 /// Settings of [`errors`].
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,25 @@ impl Default for Errors {
 
 /// One ratio check with 4,000 trials a minute on both sides together, and twice the rate in events.
 pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
+    let (policy, data) = release(setting, chance);
+    judge(&policy, data)
+}
+
+/// The same with a rate of the canary as much higher as was foretold.
+pub(crate) fn errors_as_foretold(setting: Errors, chance: &mut Chance) -> Outcome {
+    let (canary, baseline) = setting.hosts;
+    let share = match setting.share {
+        Share::Fixed(share) => Some(share),
+        Share::Ramp | Share::Steps => None,
+    };
+    let expected = Expected { canary: canary.max(1), baseline: baseline.max(1), fresh: 0, share };
+    let worse = |shift: f64, chance: &mut Chance| {
+        release(Errors { rates: (setting.rates.0, setting.rates.0 * (1.0 + shift)), ..setting }, chance)
+    };
+    as_foretold(chance, expected, worse)
+}
+
+fn release(setting: Errors, chance: &mut Chance) -> (String, IndexMap<String, CheckData>) {
     let ramp = match setting.is_planned {
         true => format!("  ramp: {:?}\n", (0..60).map(|minute| setting.share.at(minute)).collect::<Vec<_>>()),
         false => String::new(),
@@ -135,5 +154,5 @@ pub(crate) fn errors(setting: Errors, chance: &mut Chance) -> Outcome {
         run: Sides { baseline: side(false, before, before + 60), canary: side(true, before, before + 60) },
         ..CheckData::default()
     };
-    judge(&policy, IndexMap::from([("errors".to_owned(), data)]))
+    (policy, IndexMap::from([("errors".to_owned(), data)]))
 }

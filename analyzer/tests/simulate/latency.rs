@@ -1,10 +1,10 @@
 //! Simulated latencies.
 
-use greylight_analyzer::judge::{CheckData, Data, Histogram, Sides};
+use greylight_analyzer::judge::{CheckData, Data, Expected, Histogram, Sides};
 use indexmap::IndexMap;
 
 use super::counts::Share;
-use super::{Chance, Outcome, judge, times};
+use super::{Chance, Outcome, as_foretold, judge, times};
 
 /// How a canary's latencies differ.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,21 @@ impl Default for Latency {
 
 /// One distribution check.
 pub(crate) fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
+    let (policy, data) = release(setting, chance);
+    judge(&policy, data)
+}
+
+/// The same with all of the canary's requests as much slower as was foretold.
+pub(crate) fn latency_as_foretold(setting: Latency, chance: &mut Chance) -> Outcome {
+    let expected = Expected { canary: 1, baseline: 1, fresh: 0, share: None };
+    let worse = |shift: f64, chance: &mut Chance| {
+        let slow = Slow { part: 1.0, factor: 1.0 + shift };
+        release(Latency { slow, ..setting }, chance)
+    };
+    as_foretold(chance, expected, worse)
+}
+
+fn release(setting: Latency, chance: &mut Chance) -> (String, IndexMap<String, CheckData>) {
     let policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\nphases:\n- name: p\n  lasts: {{ at_most: 1h }}\n  checks:\n  \
          - {{ name: latency, kind: distribution, {} }}\n",
@@ -151,5 +166,5 @@ pub(crate) fn latency(setting: Latency, chance: &mut Chance) -> Outcome {
         pre: Sides { baseline: pre_baseline, canary: pre_canary },
         ..CheckData::default()
     };
-    judge(&policy, IndexMap::from([("latency".to_owned(), data)]))
+    (policy, IndexMap::from([("latency".to_owned(), data)]))
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use greylight_analyzer::judge::{CheckData, Data, Series, Sides};
+use greylight_analyzer::judge::{CheckData, Data, Expected, Series, Sides};
 use indexmap::IndexMap;
 
-use super::{Chance, Outcome, judge, times};
+use super::{Chance, Outcome, as_foretold, judge, times};
 
 /// What a side's minutes look like; their standard deviation is a tenth of the mean but where said.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +90,19 @@ impl Default for Means {
 
 /// Mean checks of sides whose minutes have a standard deviation of 10 % of the mean.
 pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
+    let (policy, data) = release(setting, chance);
+    judge(&policy, data)
+}
+
+/// The same with a shift as large as was foretold.
+pub(crate) fn means_as_foretold(setting: Means, chance: &mut Chance) -> Outcome {
+    let expected = Expected { canary: 1, baseline: 1, fresh: 0, share: None };
+    // Margins are absolute, so the shift is in the unit of values, whose mean is 100.
+    let worse = |shift: f64, chance: &mut Chance| release(Means { shift: shift / 100.0, ..setting }, chance);
+    as_foretold(chance, expected, worse)
+}
+
+fn release(setting: Means, chance: &mut Chance) -> (String, IndexMap<String, CheckData>) {
     let mut policy = format!(
         "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_least: {}, at_most: 1h }}\n  \
          checks:\n",
@@ -106,7 +119,7 @@ pub(crate) fn means(setting: Means, chance: &mut Chance) -> Outcome {
         .expect("a string takes what is written");
         data.insert(format!("m{idx}"), one_check(&setting, idx == 0, chance));
     }
-    judge(&policy, data)
+    (policy, data)
 }
 
 fn one_check(setting: &Means, is_worse: bool, chance: &mut Chance) -> CheckData {

@@ -12,18 +12,18 @@ mod pod_errors;
 mod pods;
 mod users;
 
-use greylight_analyzer::judge::{Answer, CheckData, Engine, Request, run};
+use greylight_analyzer::judge::{Answer, CheckData, Engine, Expected, PhaseRun, Request, foretell, run};
 use greylight_analyzer::policy::{Queries, parse};
 use greylight_analyzer::verdict::Decision;
 use indexmap::IndexMap;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub(crate) use counts::{Errors, Share as TrafficShare, errors};
+pub(crate) use counts::{Errors, Share as TrafficShare, errors, errors_as_foretold};
 pub(crate) use demo::{Fault, demo};
-pub(crate) use latency::{Latency, Shape, Slow, latency};
+pub(crate) use latency::{Latency, Shape, Slow, latency, latency_as_foretold};
 pub(crate) use logs::{Logs, logs};
-pub(crate) use means::{Hosts, Means, Noise, means};
+pub(crate) use means::{Hosts, Means, Noise, means, means_as_foretold};
 pub(crate) use pod_errors::{PodErrors, pod_errors};
 pub(crate) use pods::{Pods, pods};
 pub(crate) use users::{UserValue, Users, users};
@@ -119,6 +119,29 @@ pub(crate) fn judge(policy: &str, data: IndexMap<String, CheckData>) -> Outcome 
         look: first.map(|idx| idx + 1 - warm.min(idx)),
         n_restless: answer.verdict.reasons.iter().filter(|reason| reason.cause.code() == "restless").count(),
     }
+}
+
+/// Simulates a release that is as much worse as was said of it beforehand.
+///
+/// - `release`: policy and data of one that is so much worse.
+fn as_foretold(
+    chance: &mut Chance,
+    expected: Expected,
+    release: impl Fn(f64, &mut Chance) -> (String, IndexMap<String, CheckData>),
+) -> Outcome {
+    let (policy, data) = release(0.0, &mut chance.clone());
+    let parsed = parse(&policy, Queries::Optional).expect("the scenario's policy is right");
+    let phase = PhaseRun {
+        release_start_ms: START_MS,
+        phase_start_ms: START_MS,
+        traffic_share: None,
+        shifts: Vec::new(),
+    };
+    let all = foretell(&parsed, &parsed.phases[0], &phase, &data, &expected);
+    let all = all.expect("the scenario's data fits its policy");
+    let shift = all[0].shift.expect("a shift is foretold").value;
+    let (policy, data) = release(shift, chance);
+    judge(&policy, data)
 }
 
 /// Judges; says how many looks the warm-up takes.

@@ -6,6 +6,7 @@
 
 mod list;
 mod novelty;
+mod foretell;
 
 use indexmap::{IndexMap, IndexSet};
 

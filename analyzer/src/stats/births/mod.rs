@@ -41,6 +41,17 @@ pub enum Part {
     Old,
 }
 
+impl Part {
+    /// Returns its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Births => "births",
+            Self::Fresh => "fresh",
+            Self::Old => "old",
+        }
+    }
+}
+
 /// How many pods there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pods {

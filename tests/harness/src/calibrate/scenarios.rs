@@ -22,6 +22,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     distribution_margins(&mut all);
     users(&mut all);
     log_patterns(&mut all);
+    foretold(&mut all);
     demo(&mut all);
     all
 }
@@ -481,6 +482,29 @@ fn log_patterns(all: &mut Vec<Scenario>) {
         add(all, format!("L new line in 1 of 2,000, {label}, {level}"), 0.2, promise, move |chance| {
             simulate::logs(setting(0.000_5), chance)
         });
+    }
+}
+
+/// What was said beforehand to be found in 80 % of cases.
+fn foretold(all: &mut Vec<Scenario>) {
+    let promise = Promise::Found(0.8);
+    for rho in [0.0, 0.6, 0.9] {
+        for (history, hours, _) in &HISTORIES[1..] {
+            let setting =
+                Means { noise: Noise::Ar(rho), history: *history, margin: 0.001, ..Means::default() };
+            let simulate = move |chance: &mut Chance| simulate::means_as_foretold(setting, chance);
+            add(all, format!("foretold, M, AR {rho}, {hours}"), 0.5, promise, simulate);
+        }
+    }
+    for (rate, share) in [(0.05, 0.5), (0.5, 0.5), (5.0, 0.5), (5.0, 0.1)] {
+        let setting = Errors { rates: (rate, rate), share: TrafficShare::Fixed(share), ..Errors::default() };
+        let simulate = move |chance: &mut Chance| simulate::errors_as_foretold(setting, chance);
+        add(all, format!("foretold, C, {rate} events a minute, share {share}"), 1.0, promise, simulate);
+    }
+    for (label, wander) in [("", (0.0, 0.0)), (", minutes vary", (0.6, 0.1))] {
+        let setting = Latency { held_to: "vote: veto", wander, ..Latency::default() };
+        let simulate = move |chance: &mut Chance| simulate::latency_as_foretold(setting, chance);
+        add(all, format!("foretold, D{label}"), 0.3, promise, simulate);
     }
 }
 
