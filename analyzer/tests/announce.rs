@@ -110,7 +110,7 @@ async fn what_is_wrong_is_named_and_nothing_is_stored() {
     let path = format!("/api/v1/policies/{name}/announce");
     for (body, kind, field) in [
         (json!({ "release": "01UNKNOWN" }), "not_found", None),
-        (json!({ "release": { "service": "shop" } }), "invalid", Some("release")),
+        (json!({ "release": { "service": "shop" } }), "invalid", Some("release.baseline")),
         (json!({ "release": stored["release"], "canary": 0 }), "invalid", Some("canary")),
     ] {
         let (status, answer) = bench.ask("POST", &path, body.clone()).await;
