@@ -1,7 +1,10 @@
 //! SQL: answers, formats, and statements that must not bring the server down.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use greylight_query::QueryConfig;
+use greylight_store::model::{Buckets, Histogram, Labels, Span};
 use serde_json::{Value, json};
 
 use crate::memory::{Damage, Memory};
@@ -53,6 +56,50 @@ async fn labels_may_be_columns() {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(answer.to_string().contains(why), "{query}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn native_histograms_are_rows_of_their_own() {
+    let labels = |name: &str| Labels::from_pairs([("__name__", name), ("job", "api")]).unwrap();
+    let histogram = Histogram {
+        count: 7.0,
+        sum: 9.5,
+        zero_threshold: 0.001,
+        zero_count: 2.0,
+        positive: Buckets { spans: vec![Span { offset: 0, length: 2 }], counts: vec![1.0, 3.0] },
+        negative: Buckets { spans: vec![Span { offset: 1, length: 1 }], counts: vec![1.0] },
+        ..Histogram::default()
+    };
+    let mut memory = memory();
+    memory.add_histograms(
+        labels("latency"),
+        [(1_000, Arc::new(histogram.clone())), (2_000, Arc::new(histogram))],
+    );
+    // One series may hold both kinds: each table has its own.
+    memory.add(labels("latency"), [(3_000, 5.0)]);
+    let (router, _) = router_with(QueryConfig::default(), memory);
+    let ask = async |query: &str| {
+        let (status, body) = post_json(&router, "/api/v1/sql", json!({ "query": query })).await;
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["rows"].clone()
+    };
+    let rows =
+        ask("SELECT * FROM histograms('job') WHERE job = 'api' AND time > '1970-01-01T00:00:01.5Z'").await;
+    let buckets = json!([
+        { "lower": -2.0, "upper": -1.0, "count": 1.0 },
+        { "lower": -0.001, "upper": 0.001, "count": 2.0 },
+        { "lower": 0.5, "upper": 1.0, "count": 1.0 },
+        { "lower": 1.0, "upper": 2.0, "count": 3.0 }
+    ]);
+    let time = "1970-01-01T00:00:02.000000000Z";
+    let want = json!([["latency", { "job": "api" }, time, 7.0, 9.5, 0.001, 2.0, buckets, "api"]]);
+    assert_eq!(rows, want);
+    assert_eq!(ask("SELECT sum(sum) / sum(count) FROM histograms").await, json!([[9.5 / 7.0]]));
+    assert_eq!(ask("SELECT buckets[4]['count'] FROM histograms LIMIT 1").await, json!([[3.0]]));
+    assert_eq!(ask("SELECT value FROM metrics WHERE name = 'latency'").await, json!([[5.0]]));
+    let (status, _) = sql("SELECT 1 FROM histograms('count')").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

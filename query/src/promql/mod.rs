@@ -12,7 +12,7 @@
 mod annotations;
 mod cache;
 mod error;
-mod histogram;
+pub(crate) mod histogram;
 mod eval;
 mod plan;
 mod result;

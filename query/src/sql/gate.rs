@@ -43,7 +43,9 @@ pub enum GateError {
     #[error("function {0:?} is not available")]
     Function(String),
     /// It reads from something else than a table.
-    #[error("FROM takes the names of tables, metrics('label', ...) and subqueries only, not {0:?}")]
+    #[error(
+        "FROM takes the names of tables, metrics('label', ...), histograms('label', ...) and subqueries only, not {0:?}"
+    )]
     Source(String),
 }
 
@@ -300,6 +302,9 @@ impl Gate {
     }
 }
 
+/// Tables that take labels for columns.
+const WITH_LABELS: [&str; 2] = ["metrics", "histograms"];
+
 impl Visitor for Gate {
     type Break = GateError;
 
@@ -323,7 +328,7 @@ impl Visitor for Gate {
         self.count()?;
         match factor {
             // Which labels it names is looked at when it is planned.
-            TableFactor::Table { name, args: Some(_), .. } if name.to_string() == "metrics" => {
+            TableFactor::Table { name, args: Some(_), .. } if WITH_LABELS.contains(&&*name.to_string()) => {
                 ControlFlow::Continue(())
             }
             TableFactor::Table { args: None, .. }

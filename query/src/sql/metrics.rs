@@ -1,4 +1,4 @@
-//! The table `metrics`: one row a sample.
+//! The tables `metrics` and `histograms`: one row a sample, of floats or of native histograms.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +15,12 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
-use greylight_store::model::{Labels, METRIC_NAME, TenantId};
-use greylight_store::read::{Budget, MetricSource, ReadError, Select, Selection, SpanMs};
+use greylight_store::model::{Histogram, Labels, METRIC_NAME, TenantId};
+use greylight_store::read::{Budget, MetricSource, ReadError, Samples, Select, Selection, SpanMs, is_stale};
 
 use super::SqlError;
 use super::gaps::Gaps;
+use super::histograms;
 use super::pushdown::Wanted;
 
 /// Series that are read at once; their samples are in memory together.
@@ -96,9 +97,45 @@ pub(super) fn map_builder() -> MapBuilder<StringBuilder, StringBuilder> {
 /// Labels that get columns of their own in one statement, at most.
 const LABELS_MAX: usize = 64;
 
+/// Which samples a table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Floats: the table `metrics`.
+    Floats,
+    /// Native histograms: the table `histograms`.
+    Histograms,
+}
+
+impl Kind {
+    /// Returns the table's name.
+    pub(super) fn table(self) -> &'static str {
+        match self {
+            Self::Floats => "metrics",
+            Self::Histograms => "histograms",
+        }
+    }
+
+    /// Returns the columns of every sample: those of a series, then those of its values.
+    fn fields(self) -> Vec<Field> {
+        let field = |name: &str, of: DataType| Field::new(name, of, false);
+        let mut fields =
+            vec![field("name", DataType::Utf8), field("labels", map_type()), field("time", time_type())];
+        debug_assert_eq!(fields.len(), N_OF_SERIES);
+        match self {
+            Self::Floats => fields.push(field("value", DataType::Float64)),
+            Self::Histograms => fields.extend(histograms::fields()),
+        }
+        fields
+    }
+}
+
+/// Columns that both tables have: the name, the labels and the time.
+const N_OF_SERIES: usize = 3;
+
 /// The table.
 #[derive(Clone, Debug)]
 pub(super) struct MetricTable {
+    kind: Kind,
     source: Arc<dyn MetricSource>,
     tenant: TenantId,
     budget: Budget,
@@ -115,42 +152,46 @@ pub(super) struct MetricFunction(pub(super) MetricTable);
 impl TableFunctionImpl for MetricFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let mut names: Vec<String> = Vec::new();
+        let (table, fields) = (self.0.kind.table(), self.0.kind.fields());
         for arg in args.exprs() {
             let name = match arg {
                 Expr::Literal(value, _) => value.try_as_str().flatten(),
                 _ => None,
             };
             match name {
-                Some(name) if FIELDS.contains(&name) || names.iter().any(|n| n == name) => {
+                Some(name) if fields.iter().any(|f| f.name() == name) || names.iter().any(|n| n == name) => {
                     return plan_err!(
-                        "metrics(...) has a column {name:?} already; read that label as labels['{name}']"
+                        "{table}(...) has a column {name:?} already; read that label as labels['{name}']"
                     );
                 }
                 Some(name) => names.push(name.to_owned()),
                 None => {
-                    return plan_err!("metrics(...) takes names of labels, as in metrics('job', 'instance')");
+                    return plan_err!("{table}(...) takes names of labels, as in {table}('job', 'instance')");
                 }
             }
         }
         if names.len() > LABELS_MAX {
-            return plan_err!("metrics(...) takes {LABELS_MAX} labels at most, not {}", names.len());
+            return plan_err!("{table}(...) takes {LABELS_MAX} labels at most, not {}", names.len());
         }
         Ok(Arc::new(self.0.with_columns(names)))
     }
 }
 
-/// The columns that there always are.
-const FIELDS: [&str; 4] = ["name", "labels", "time", "value"];
-
 impl MetricTable {
-    pub(super) fn new(source: Arc<dyn MetricSource>, tenant: TenantId, budget: Budget, gaps: Gaps) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        source: Arc<dyn MetricSource>,
+        tenant: TenantId,
+        budget: Budget,
+        gaps: Gaps,
+    ) -> Self {
         let schema = Arc::new(Schema::empty());
-        Self { source, tenant, budget, gaps, own_columns: Arc::default(), schema }.with_columns(Vec::new())
+        Self { kind, source, tenant, budget, gaps, own_columns: Arc::default(), schema }
+            .with_columns(Vec::new())
     }
 
     fn with_columns(&self, names: Vec<String>) -> Self {
-        let types = [DataType::Utf8, map_type(), time_type(), DataType::Float64];
-        let fields = FIELDS.into_iter().zip(types).map(|(name, of)| Field::new(name, of, false));
+        let fields = self.kind.fields().into_iter();
         let own = names.iter().map(|name| Field::new(name, DataType::Utf8, true));
         let schema = Arc::new(Schema::new(fields.chain(own).collect::<Vec<_>>()));
         Self { own_columns: names.into(), schema, ..self.clone() }
@@ -191,7 +232,7 @@ impl TableProvider for MetricTable {
         let schema = Arc::new(self.schema.project(&columns)?);
         let (source, tenant, budget) = (self.source.clone(), self.tenant.clone(), self.budget.clone());
         let (own_schema, gaps) = (schema.clone(), self.gaps.clone());
-        let own_columns = Arc::clone(&self.own_columns);
+        let (kind, own_columns) = (self.kind, Arc::clone(&self.own_columns));
         // Milliseconds that hold every nanosecond wanted; the filter is applied again afterwards.
         let span = SpanMs {
             start: wanted.start.map_or(i64::MIN, |t| t.div_euclid(1_000_000)),
@@ -202,6 +243,7 @@ impl TableProvider for MetricTable {
             let selection = source.select(&tenant, &select, &budget).map_err(own_error)?;
             gaps.add(selection.missing());
             Ok(Box::new(Rows {
+                kind,
                 selection,
                 budget: budget.clone(),
                 span,
@@ -217,6 +259,7 @@ impl TableProvider for MetricTable {
 
 /// Samples of a selection as batches.
 struct Rows {
+    kind: Kind,
     selection: Box<dyn Selection>,
     budget: Budget,
     span: SpanMs,
@@ -249,22 +292,49 @@ impl Iterator for Rows {
 
 impl Rows {
     fn read(&mut self) -> Result<()> {
-        let labels = self.selection.series();
-        let range = self.next..labels.len().min(self.next + SERIES_AT_ONCE);
+        let range = self.next..self.selection.series().len().min(self.next + SERIES_AT_ONCE);
         self.next = range.end;
         let span = self.span;
-        let mut samples: Vec<(usize, i64, f64)> = Vec::new();
-        self.selection
-            .read(range, &self.budget, &mut |i, s| {
-                let inside =
-                    s.t_ms.iter().zip(s.values).filter(|(t, _)| **t >= span.start && **t <= span.end);
-                // A mark that a series is gone is no value.
-                let live = inside.filter(|(_, v)| !greylight_store::read::is_stale(**v));
-                samples.extend(live.map(|(t, v)| (i, *t, *v)));
-            })
-            .map_err(own_error)?;
-        for rows in samples.chunks(BATCH_ROWS) {
-            let of = |c: &usize| column(*c, &self.own_columns, labels, rows);
+        match self.kind {
+            Kind::Floats => {
+                let mut rows: Vec<Row<f64>> = Vec::new();
+                let mut take = |i: usize, s: Samples<'_>| {
+                    let mut histograms = s.histograms.iter().map(|(k, _)| *k).peekable();
+                    for (k, (t, v)) in s.t_ms.iter().zip(s.values).enumerate() {
+                        let is_histogram = histograms.next_if_eq(&k).is_some();
+                        // A mark that a series is gone is no value.
+                        if span.start <= *t && *t <= span.end && !is_histogram && !is_stale(*v) {
+                            rows.push((i, *t, *v));
+                        }
+                    }
+                };
+                self.selection.read(range, &self.budget, &mut take).map_err(own_error)?;
+                self.push(&rows, |_, rows| {
+                    Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., v)| *v)))
+                })
+            }
+            Kind::Histograms => {
+                let mut rows: Vec<Row<Arc<Histogram>>> = Vec::new();
+                let mut take = |i: usize, s: Samples<'_>| {
+                    let all = s.histograms.iter().map(|(k, histogram)| (s.t_ms[*k], histogram));
+                    let inside = all.filter(|(t, _)| span.start <= *t && *t <= span.end);
+                    rows.extend(inside.map(|(t, histogram)| (i, t, Arc::clone(histogram))));
+                };
+                self.selection.read(range, &self.budget, &mut take).map_err(own_error)?;
+                self.push(&rows, histograms::column)
+            }
+        }
+    }
+
+    /// Makes batches of rows; `value` makes a column of the values, the first of them being 0.
+    fn push<T>(&mut self, rows: &[Row<T>], value: impl Fn(usize, &[Row<T>]) -> ArrayRef) -> Result<()> {
+        let (labels, first_own) = (self.selection.series(), self.kind.fields().len());
+        for rows in rows.chunks(BATCH_ROWS) {
+            let of = |c: &usize| match *c {
+                c if c >= first_own => Ok(label_column(&self.own_columns[c - first_own], labels, rows)),
+                c if c >= N_OF_SERIES => Ok(value(c - N_OF_SERIES, rows)),
+                c => series_column(c, labels, rows),
+            };
             let columns = self.columns.iter().map(of).collect::<Result<Vec<_>>>()?;
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
             self.ready.push_back(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?);
@@ -273,7 +343,10 @@ impl Rows {
     }
 }
 
-fn column(column: usize, own: &[String], labels: &[Labels], rows: &[(usize, i64, f64)]) -> Result<ArrayRef> {
+/// A sample: the place of its series, its time in milliseconds, and its value.
+pub(super) type Row<T> = (usize, i64, T);
+
+fn series_column<T>(column: usize, labels: &[Labels], rows: &[Row<T>]) -> Result<ArrayRef> {
     Ok(match column {
         0 => {
             let mut names = StringBuilder::new();
@@ -287,18 +360,17 @@ fn column(column: usize, own: &[String], labels: &[Labels], rows: &[(usize, i64,
             }
             Arc::new(maps.finish())
         }
-        2 => {
+        _ => {
             let nanos = rows.iter().map(|(_, t, _)| t.saturating_mul(1_000_000));
             Arc::new(TimestampNanosecondArray::from_iter_values(nanos).with_timezone(UTC))
         }
-        3 => Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., v)| *v))),
-        label => {
-            let name = &own[label - FIELDS.len()];
-            let mut texts = StringBuilder::new();
-            rows.iter().for_each(|(i, ..)| texts.append_option(labels[*i].get(name)));
-            Arc::new(texts.finish())
-        }
     })
+}
+
+fn label_column<T>(name: &str, labels: &[Labels], rows: &[Row<T>]) -> ArrayRef {
+    let mut texts = StringBuilder::new();
+    rows.iter().for_each(|(i, ..)| texts.append_option(labels[*i].get(name)));
+    Arc::new(texts.finish())
 }
 
 /// Appends labels but the name, which has a column of its own.

@@ -13,6 +13,7 @@ mod steps;
 mod gaps;
 mod guard;
 mod metrics;
+mod histograms;
 mod logs;
 mod view;
 mod format;

@@ -23,7 +23,7 @@ use super::format::Output;
 use super::gaps::Gaps;
 use super::guard::Guards;
 use super::logs::LogTable;
-use super::metrics::{MetricFunction, MetricTable};
+use super::metrics::{Kind, MetricFunction, MetricTable};
 use super::view::ViewTable;
 use super::{Format, SqlError, gate, steps};
 use crate::queries::Queries;
@@ -84,7 +84,7 @@ pub(crate) fn tables(
 ) -> Result<Vec<(String, SchemaRef)>, SqlError> {
     within(queries, budget, async {
         let context = context(queries, tenant, budget, &Gaps::default())?;
-        let mut names = vec!["metrics", "logs"];
+        let mut names = vec!["metrics", "histograms", "logs"];
         names.extend(queries.env().views.iter().map(|view| view.name()));
         let mut tables = Vec::new();
         for name in names {
@@ -130,9 +130,12 @@ fn context(
 ) -> Result<SessionContext, DataFusionError> {
     let env = queries.env();
     let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max, budget)?);
-    let metrics = MetricTable::new(env.metrics.clone(), tenant.clone(), budget.clone(), gaps.clone());
-    context.register_udtf("metrics", Arc::new(MetricFunction(metrics.clone())));
-    context.register_table("metrics", Arc::new(metrics))?;
+    for kind in [Kind::Floats, Kind::Histograms] {
+        let source = env.metrics.clone();
+        let table = MetricTable::new(kind, source, tenant.clone(), budget.clone(), gaps.clone());
+        context.register_udtf(kind.table(), Arc::new(MetricFunction(table.clone())));
+        context.register_table(kind.table(), Arc::new(table))?;
+    }
     let logs = LogTable::new(env.logs.clone(), tenant.clone(), budget.clone(), gaps.clone());
     context.register_table("logs", Arc::new(logs))?;
     for view in &env.views {
