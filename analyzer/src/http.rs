@@ -65,6 +65,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/outcome", post(outcome))
         .route("/api/v1/releases/{id}/override", post(put_over))
         .route("/api/v1/releases/{id}/replay", post(replay))
+        .route("/api/v1/patterns/accept", post(accept).get(accepted).delete(withdraw))
         .route("/api/v1/policies", get(policies))
         .route(
             "/api/v1/policies/{name}",
@@ -382,6 +383,33 @@ async fn announce_release(
     let job = api.releases.announce_release(&caller.tenant, &id).await?;
     let answer = compute(slot, move || job.run().map(|done| announce::wire(&done))).await?;
     Ok(Json(answer).into_response())
+}
+
+async fn accept(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Payload(bytes): Small,
+) -> Answer {
+    let accepted = api.releases.accept(&caller.tenant, &body(&bytes)?).await?;
+    Ok((StatusCode::CREATED, Json(accepted)).into_response())
+}
+
+/// Reads a parameter that must be there.
+fn required<'a>(get: &impl Fn(&str) -> Option<&'a str>, name: &str) -> Result<&'a str, Problem> {
+    get(name).ok_or_else(|| Problem::new(ErrorKind::Invalid, "is required").field(name))
+}
+
+async fn accepted(State(api): State<Api>, Extension(caller): Extension<Caller>, params: Params) -> Answer {
+    let get = known(&params, &["service"])?;
+    let list = api.releases.accepted().list(&caller.tenant, required(&get, "service")?).await?;
+    Ok(Json(json!({ "patterns": list })).into_response())
+}
+
+async fn withdraw(State(api): State<Api>, Extension(caller): Extension<Caller>, params: Params) -> Answer {
+    let get = known(&params, &["service", "pattern"])?;
+    let (service, pattern) = (required(&get, "service")?, required(&get, "pattern")?);
+    api.releases.accepted().withdraw(&caller.tenant, service, pattern).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn policies(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {

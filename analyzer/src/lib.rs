@@ -15,6 +15,7 @@ pub mod judge;
 pub mod kayenta;
 pub mod verdict;
 mod collect;
+mod accepted;
 mod policies;
 mod release;
 mod deliver;

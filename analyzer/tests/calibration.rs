@@ -140,6 +140,15 @@ fn means_hold_their_level() {
 }
 
 #[test]
+fn means_against_their_own_past_hold_their_level_and_are_found() {
+    let setting = Means { is_before: true, noise: Noise::Ar(0.6), alpha: 0.05, ..Means::default() };
+    holds_level("before, AR(0.6)", 0.05, &runs(100, |chance| means(setting, chance)));
+    let worse = Means { shift: 0.3, ..setting };
+    let found = share(&runs(30, |chance| means(worse, chance)), |run| run.decision == Decision::NoGo);
+    assert!(found.percent >= 80.0, "{found:?}");
+}
+
+#[test]
 fn means_hold_their_level_under_odd_noise() {
     let kinds = [
         Noise::Shared,

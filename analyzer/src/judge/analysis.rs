@@ -1,11 +1,14 @@
 //! One phase of one release, look by look.
 
+use std::collections::BTreeSet;
+
 use greylight_store::model::Timestamp;
 use indexmap::IndexMap;
 
 use crate::policy::{CheckKind, Phase, Policy, Vote};
 use crate::verdict::{CheckResult, Decision, Reason, TimeLeft, Validity};
 
+use super::before::Before;
 use super::check::{Budget, GO_LOOKS_MIN, MISSING_MAX, Outcome};
 use super::data::{CheckData, Sides};
 use super::error::JudgeError;
@@ -19,7 +22,7 @@ use super::share::{ShareResult, test_share};
 use super::users::UserCheck;
 
 /// When a phase of a release began, and what changed in it since.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PhaseRun {
     /// Start of the release: history is what lies before.
     pub release_start_ms: i64,
@@ -29,6 +32,8 @@ pub struct PhaseRun {
     pub traffic_share: Option<f64>,
     /// Moves of share or scope within the phase, in order; each warms up anew.
     pub shifts: Vec<Shift>,
+    /// Ids of log templates that a person accepted: they count neither as new nor as more.
+    pub accepted: BTreeSet<String>,
 }
 
 /// The deploy tool moved share or scope within a phase.
@@ -80,6 +85,8 @@ pub struct Analysis {
     run: PhaseRun,
     pub(super) grid: Grid,
     pub(super) checks: Vec<CheckRun>,
+    /// By check: what the canary's units did before, where that stands in for the baseline.
+    before: Vec<Option<Before>>,
     pub(super) n_history: usize,
     pub(super) decided: Option<(Decision, Timestamp)>,
 }
@@ -102,14 +109,17 @@ impl Analysis {
         let grid = Grid::new(policy, phase, &run);
         let declared = run.traffic_share.or(phase.traffic_share);
         let mut checks = Vec::with_capacity(phase.checks.len());
+        let mut before = Vec::with_capacity(phase.checks.len());
         let mut n_history = usize::MAX;
         for check in &phase.checks {
             let alpha = policy.budget(phase, check);
             let pre = data.get(&check.name).map(|data| data.pre.clone()).unwrap_or_default();
-            let placed = match check.by {
+            let mut placed = match check.by {
                 Some(_) => place_by(check, Stretch::Pre(&grid), &pre, "pre")?,
                 None => place(check, Stretch::Pre(&grid), &pre, "pre")?,
             };
+            placed.leave_out(&run.accepted);
+            before.push(if phase.is_before { Before::learn(&mut placed) } else { None });
             if !matches!(check.kind, CheckKind::Users { .. } | CheckKind::Composite) {
                 n_history = n_history.min(placed.n_present());
             }
@@ -132,6 +142,7 @@ impl Analysis {
             run,
             grid,
             checks,
+            before,
             // Without a check that has a history there is none.
             n_history: if n_history == usize::MAX { 0 } else { n_history },
             decided: None,
@@ -145,7 +156,7 @@ impl Analysis {
     pub fn place(&self, data: &IndexMap<String, CheckData>) -> Result<RunData, JudgeError> {
         let nothing = Sides::default();
         let mut run = RunData::default();
-        for one in &self.checks {
+        for (one, before) in self.checks.iter().zip(&self.before) {
             let data = data.get(&one.check.name);
             let sides = data.map_or(&nothing, |data| &data.run);
             let stretch = Stretch::Run(&self.grid);
@@ -155,6 +166,10 @@ impl Analysis {
                 _ => place(&one.check, stretch, sides, "data")?,
             };
             place_fresh(&mut placed, stretch, data.and_then(|data| data.fresh.as_ref()));
+            if let Some(before) = before {
+                before.stand_in(&mut placed);
+            }
+            placed.leave_out(&self.run.accepted);
             run.checks.push(placed);
             run.units.push(place_units(Stretch::Run(&self.grid), sides));
         }
@@ -191,6 +206,9 @@ impl Analysis {
             let placed = data.checks.get(idx).unwrap_or(&nothing);
             let units = data.units.get(idx).map(Vec::as_slice).unwrap_or_default();
             let mut outcome = run.look(grid, interval, placed, units);
+            if let Some(n) = self.before.get(idx).and_then(Option::as_ref).and_then(Before::n_values) {
+                outcome.n.baseline = n;
+            }
             if !units.is_empty() {
                 outcome.units = unit_values(units, grid, interval);
             }
@@ -209,7 +227,9 @@ impl Analysis {
         for (run, outcome) in self.checks.iter_mut().zip(&outcomes) {
             run.update(outcome, grid, interval);
         }
-        let exposure = data.checks.iter().find_map(Placed::exposure);
+        // Where nothing runs beside the canary no share can be told.
+        let exposure =
+            if self.phase.is_before { None } else { data.checks.iter().find_map(Placed::exposure) };
         let share = exposure.as_ref().and_then(|exposure| self.share(exposure, interval));
         self.decide(interval, &outcomes, share.as_ref());
         self.answer(interval, &outcomes, share, exposure.as_ref())

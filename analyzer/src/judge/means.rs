@@ -336,6 +336,8 @@ pub(super) struct MeanRun {
     /// Pods of the old version that started together with the canary.
     pub(super) fresh: IndexMap<String, Cells<f64>>,
     pub(super) inverse_n: Option<Vec<f64>>,
+    /// Whether the baseline is what the canary's units did before: no host of it can be compared.
+    pub(super) is_before: bool,
 }
 
 /// Places the series of one side by instance.
@@ -358,13 +360,13 @@ pub(super) fn shares(sides: &[CountCells; 2]) -> MeanRun {
     MeanRun {
         inverse_n: Some(inverse.collect()),
         hosts: [share(&sides[0]), share(&sides[1])],
-        fresh: IndexMap::new(),
+        ..MeanRun::default()
     }
 }
 
 impl MeanCheck {
     pub(super) fn new(check: &Check, budget: Budget, pre: MeanRun, unit: &'static str) -> Self {
-        let MeanRun { hosts: mut sides, inverse_n, .. } = pre;
+        let MeanRun { hosts: mut sides, inverse_n, is_before, .. } = pre;
         let [baseline, canary] = &mut sides;
         align_pre(&mut baseline.values_mut().chain(canary.values_mut()).collect::<Vec<_>>());
         let has_history = [0, 1].map(|side| n_present(&sides[side]) > 0);
@@ -397,7 +399,7 @@ impl MeanCheck {
             });
             if new.pre_noise.is_none() {
                 new.test = new.test.without_known_noise();
-                new.has_bursts = has_bursts(&new.pre, new.harm);
+                new.has_bursts = !is_before && has_bursts(&new.pre, new.harm);
             }
         }
         new

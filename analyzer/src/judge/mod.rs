@@ -11,6 +11,7 @@ mod data;
 mod error;
 mod grid;
 mod placed;
+mod before;
 mod analysis;
 mod procedure;
 mod report;

@@ -1,5 +1,7 @@
 //! Data of the checks, placed on the intervals of a phase.
 
+use std::collections::BTreeSet;
+
 use indexmap::{IndexMap, IndexSet};
 
 use crate::policy::{Check, CheckKind};
@@ -65,6 +67,15 @@ impl Placed {
             }
             Self::Patterns([baseline, canary]) => {
                 both(baseline.trials.iter().rev().copied(), canary.trials.iter().rev().copied())
+            }
+        }
+    }
+
+    /// Leaves log patterns of these ids out.
+    pub(super) fn leave_out(&mut self, patterns: &BTreeSet<String>) {
+        if let Self::Patterns(sides) = self {
+            for side in sides {
+                side.patterns.retain(|id, _| !patterns.contains(id));
             }
         }
     }

@@ -137,6 +137,10 @@ impl Analysis {
         if self.grid.n_warm(i) == 0 {
             return causes;
         }
+        if self.phase.is_before && outcome.has_canary && !outcome.has_baseline {
+            causes.push(Cause::NoHistory { have: 0, need: GO_HISTORY_MIN as u64 });
+            return causes;
+        }
         if (outcome.t == 0 && outcome.settling == 0) || run.state.missing >= MISSING_MAX {
             causes.push(describe::no_data(&run.state, outcome));
             return causes;
@@ -178,7 +182,10 @@ impl Analysis {
         validity.push(Validity {
             name: ValidityName::PrePeriod,
             ok: self.n_history >= GO_HISTORY_MIN,
-            text: format!("{} intervals of history of both sides", self.n_history),
+            text: match self.phase.is_before {
+                true => format!("{} intervals before, which stand in for the baseline", self.n_history),
+                false => format!("{} intervals of history of both sides", self.n_history),
+            },
         });
         let sum = |part: fn(&Placebo) -> u64| self.checks.iter().map(|run| part(&run.placebo)).sum::<u64>();
         let restless: Vec<&str> = self

@@ -157,8 +157,7 @@ pub fn run(request: &Request) -> Result<Answer, JudgeError> {
     let start = PhaseRun {
         release_start_ms: request.start_ms,
         phase_start_ms: request.start_ms,
-        traffic_share: None,
-        shifts: Vec::new(),
+        ..PhaseRun::default()
     };
     let mut analysis = Analysis::new(&request.policy, phase, start, &request.data)?;
     let data = analysis.place(&request.data)?;

@@ -4,8 +4,7 @@
 //! value is validated once, here; the rest of the crate holds types that cannot be wrong. A refusal
 //! is a [`PolicyError`] that names the field's path, the value and what would have been allowed.
 //!
-//! Features of the contract that this version does not judge (`source`, `baseline: { when: before }`) are refused
-//! by name, never ignored.
+//! Features of the contract that this version does not judge (`source`) are refused by name, never ignored.
 
 mod error;
 mod fields;
@@ -79,6 +78,8 @@ pub struct Phase {
     pub starts: Starts,
     /// Declared share of requests that the canary gets, in (0, 1); measured where absent.
     pub traffic_share: Option<f64>,
+    /// Whether the canary is compared with what its own units did before the release, since nothing runs beside it.
+    pub is_before: bool,
     /// Where that share is planned to rise inside of the phase: its value in equal parts of `at_most`, each in (0, 1);
     /// else empty. Counts spend alpha as the plan brings information.
     pub ramp: Vec<f64>,

@@ -178,9 +178,6 @@ fn phase(
     const KEYS: [&str; 9] =
         ["name", "weight", "lasts", "scope", "starts", "traffic_share", "ramp", "baseline", "checks"];
     let fields = field.fields(&KEYS)?;
-    if let Some(baseline) = fields.get("baseline") {
-        return Err(baseline.not_yet("`baseline: { when: before }`"));
-    }
     let (at_least, at_most) = lasts(&fields.required("lasts")?, interval)?;
     let mut all = match fields.get("checks") {
         Some(field) => checks(&field, queries)?,
@@ -194,8 +191,28 @@ fn phase(
     if let Some(twice) = all.iter().find(|check| !names.insert(check.name.as_str())) {
         return Err(field.conflict(format!("two checks of the phase are named {:?}", twice.name)));
     }
+    let share = fields.get("traffic_share").map(|field| traffic_share(&field)).transpose()?;
+    let is_before = fields.get("baseline").map(|field| is_before(&field)).transpose()?.unwrap_or(false);
+    match (is_before, share, fields.get("traffic_share")) {
+        (false, Some(1.0), Some(field)) => {
+            return Err(field.conflict(
+                "a share of 1 leaves no baseline beside the canary; say `baseline: { when: before }` to compare it \
+                 with what its units did before",
+            ));
+        }
+        (true, Some(share), Some(field)) if share < 1.0 => {
+            return Err(field.conflict(
+                "a canary that is compared with what its units did before has no share: leave it out, or say 1",
+            ));
+        }
+        _ => {}
+    }
+    if is_before {
+        only_series(field, &fields, &all)?;
+    }
     Ok(Phase {
         name: fields.required("name")?.string()?,
+        is_before,
         weight: weight(&fields)?,
         at_least,
         at_most,
@@ -204,7 +221,7 @@ fn phase(
             Some(field) => field.word(&[("next", Starts::Next), ("on_call", Starts::OnCall)])?,
             None => Starts::Next,
         },
-        traffic_share: fields.get("traffic_share").map(|field| traffic_share(&field)).transpose()?,
+        traffic_share: share.filter(|share| *share < 1.0),
         ramp: match fields.get("ramp") {
             Some(field) => ramp(&field, fields.get("traffic_share").is_some())?,
             None => Vec::new(),
@@ -260,13 +277,33 @@ fn scope(field: &Field<'_>) -> Result<Scope, PolicyError> {
 }
 
 fn traffic_share(field: &Field<'_>) -> Result<f64, PolicyError> {
-    let share = field.part("a share above 0 and at most 1", |share| 0.0 < share && share <= 1.0)?;
-    if share == 1.0 {
-        let why = "a share of 1 leaves no baseline beside the canary; it needs `baseline: { when: before }`, \
-                   which is not supported by this version yet";
-        return Err(field.conflict(why));
+    field.part("a share above 0 and at most 1", |share| 0.0 < share && share <= 1.0)
+}
+
+/// Reads `{ when: before }`, the only thing that a phase can say of its baseline.
+fn is_before(field: &Field<'_>) -> Result<bool, PolicyError> {
+    field.fields(&["when"])?.required("when")?.word(&[("before", true)])
+}
+
+/// Refuses kinds that need a baseline beside the canary.
+fn only_series(phase: &Field<'_>, fields: &Fields<'_>, checks: &[Check]) -> Result<(), PolicyError> {
+    if let Some(field) = fields.get("ramp") {
+        return Err(field.conflict("a canary that is compared with what its units did before has no share"));
     }
-    Ok(share)
+    let is_series = |check: &&Check| {
+        matches!(check.kind, CheckKind::Mean { .. } | CheckKind::Distribution { .. }) && check.by.is_none()
+    };
+    match checks.iter().find(|check| !is_series(check)) {
+        None => Ok(()),
+        Some(check) => {
+            let what = if check.by.is_some() { "checks with `by`" } else { check.kind.word() };
+            Err(phase.conflict(format!(
+                "means and distributions can be compared with what was before, and check {:?} is of {what}: counts need a \
+                 baseline at the same time",
+                check.name
+            )))
+        }
+    }
 }
 
 fn ramp(field: &Field<'_>, has_share: bool) -> Result<Vec<f64>, PolicyError> {

@@ -158,13 +158,25 @@ fn unknown_keys_are_refused_with_their_path() {
 fn later_features_are_refused_by_name() {
     let with = |line: &str| MINIMAL.replace("kind: ratio", &format!("kind: ratio\n        {line}"));
     refused(&with("source: other"), "phases[0].checks[0].source", "`source`");
-    let before = MINIMAL.replace("    checks:", "    baseline: { when: before }\n    checks:");
-    refused(&before, "phases[0].baseline", "when: before");
+}
+
+#[test]
+fn a_phase_of_all_traffic_is_compared_with_before() {
+    let phase = |line: &str| MINIMAL.replace("    checks:", &format!("    {line}\n    checks:"));
+    refused(&phase("traffic_share: 1"), "phases[0].traffic_share", "baseline: { when: before }");
+    refused(&phase("baseline: { when: after }"), "phases[0].baseline.when", "before");
+    refused(&phase("baseline: { when: before }"), "phases[0]", "\"errors\" is of ratio");
+    let mean =
+        |line: &str| phase(line).replace("ratio", "mean").replace("events: e{$cohort}", "value: v{$cohort}");
+    let mean = |line: &str| mean(line).replace("        trials: t{$cohort}\n", "");
+    let policy = parse(&mean("baseline: { when: before }\n    traffic_share: 1"), Queries::Required).unwrap();
+    assert!(policy.phases[0].is_before && policy.phases[0].traffic_share.is_none());
     refused(
-        &MINIMAL.replace("    checks:", "    traffic_share: 1\n    checks:"),
+        &mean("baseline: { when: before }\n    traffic_share: 0.5"),
         "phases[0].traffic_share",
-        "baseline",
+        "no share",
     );
+    refused(&mean("baseline: { when: before }\n    ramp: [0.1, 0.5]"), "phases[0].ramp", "no share");
 }
 
 const USERS: &str = "

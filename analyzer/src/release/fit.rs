@@ -45,6 +45,14 @@ pub(super) fn places(
         places.push(place);
         // A phase without a look is not judged by a replay either.
         if is_pinned(place) {
+            if own.phases[place].is_before != phase.is_before {
+                let text = format!(
+                    "phase {:?} was pinned {} a baseline beside the canary; {INSTEAD}",
+                    phase.name,
+                    if own.phases[place].is_before { "without" } else { "with" }
+                );
+                return Err(refusal(format!("{path}.baseline"), text, phase.is_before));
+            }
             same_scope(&own.phases[place], phase, &path)?;
             for check in &phase.checks {
                 let births = has_births(place, &check.name);

@@ -9,7 +9,7 @@
 //! | `release_verdict` | `{release}/{revision:08}` | the verdict's JSON, one document a revision |
 //! | `release_look` | `{release}/{look:08}` | [`LookFormat`]: a look's result and the data new in it |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use greylight_store::model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,9 @@ pub(crate) struct PinFormat {
     /// Earlier starts of the service's pods, by check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) births: BTreeMap<String, Vec<BirthJson>>,
+    /// Log templates that a person had accepted for the service.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) accepted: BTreeSet<String>,
 }
 
 /// A look: its result, and the data that was new in it.
@@ -128,8 +131,9 @@ impl PinFormat {
         fresh_units: Vec<String>,
         data: PinnedData,
         births: BTreeMap<String, Vec<BirthJson>>,
+        accepted: BTreeSet<String>,
     ) -> Self {
-        Self { version: VERSION, canary_units, fresh_units, data, births }
+        Self { version: VERSION, canary_units, fresh_units, data, births, accepted }
     }
 }
 

@@ -62,15 +62,26 @@ pub(super) struct Found {
     pub(super) examples: Examples,
 }
 
-/// What was before a phase: by check, both sides and earlier starts of the service's pods.
+/// What was before a phase: by check, both sides and earlier starts of the service's pods; and what people said of it.
 #[derive(Debug, Default)]
 struct History {
     sides: BTreeMap<String, Sides>,
     births: BTreeMap<String, Vec<BirthData>>,
+    /// Log templates that a person accepted: they refuse nothing.
+    accepted: BTreeSet<String>,
 }
 
 /// Log records that show a pattern, by check and pattern.
 pub(super) type Examples = BTreeMap<(String, String), Vec<Value>>;
+
+/// What people and earlier releases say of a service, as a phase finds it when it begins.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Versions that were refused, whose pods are no placebos.
+    pub(super) refused: BTreeSet<String>,
+    /// Log templates that a person accepted.
+    pub(super) accepted: BTreeSet<String>,
+}
 
 /// Why a look could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +128,7 @@ pub(super) fn phase_run(release: &Release, phase: &PhaseProgress) -> PhaseRun {
         release_start_ms: release.start.as_millis(),
         phase_start_ms: start,
         traffic_share: at_start.rev().find_map(|m| m.traffic_share),
-        shifts: Vec::new(),
+        ..PhaseRun::default()
     }
 }
 
@@ -154,7 +165,7 @@ impl Memory {
             let read = judge::births(json, &check)?;
             births.insert(check, read);
         }
-        let history = History { sides, births };
+        let history = History { sides, births, accepted: pre.accepted };
         let canary_units = pre.canary_units.into_iter().collect();
         Self::new(release, phase_idx, history, canary_units, pre.fresh_units.into_iter().collect())
     }
@@ -199,7 +210,8 @@ impl Memory {
                 (check.name.clone(), CheckData { pre, births, ..CheckData::default() })
             })
             .collect();
-        let mut analysis = Analysis::new(policy, phase, phase_run(release, progress), &data)?;
+        let run = PhaseRun { accepted: history.accepted, ..phase_run(release, progress) };
+        let mut analysis = Analysis::new(policy, phase, run, &data)?;
         // Intervals of the warm-up have no look of their own, but the analysis counts them.
         let nothing = analysis.place(&data)?;
         for interval in 0..first_interval(release) {
@@ -256,14 +268,14 @@ impl Memory {
 
 /// Makes the next look of a release's current phase; blocks while it reads.
 ///
-/// - `refused`: versions of the service that were refused, whose pods are no placebos.
+/// - `known`: read where there is no memory yet.
 pub(super) fn make(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
     phase_idx: usize,
     memory: Option<Memory>,
-    refused: BTreeSet<String>,
+    known: Known,
 ) -> Result<Found, LookError> {
     let progress = &release.phases[phase_idx];
     let interval = next_interval(release, progress);
@@ -272,7 +284,7 @@ pub(super) fn make(
     let end_ms = interval_start_ms + step(release);
     let (mut memory, pre) = match memory.filter(|memory| memory.phase == phase_idx) {
         Some(memory) => (memory, None),
-        None => begin(collector, tenant, release, phase_idx, end_ms, refused)?,
+        None => begin(collector, tenant, release, phase_idx, end_ms, known)?,
     };
     memory.follow_moves(release, end_ms);
     let known_units = (memory.canary_units.clone(), memory.fresh_units.clone());
@@ -369,8 +381,8 @@ pub(super) fn is_whole(
     let n = SILENT_AFTER;
     let grid = Grid { start_ms: end_ms - n as i64 * step(release), step_ms: step(release), n };
     for check in &phase.checks {
-        let mut all: Vec<Filling> =
-            Side::BOTH.iter().map(|side| filling(release, phase, phase_idx, *side)).collect();
+        let sides = Side::BOTH.iter().filter(|side| !phase.is_before || **side == Side::Canary);
+        let mut all: Vec<Filling> = sides.map(|side| filling(release, phase, phase_idx, *side)).collect();
         all.extend(fresh_filling(release, phase, phase_idx, check));
         for filling in &all {
             let question = Question {
@@ -396,17 +408,20 @@ fn begin(
     release: &Release,
     phase_idx: usize,
     end_ms: i64,
-    refused: BTreeSet<String>,
+    known: Known,
 ) -> Result<(Memory, Option<PinFormat>), LookError> {
     let (mut units, mut fresh_units) = (BTreeSet::new(), BTreeSet::new());
     new_units(collector, tenant, release, end_ms, (&mut units, &mut fresh_units))?;
-    let (sides, births) = before(collector, tenant, release, phase_idx, (&units, &fresh_units), &refused)?;
+    let (sides, births) =
+        before(collector, tenant, release, phase_idx, (&units, &fresh_units), &known.refused)?;
     let json = encode(&release.policy.policy.phases[phase_idx], sides.iter());
     let births_json =
         births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
     let list = |units: &BTreeSet<String>| units.iter().cloned().collect();
-    let pin = PinFormat::new(list(&units), list(&fresh_units), json, births_json);
-    Ok((Memory::new(release, phase_idx, History { sides, births }, units, fresh_units)?, Some(pin)))
+    let accepted = known.accepted;
+    let pin = PinFormat::new(list(&units), list(&fresh_units), json, births_json, accepted.clone());
+    let history = History { sides, births, accepted };
+    Ok((Memory::new(release, phase_idx, history, units, fresh_units)?, Some(pin)))
 }
 
 /// Data of both sides by check.
@@ -445,7 +460,7 @@ fn births(
     let policy = &release.policy.policy;
     let phase = &policy.phases[phase_idx];
     let mut found = BTreeMap::new();
-    let Some(wanted) = &policy.births else { return Ok(found) };
+    let Some(wanted) = policy.births.as_ref().filter(|_| !phase.is_before) else { return Ok(found) };
     let mut needed: Vec<&Check> = phase.checks.iter().collect();
     needed.retain(|check| {
         let has_history = sides.get(&check.name).is_some_and(|sides| sides.canary.is_some());
@@ -582,6 +597,8 @@ fn history(
             (CheckKind::Users { .. }, None) => {
                 Sides { baseline: ask(&baseline, &Units::all())?, canary: None }
             }
+            // What the canary's units did stands in for a baseline.
+            _ if phase.is_before => Sides { baseline: None, canary: ask(&canary, &was_canary)? },
             _ => Sides { baseline: ask(&baseline, &not_new)?, canary: ask(&canary, &was_canary)? },
         };
         out.insert(check.name.clone(), sides);
@@ -648,11 +665,14 @@ fn read(
         let of_side = |side| filling(release, phase, memory.phase, side);
         let rows = Rows {
             sides: Sides {
-                baseline: ask(
-                    &of_side(Side::Baseline),
-                    &not_new,
-                    known.and_then(|known| known.baseline.as_ref()),
-                )?,
+                baseline: match phase.is_before {
+                    true => None,
+                    false => ask(
+                        &of_side(Side::Baseline),
+                        &not_new,
+                        known.and_then(|known| known.baseline.as_ref()),
+                    )?,
+                },
                 canary: ask(
                     &of_side(Side::Canary),
                     &Units::all(),

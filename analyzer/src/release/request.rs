@@ -12,9 +12,9 @@ use crate::judge::Engine;
 use crate::policy::Span;
 
 /// Longest name, key or label value in bytes.
-const TEXT_BYTES_MAX: usize = 256;
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
 /// Longest matcher, log query or reason in bytes.
-const QUERY_BYTES_MAX: usize = 4096;
+pub(crate) const QUERY_BYTES_MAX: usize = 4096;
 /// Most labels, vars or webhooks of one release.
 const ENTRIES_MAX: usize = 32;
 
@@ -299,7 +299,7 @@ impl ReplayRequest {
 }
 
 /// Reads a body into its type; an unknown or missing key is named.
-pub(super) fn strict<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Problem> {
+pub(crate) fn strict<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Problem> {
     T::deserialize(body).map_err(|error| {
         let message = error.to_string();
         let problem = Problem::new(ErrorKind::Invalid, &message);
@@ -407,7 +407,7 @@ fn share(share: Option<f64>) -> Result<Option<f64>, Problem> {
     }
 }
 
-fn text(field: &str, value: &str, limit: usize) -> Result<(), Problem> {
+pub(crate) fn text(field: &str, value: &str, limit: usize) -> Result<(), Problem> {
     if value.is_empty() {
         return Err(Problem::new(ErrorKind::Invalid, "is empty").field(field));
     }

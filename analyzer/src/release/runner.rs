@@ -1,6 +1,5 @@
 //! Makes the looks of one release when they are due.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use greylight_store::model::Timestamp;
 use greylight_store::records::{Expect, Page};
 
 use super::format::{self, LookFormat, PinFormat};
-use super::look::{self, Found, LookError, Memory};
+use super::look::{self, Found, Known, LookError, Memory};
 use super::model::{Release, State};
 use super::service::{Held, Live, Releases};
 use super::verdict;
@@ -137,12 +136,15 @@ async fn make_look(releases: &Releases, live: &Live, memory: &mut Option<Memory>
     let Ok(_slot) = releases.0.slots.acquire().await else { return Ok(()) };
     let (collector, tenant) = (releases.0.collector.clone(), live.tenant.clone());
     let (release, taken) = (held.release.clone(), memory.take());
-    let refused = match taken {
-        Some(_) => BTreeSet::new(),
-        None => releases.refused_versions(&tenant, &release).await?,
+    let known = match taken {
+        Some(_) => Known::default(),
+        None => Known {
+            refused: releases.refused_versions(&tenant, &release).await?,
+            accepted: releases.accepted().of_service(&tenant, &release.request.service).await?,
+        },
     };
     let made =
-        tokio::task::spawn_blocking(move || look::make(&collector, &tenant, &release, phase, taken, refused));
+        tokio::task::spawn_blocking(move || look::make(&collector, &tenant, &release, phase, taken, known));
     let made = made.await?;
     let found = match made {
         Ok(found) => found,

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::format::{self, FormatError, LookFormat, PinFormat};
 use super::model::{Move, PhaseProgress, Pinned, Release, State};
 use super::request::{NewRelease, Outcome, OverrideRequest, PhaseCall, PolicyRequest};
+use crate::accepted::{Accepted, AcceptedPatterns};
 use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::policies::{self, Policies, policy_problem, problem};
@@ -38,6 +39,7 @@ pub(crate) struct Releases(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) records: Records,
     pub(super) policies: Policies,
+    accepted: AcceptedPatterns,
     pub(super) collector: Collector,
     pub(super) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -97,6 +99,7 @@ impl Releases {
     ) -> Self {
         Self(Arc::new(Inner {
             policies: Policies::new(records.clone()),
+            accepted: AcceptedPatterns::new(records.clone()),
             records,
             collector,
             clock,
@@ -111,6 +114,17 @@ impl Releases {
 
     pub(crate) fn policies(&self) -> &Policies {
         &self.0.policies
+    }
+
+    pub(crate) fn accepted(&self) -> &AcceptedPatterns {
+        &self.0.accepted
+    }
+
+    /// Accepts a log template for a service.
+    pub(crate) async fn accept(&self, tenant: &TenantId, body: &Value) -> Result<Accepted, Problem> {
+        let one = Accepted::parse(body, self.0.clock.now())?;
+        self.0.accepted.accept(tenant, &one).await?;
+        Ok(one)
     }
 
     /// Goes on with every release that was live when the server ended.

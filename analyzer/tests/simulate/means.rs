@@ -68,6 +68,8 @@ pub(crate) struct Means {
     pub(crate) until: usize,
     /// Whether the release may not go before the hour is over.
     pub(crate) is_held: bool,
+    /// Whether the canary is held against its own history, nothing running beside it.
+    pub(crate) is_before: bool,
 }
 
 impl Default for Means {
@@ -84,6 +86,7 @@ impl Default for Means {
             gap: (0, 0),
             until: 60,
             is_held: false,
+            is_before: false,
         }
     }
 }
@@ -104,10 +107,11 @@ pub(crate) fn means_as_foretold(setting: Means, chance: &mut Chance) -> Outcome 
 
 fn release(setting: Means, chance: &mut Chance) -> (String, IndexMap<String, CheckData>) {
     let mut policy = format!(
-        "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_least: {}, at_most: 1h }}\n  \
+        "name: s\nalpha: {}\nwarm_up: 0s\npre_period: 7d\nphases:\n- name: p\n  lasts: {{ at_least: {}, at_most: 1h }}\n{}  \
          checks:\n",
         setting.alpha,
-        if setting.is_held { "1h" } else { "0s" }
+        if setting.is_held { "1h" } else { "0s" },
+        if setting.is_before { "  baseline: { when: before }\n" } else { "" },
     );
     let mut data = IndexMap::new();
     for idx in 0..setting.checks {
@@ -157,11 +161,15 @@ fn one_check(setting: &Means, is_worse: bool, chance: &mut Chance) -> CheckData 
         });
         (to > from).then(|| Data::Values(series.collect()))
     };
-    CheckData {
+    let mut data = CheckData {
         pre: Sides { baseline: place(0, 0, setting.history), canary: place(1, 0, setting.history) },
         run: Sides { baseline: place(0, setting.history, n), canary: place(1, setting.history, n) },
         ..CheckData::default()
+    };
+    if setting.is_before {
+        (data.pre.baseline, data.run.baseline) = (None, None);
     }
+    data
 }
 
 /// What multiplies both sides.

@@ -131,12 +131,7 @@ fn as_foretold(
 ) -> Outcome {
     let (policy, data) = release(0.0, &mut chance.clone());
     let parsed = parse(&policy, Queries::Optional).expect("the scenario's policy is right");
-    let phase = PhaseRun {
-        release_start_ms: START_MS,
-        phase_start_ms: START_MS,
-        traffic_share: None,
-        shifts: Vec::new(),
-    };
+    let phase = PhaseRun { release_start_ms: START_MS, phase_start_ms: START_MS, ..PhaseRun::default() };
     let all = foretell(&parsed, &parsed.phases[0], &phase, &data, &expected);
     let all = all.expect("the scenario's data fits its policy");
     let shift = all[0].shift.expect("a shift is foretold").value;

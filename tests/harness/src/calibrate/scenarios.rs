@@ -70,6 +70,19 @@ fn good_gauges(all: &mut Vec<Scenario>) {
             gauges(all, format!("M good, ten, {label}, {hours}"), part, promise, same);
         }
     }
+    // Nothing runs beside the canary: it is held against its own history.
+    for (label, noise) in [("AR 0", Noise::Ar(0.0)), ("AR 0.6", Noise::Ar(0.6)), ("AR 0.9", Noise::Ar(0.9))] {
+        for (history, hours, part) in &HISTORIES[1..] {
+            let same = Means { checks: 10, noise, history: *history, is_before: true, ..Means::default() };
+            gauges(
+                all,
+                format!("M before, good, ten, {label}, {hours}"),
+                *part,
+                Promise::Refused(0.01),
+                same,
+            );
+        }
+    }
     // Weeks of placebo windows, for bursts that a day holds too few of.
     for (label, noise) in [("bursts of a side", Noise::Bursts), ("bursts of a host", Noise::HostBursts)] {
         let same = Means { checks: 1, noise, history: 7 * 1_440, alpha: 0.001, ..Means::default() };

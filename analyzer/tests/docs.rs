@@ -1,0 +1,50 @@
+//! The policies of the pages about kinds of checks are ones that can be used.
+
+use greylight_analyzer::policy::{CheckKind, check};
+
+const PAGES: [(&str, &str); 7] = [
+    ("ratio", include_str!("../../docs/checks/ratio.md")),
+    ("count", include_str!("../../docs/checks/count.md")),
+    ("mean", include_str!("../../docs/checks/mean.md")),
+    ("distribution", include_str!("../../docs/checks/distribution.md")),
+    ("users", include_str!("../../docs/checks/users.md")),
+    ("patterns", include_str!("../../docs/checks/patterns.md")),
+    ("composite", include_str!("../../docs/checks/composite.md")),
+];
+
+/// Lists a page's indented blocks, without what they are indented by.
+fn blocks(page: &str) -> Vec<String> {
+    let mut all: Vec<Vec<&str>> = vec![Vec::new()];
+    for line in page.lines() {
+        match (line.starts_with("    "), all.last_mut()) {
+            (true, Some(block)) => block.push(line),
+            (false, Some(block)) if !block.is_empty() => all.push(Vec::new()),
+            _ => {}
+        }
+    }
+    let by =
+        |block: &[&str]| block.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let lines = |block: &Vec<&str>| {
+        let by = by(block);
+        block.iter().map(|line| format!("{}\n", &line[by..])).collect::<String>()
+    };
+    all.iter().filter(|block| !block.is_empty()).map(lines).collect()
+}
+
+#[test]
+fn each_page_has_a_policy_that_can_be_used() {
+    for (kind, page) in PAGES {
+        let policies: Vec<String> =
+            blocks(page).into_iter().filter(|block| block.starts_with("name:")).collect();
+        assert!(!policies.is_empty(), "{kind}");
+        let mut n = 0;
+        for text in policies {
+            let policy = check(&text).unwrap_or_else(|e| panic!("{kind}: {e}\n{text}"));
+            let checks = policy.phases.iter().flat_map(|phase| &phase.checks);
+            n += checks.filter(|check| check.kind.word() == kind).count();
+        }
+        assert!(n > 0, "the page of {kind} has no check of that kind");
+    }
+    // Every kind has its page.
+    assert_eq!(PAGES.last().map(|(kind, _)| *kind), Some(CheckKind::Composite.word()));
+}
