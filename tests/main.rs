@@ -7,6 +7,7 @@ mod agent_delivery;
 mod death;
 mod flight_sql;
 mod loop_through;
+mod pages;
 mod prometheus_peer;
 mod rules;
 mod server;

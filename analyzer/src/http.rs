@@ -16,6 +16,7 @@ mod kayenta;
 mod rules;
 
 use crate::Analyzer;
+use crate::changes::ChangeFilter;
 use crate::policies::POLICY_BYTES_MAX;
 use crate::policy::Span;
 use crate::release::announce::{self, AnnounceRequest};
@@ -66,6 +67,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}/override", post(put_over))
         .route("/api/v1/releases/{id}/replay", post(replay))
         .route("/api/v1/patterns/accept", post(accept).get(accepted).delete(withdraw))
+        .route("/api/v1/changes", get(changes).post(note_change))
         .route("/api/v1/policies", get(policies))
         .route(
             "/api/v1/policies/{name}",
@@ -410,6 +412,26 @@ async fn withdraw(State(api): State<Api>, Extension(caller): Extension<Caller>, 
     let (service, pattern) = (required(&get, "service")?, required(&get, "pattern")?);
     api.releases.accepted().withdraw(&caller.tenant, service, pattern).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn note_change(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Payload(bytes): Small,
+) -> Answer {
+    let change = api.releases.note_change(&caller.tenant, &body(&bytes)?).await?;
+    Ok((StatusCode::CREATED, Json(change)).into_response())
+}
+
+async fn changes(State(api): State<Api>, Extension(caller): Extension<Caller>, params: Params) -> Answer {
+    let get = known(&params, &["service", "start", "end"])?;
+    let filter = ChangeFilter {
+        service: get("service").map(str::to_string),
+        start: get("start").map(|t| request::time("start", t)).transpose()?,
+        end: get("end").map(|t| request::time("end", t)).transpose()?,
+    };
+    let list = api.releases.changes().list(&caller.tenant, &filter).await?;
+    Ok(Json(json!({ "changes": list })).into_response())
 }
 
 async fn policies(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {

@@ -16,6 +16,7 @@ pub mod kayenta;
 pub mod verdict;
 mod collect;
 mod accepted;
+mod changes;
 mod policies;
 mod release;
 mod deliver;

@@ -12,6 +12,7 @@ mod by_value;
 mod accept;
 mod announce;
 mod before;
+mod beside;
 mod docs;
 mod births;
 mod fresh;

@@ -7,6 +7,7 @@ use greylight_store::read::SpanMs;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::beside::{self, Other};
 use super::cohort::{self, Filling, Side, Units};
 use super::format::{LookFormat, PinFormat, PinnedData};
 use super::model::{PhaseProgress, Release};
@@ -18,7 +19,7 @@ use crate::judge::{
     self, Analysis, BirthData, CheckData, Data, JudgeError, Look, PhaseRun, Scale, Shift, Sides,
 };
 use crate::policy::{Check, CheckKind, Distribution, Phase, Source, UserValue, Users};
-use crate::verdict::PatternChange;
+use crate::verdict::{OverlapJson, PatternChange};
 
 /// Longest history in intervals.
 const HISTORY_MAX: i64 = 50_000;
@@ -60,6 +61,8 @@ pub(super) struct Found {
     pub(super) pre: Option<PinFormat>,
     /// Records that show a pattern, by check and pattern.
     pub(super) examples: Examples,
+    /// Other releases at the same time.
+    pub(super) overlaps: Vec<OverlapJson>,
 }
 
 /// What was before a phase: by check, both sides and earlier starts of the service's pods; and what people said of it.
@@ -81,6 +84,8 @@ pub(super) struct Known {
     pub(super) refused: BTreeSet<String>,
     /// Log templates that a person accepted.
     pub(super) accepted: BTreeSet<String>,
+    /// Releases at the same time; read for each look.
+    pub(super) others: Vec<Other>,
 }
 
 /// Why a look could not be made.
@@ -282,6 +287,7 @@ pub(super) fn make(
     let start = phase_start_ms(progress);
     let interval_start_ms = start + interval as i64 * step(release);
     let end_ms = interval_start_ms + step(release);
+    let others = known.others.clone();
     let (mut memory, pre) = match memory.filter(|memory| memory.phase == phase_idx) {
         Some(memory) => (memory, None),
         None => begin(collector, tenant, release, phase_idx, end_ms, known)?,
@@ -289,7 +295,8 @@ pub(super) fn make(
     memory.follow_moves(release, end_ms);
     let known_units = (memory.canary_units.clone(), memory.fresh_units.clone());
     new_units(collector, tenant, release, end_ms, (&mut memory.canary_units, &mut memory.fresh_units))?;
-    let rows = read(collector, tenant, release, &memory, interval)?;
+    let foreign = beside::foreign_units(collector, tenant, release, &others, end_ms)?;
+    let rows = read(collector, tenant, release, &memory, (interval, &foreign))?;
     let phase = &release.policy.policy.phases[phase_idx];
     let data = encode(phase, rows.iter().map(|(check, rows)| (check, &rows.sides)));
     let fresh = rows.iter().filter_map(|(check, rows)| Some((check, rows.fresh.as_ref()?)));
@@ -309,7 +316,9 @@ pub(super) fn make(
     document.data = data;
     document.fresh = fresh;
     let examples = examples(collector, tenant, release, &memory, &look, interval)?;
-    Ok(Found { memory, look, document, pre, examples })
+    let beside = (others.as_slice(), &memory.canary_units);
+    let overlaps = beside::overlaps(collector, tenant, release, beside, end_ms)?;
+    Ok(Found { memory, look, document, pre, examples, overlaps })
 }
 
 /// Returns the records that the verdict of the look before shows for a phase's patterns.
@@ -520,7 +529,7 @@ pub(super) fn new_units(
     Ok(())
 }
 
-fn cohort_units(
+pub(super) fn cohort_units(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
@@ -623,12 +632,14 @@ fn fresh_filling(release: &Release, phase: &Phase, phase_idx: usize, check: &Che
 }
 
 /// Reads the intervals since the scope last moved and returns what is new in them.
+///
+/// - `foreign`: units of other canaries of the service, which are no baseline.
 fn read(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
     memory: &Memory,
-    interval: usize,
+    (interval, foreign): (usize, &BTreeSet<String>),
 ) -> Result<BTreeMap<String, Rows>, LookError> {
     let phase = &release.policy.policy.phases[memory.phase];
     let start = phase_start_ms(&release.phases[memory.phase]);
@@ -639,7 +650,7 @@ fn read(
         n: interval - base + 1,
     };
     let unit_names = &release.policy.policy.unit;
-    let not_new = Units::AllBut(&memory.canary_units | &memory.fresh_units);
+    let not_new = Units::AllBut(&(&memory.canary_units | &memory.fresh_units) | foreign);
     let not_canary = Units::AllBut(memory.canary_units.clone());
     let mut out = BTreeMap::new();
     for check in &phase.checks {

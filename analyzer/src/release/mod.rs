@@ -8,6 +8,7 @@
 
 pub(crate) mod announce;
 mod announce_words;
+pub(crate) mod beside;
 pub(crate) mod cohort;
 pub(crate) mod format;
 pub(crate) mod history;

@@ -261,7 +261,8 @@ impl Job {
             document.at_ns = look.at.as_nanos();
             document.checks = look.checks.iter().map(Into::into).collect();
             let examples = look::known_examples(&self.release, &recorded.phase);
-            let found = Found { memory, look, document, pre: pre.take(), examples };
+            let overlaps = Vec::new();
+            let found = Found { memory, look, document, pre: pre.take(), examples, overlaps };
             // The next phase began when the record says so; without one the clock plays no part.
             verdict::apply(subject, &found, next.unwrap_or(found.look.at));
             let mut document = found.document;

@@ -136,11 +136,13 @@ async fn make_look(releases: &Releases, live: &Live, memory: &mut Option<Memory>
     let Ok(_slot) = releases.0.slots.acquire().await else { return Ok(()) };
     let (collector, tenant) = (releases.0.collector.clone(), live.tenant.clone());
     let (release, taken) = (held.release.clone(), memory.take());
+    let others = releases.others(&tenant, &release).await?;
     let known = match taken {
-        Some(_) => Known::default(),
+        Some(_) => Known { others, ..Known::default() },
         None => Known {
             refused: releases.refused_versions(&tenant, &release).await?,
             accepted: releases.accepted().of_service(&tenant, &release.request.service).await?,
+            others,
         },
     };
     let made =
@@ -168,7 +170,9 @@ async fn store_look(
     mut found: Found,
 ) -> Result<Memory, Failure> {
     let mut release = held.release.clone();
+    let changes = releases.changes_beside(&live.tenant, &release, found.look.at).await?;
     verdict::apply(&mut release, &found, releases.0.clock.now());
+    verdict::put_beside(&mut release, changes, &found.overlaps);
     found.document.revision = release.revision();
     let id = format::look_id(&release.id, found.document.number);
     let mut transaction = releases.store(&held.release, &release, held.version).put(

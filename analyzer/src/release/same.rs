@@ -57,7 +57,8 @@ pub(super) fn of_verdicts(
         let mut verdict = verdict.clone();
         verdict.reasons.drain(..n_above);
         let mut json = serde_json::to_value(&verdict).unwrap_or(Value::Null);
-        let mut without = vec!["revision", "expires_at"];
+        // What happened beside it was read when its looks were made and is no evidence of its own.
+        let mut without = vec!["revision", "expires_at", "changes", "overlaps"];
         if is_above {
             without.extend(["decision", "final", "decided_at"]);
         }

@@ -18,11 +18,12 @@ use super::format::{self, FormatError, LookFormat, PinFormat};
 use super::model::{Move, PhaseProgress, Pinned, Release, State};
 use super::request::{NewRelease, Outcome, OverrideRequest, PhaseCall, PolicyRequest};
 use crate::accepted::{Accepted, AcceptedPatterns};
+use crate::changes::Changes;
 use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::policies::{self, Policies, policy_problem, problem};
 use crate::verdict::wire::VerdictJson;
-use crate::verdict::{Decision, PhaseState};
+use crate::verdict::{ChangeJson, Decision, PhaseState};
 
 /// Longest that a request may wait for a verdict.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -40,6 +41,7 @@ pub(super) struct Inner {
     pub(super) records: Records,
     pub(super) policies: Policies,
     accepted: AcceptedPatterns,
+    changes: Changes,
     pub(super) collector: Collector,
     pub(super) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -100,6 +102,7 @@ impl Releases {
         Self(Arc::new(Inner {
             policies: Policies::new(records.clone()),
             accepted: AcceptedPatterns::new(records.clone()),
+            changes: Changes::new(records.clone()),
             records,
             collector,
             clock,
@@ -118,6 +121,16 @@ impl Releases {
 
     pub(crate) fn accepted(&self) -> &AcceptedPatterns {
         &self.0.accepted
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.0.changes
+    }
+
+    /// Notes a change that is no release.
+    pub(crate) async fn note_change(&self, tenant: &TenantId, body: &Value) -> Result<ChangeJson, Problem> {
+        let now = self.0.clock.now();
+        self.0.changes.note(tenant, body, now, &self.ulid(now)).await
     }
 
     /// Accepts a log template for a service.

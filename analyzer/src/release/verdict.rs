@@ -10,7 +10,10 @@ use super::request::{OverrideDecision, OverrideRequest};
 use crate::judge::{CheckData, Data};
 use crate::policy::Phase;
 use crate::verdict::wire::VerdictJson;
-use crate::verdict::{Cause, Cohort, Cohorts, Decision, Evidence, PhaseResult, PhaseState, Reason, Verdict};
+use crate::verdict::{
+    Cause, ChangeJson, Cohort, Cohorts, Decision, Evidence, OverlapJson, PhaseResult, PhaseState, Reason,
+    Verdict,
+};
 
 /// Brings a release up to what a look found: phase, decision, state and verdict.
 pub(super) fn apply(release: &mut Release, found: &Found, now: Timestamp) {
@@ -45,6 +48,14 @@ pub(super) fn apply(release: &mut Release, found: &Found, now: Timestamp) {
         }
     }
     set_verdict(release, verdict);
+}
+
+/// Names what else happened in a verdict's time; that alone is no news to receivers.
+pub(super) fn put_beside(release: &mut Release, changes: Vec<ChangeJson>, overlaps: &[OverlapJson]) {
+    if let Some(verdict) = &mut release.verdict {
+        verdict.changes = changes;
+        verdict.overlaps = overlaps.to_vec();
+    }
 }
 
 /// Ends a release for which no look can be made any more.

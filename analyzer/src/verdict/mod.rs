@@ -9,9 +9,11 @@ use greylight_store::model::Timestamp;
 use crate::policy::{Harm, Vote};
 
 mod reason;
+mod beside_wire;
 pub mod wire;
 pub mod logs_wire;
 
+pub use beside_wire::{ChangeJson, OverlapJson};
 pub(crate) use reason::percent;
 pub use reason::{Cause, Reason};
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use greylight_store::model::Timestamp;
 
+use super::beside_wire::{ChangeJson, OverlapJson};
 use super::logs_wire::LogEvidenceJson;
 use super::{
     ByValue, CheckResult, Cohort, Effect, NewPods, PatternResult, PhaseResult, Reason, Sizes, TimeLeft,
@@ -62,6 +63,12 @@ pub struct VerdictJson {
     pub checks: Vec<CheckJson>,
     /// What was read.
     pub evidence: Option<EvidenceJson>,
+    /// Changes that fall into its time, of its service or of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeJson>,
+    /// Other releases at the same time, and whose doing a difference can be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlaps: Vec<OverlapJson>,
     /// What Kayenta's judge says of the same data, where it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kayenta: Option<ComparisonJson>,
@@ -412,6 +419,8 @@ impl From<&Verdict> for VerdictJson {
                 rows: evidence.rows,
                 digest: evidence.digest.clone(),
             }),
+            changes: Vec::new(),
+            overlaps: Vec::new(),
             kayenta: None,
         }
     }
