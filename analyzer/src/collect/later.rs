@@ -79,7 +79,9 @@ impl Collector {
     ) -> Result<BTreeSet<String>, CollectError> {
         let range = TimeRange::new(start, end).expect("the end lies after the start");
         let mut units = BTreeSet::new();
-        self.record_units(q.tenant, self.log_matchers(q, matchers)?, q.unit_names, range, &mut units)?;
+        let search = q.filling.fill_log_query("*");
+        let records = (search.as_str(), self.log_matchers(q, matchers)?);
+        self.record_units(q.tenant, records, q.unit_names, range, &mut units)?;
         units.retain(|unit| q.units.keep(Some(unit)));
         Ok(units)
     }

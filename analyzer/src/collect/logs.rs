@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use greylight_query::record::record_json;
 use greylight_store::model::{Matcher, TenantId, TimeRange, Timestamp};
-use greylight_store::read::{GroupBy, Intervals, LogOrder, LogQuery as Search, LogSelect, PageRequest};
+use greylight_store::read::{
+    CountGroup, GroupBy, Intervals, LogOrder, LogQuery as Search, LogSelect, PageRequest,
+};
 use indexmap::IndexMap;
 
 use super::metrics::{Booked, Cells};
 use super::{CollectError, Collector, Grid, Question};
 use crate::judge::{Data, Pattern, PatternCounts, Values};
 use crate::policy::{LogQuery, Severity, Source};
-use crate::release::cohort::{self, Units, unit_of};
+use crate::release::cohort::{self, Filling, Units, unit_of};
 
 /// Patterns that are compared at most; more are a sign that the text is free, and the rarest go.
 const PATTERNS_MAX: usize = 5000;
@@ -161,19 +163,39 @@ impl Collector {
     }
 
     /// Returns the units that records of a cohort showed within a span.
+    ///
+    /// - `search`: what tells the cohort's records from others of these matchers; `*` where nothing does.
     pub(crate) fn record_units(
         &self,
         tenant: &TenantId,
-        matchers: Vec<Matcher>,
+        (search, matchers): (&str, Vec<Matcher>),
         unit_names: &[String],
         range: TimeRange,
         known: &mut BTreeSet<String>,
     ) -> Result<(), CollectError> {
         let by: Vec<GroupBy> = unit_names.iter().cloned().map(GroupBy::Field).collect();
-        let select = LogSelect { query: Search::parse("*").map_err(|e| wrong("*", &e))?, matchers, range };
+        let select =
+            LogSelect { query: Search::parse(search).map_err(|e| wrong(search, &e))?, matchers, range };
         let counts = self.logs.count(tenant, &select, Intervals::one(range), &by, &self.budget())?;
         known.extend(counts.groups.into_iter().filter(|g| g.total() > 0).filter_map(|g| first(g.key)));
         Ok(())
+    }
+
+    /// Counts the records of a cohort that a query finds by the texts of fields, "" for those without one.
+    pub(crate) fn records_by(
+        &self,
+        tenant: &TenantId,
+        filling: &Filling,
+        search: &str,
+        fields: &[String],
+        grid: Grid,
+    ) -> Result<Vec<CountGroup>, CollectError> {
+        let search = filling.fill_log_query(search);
+        let query = Search::parse(&search).map_err(|e| wrong(&search, &e))?;
+        let matchers = cohort::matchers(&filling.matchers).map_err(|e| wrong(&filling.matchers, &e))?;
+        let select = LogSelect { query, matchers, range: range(grid) };
+        let by: Vec<GroupBy> = fields.iter().cloned().map(GroupBy::Field).collect();
+        Ok(self.logs.count(tenant, &select, intervals(grid), &by, &self.budget())?.groups)
     }
 
     /// Counts records by unit and further keys, without the units that are left out.
@@ -229,6 +251,11 @@ impl Collector {
                 && q.units.keep(Some(unit))
             {
                 kept.insert(unit.to_string(), vec![Matcher::equal(name, unit)]);
+            } else if name.is_none() && q.units.keep(None) {
+                kept.insert(
+                    String::new(),
+                    q.unit_names.iter().map(|name| Matcher::equal(name, "")).collect(),
+                );
             }
         }
         Ok(kept.into_values().collect())

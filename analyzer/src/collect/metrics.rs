@@ -96,7 +96,7 @@ pub(super) type Cells = BTreeMap<String, BTreeMap<String, Booked>>;
 
 impl Collector {
     /// Makes a budget for one question.
-    pub(super) fn budget(&self) -> Budget {
+    pub(crate) fn budget(&self) -> Budget {
         Budget::new(self.limits, self.clock.clone())
     }
 
@@ -605,7 +605,7 @@ fn masked(sums: Option<&[f64]>, present: &[bool]) -> Vec<Option<f64>> {
 }
 
 /// Places of the samples that say something: numbers and native histograms. Stale markers are none.
-pub(super) fn present(samples: Samples<'_>) -> impl DoubleEndedIterator<Item = usize> {
+pub(crate) fn present(samples: Samples<'_>) -> impl DoubleEndedIterator<Item = usize> {
     let is_histogram = move |at: usize| samples.histograms.binary_search_by_key(&at, |one| one.0).is_ok();
     (0..samples.values.len()).filter(move |&at| samples.values[at].is_finite() || is_histogram(at))
 }
@@ -616,7 +616,7 @@ pub(super) fn presence(q: &Question<'_>) -> [String; 2] {
 }
 
 /// Parses a filled selector.
-pub(super) fn parsed(selector: &str) -> Result<Vec<Matcher>, CollectError> {
+pub(crate) fn parsed(selector: &str) -> Result<Vec<Matcher>, CollectError> {
     let wrong = |e: SyntaxError| CollectError::Query { query: selector.to_string(), detail: e.to_string() };
     parse_selector(selector, &SyntaxLimits::default()).map_err(wrong)
 }

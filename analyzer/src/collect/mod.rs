@@ -8,10 +8,11 @@ mod counter;
 mod grid;
 mod later;
 mod logs;
+mod members;
 mod metrics;
 mod native;
 mod told;
 
 pub(crate) use births::{Event, Wanted, events};
 pub(crate) use grid::Grid;
-pub(crate) use metrics::{CollectError, Collector, Question};
+pub(crate) use metrics::{CollectError, Collector, Question, parsed, present};

@@ -23,6 +23,8 @@ use crate::verdict::{OverlapJson, PatternChange};
 
 /// Longest history in intervals.
 const HISTORY_MAX: i64 = 50_000;
+/// How long before a release what tells the members of its cohorts may have come.
+const MEMBER_MS: i64 = 10 * 60 * 1000;
 /// How long before the window of births a pod's samples tell that it did not start in it.
 const NOT_BORN_MS: i64 = 3600 * 1000;
 /// Units that had data and show none in so many last intervals are silent.
@@ -90,7 +92,7 @@ pub(super) struct Known {
 
 /// Why a look could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookError {
+pub(crate) enum LookError {
     #[error(transparent)]
     Collect(#[from] CollectError),
     #[error("judging failed: {0}")]
@@ -288,9 +290,11 @@ pub(super) fn make(
     let interval_start_ms = start + interval as i64 * step(release);
     let end_ms = interval_start_ms + step(release);
     let others = known.others.clone();
+    let span = SpanMs { start: release.start.as_millis().saturating_sub(MEMBER_MS), end: end_ms - 1 };
+    let (store, collector) = (collector, &joined(collector, release, phase_idx, span)?);
     let (mut memory, pre) = match memory.filter(|memory| memory.phase == phase_idx) {
         Some(memory) => (memory, None),
-        None => begin(collector, tenant, release, phase_idx, end_ms, known)?,
+        None => begin((store, collector), tenant, release, phase_idx, end_ms, known)?,
     };
     memory.follow_moves(release, end_ms);
     let known_units = (memory.canary_units.clone(), memory.fresh_units.clone());
@@ -389,6 +393,8 @@ pub(super) fn is_whole(
     let end_ms = phase_start_ms(&release.phases[phase_idx]) + (interval as i64 + 1) * step(release);
     let n = SILENT_AFTER;
     let grid = Grid { start_ms: end_ms - n as i64 * step(release), step_ms: step(release), n };
+    let span = SpanMs { start: release.start.as_millis().saturating_sub(MEMBER_MS), end: now.as_millis() };
+    let collector = &joined(collector, release, phase_idx, span)?;
     for check in &phase.checks {
         let sides = Side::BOTH.iter().filter(|side| !phase.is_before || **side == Side::Canary);
         let mut all: Vec<Filling> = sides.map(|side| filling(release, phase, phase_idx, *side)).collect();
@@ -411,8 +417,10 @@ pub(super) fn is_whole(
 }
 
 /// Pins the history of a phase when its first look is made: by then the canary's units are known.
+///
+/// Before the release the cohorts had other members than `collector` knows; `store` knows none.
 fn begin(
-    collector: &Collector,
+    (store, collector): (&Collector, &Collector),
     tenant: &TenantId,
     release: &Release,
     phase_idx: usize,
@@ -422,7 +430,7 @@ fn begin(
     let (mut units, mut fresh_units) = (BTreeSet::new(), BTreeSet::new());
     new_units(collector, tenant, release, end_ms, (&mut units, &mut fresh_units))?;
     let (sides, births) =
-        before(collector, tenant, release, phase_idx, (&units, &fresh_units), &known.refused)?;
+        before(store, tenant, release, phase_idx, (&units, &fresh_units), &known.refused)?;
     let json = encode(&release.policy.policy.phases[phase_idx], sides.iter());
     let births_json =
         births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
@@ -485,6 +493,11 @@ fn births(
     let kept = all.iter().filter(|matcher| !VERSION_LABELS.contains(&matcher.name()));
     let service = kept.map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let service = filling(release, phase, phase_idx, Side::Baseline).with_matchers(service);
+    // A pod that was there before the window did not start in it.
+    let since_ms =
+        release.start.as_millis().saturating_sub(i64::try_from(wanted.window.millis()).unwrap_or(i64::MAX));
+    let span = SpanMs { start: since_ms.saturating_sub(NOT_BORN_MS), end: release.start.as_millis() - 1 };
+    let collector = &collector.joined([service.matchers.clone()], span)?;
     let (every, before_ms) = (Units::all(), release.start.as_millis());
     let question = |check| Question {
         tenant,
@@ -495,11 +508,7 @@ fn births(
         grid: Grid { start_ms: before_ms, step_ms: step(release), n: 1 },
     };
     let lasts = i64::try_from(phase.at_most.millis() + policy.warm_up.millis()).unwrap_or(i64::MAX);
-    let window = i64::try_from(wanted.window.millis()).unwrap_or(i64::MAX);
-    let since_ms = before_ms.saturating_sub(window);
     let wanted = Wanted { since_ms, before_ms, lived_ms: lasts, at_most: wanted.at_most, refused };
-    // A pod that was there before the window did not start in it.
-    let span = SpanMs { start: since_ms.saturating_sub(NOT_BORN_MS), end: before_ms - 1 };
     let events: Vec<Event> = collect::events(collector.lives(&question(first), span)?, &wanted);
     for check in needed {
         let scale = match sides.get(&check.name).and_then(|sides| sides.baseline.as_ref()) {
@@ -541,11 +550,15 @@ pub(super) fn cohort_units(
     let start = release.start.as_millis();
     let matchers = cohort::matchers(&cohort.matchers)
         .map_err(|e| CollectError::Query { query: cohort.matchers.clone(), detail: e.to_string() })?;
-    collector.metric_units(tenant, &matchers, names, SpanMs { start, end: end_ms - 1 }, known)?;
+    // Where only `where` tells the sides' records apart, series are of both.
+    if cohort.matchers != release.request.baseline.matchers {
+        collector.metric_units(tenant, &matchers, names, SpanMs { start, end: end_ms - 1 }, known)?;
+    }
     let reads_logs = release.policy.policy.phases.iter().flat_map(|phase| &phase.checks).any(reads_logs);
     let range = TimeRange::new(release.start, Timestamp::from_millis(end_ms));
     if let (true, Ok(range)) = (reads_logs, range) {
-        collector.record_units(tenant, matchers, names, range, known)?;
+        let search = cohort.filter.as_deref().unwrap_or("*");
+        collector.record_units(tenant, (search, matchers), names, range, known)?;
     }
     Ok(())
 }
@@ -581,6 +594,8 @@ fn history(
     let start_ms = release.start.as_millis() - n * step(release);
     let grid = Grid { start_ms, step_ms: step(release), n: usize::try_from(n).unwrap_or(0) };
     let request = &release.request;
+    let span = SpanMs { start: start_ms.saturating_sub(MEMBER_MS), end: grid.end_ms() - 1 };
+    let collector = &joined(collector, release, phase_idx, span)?;
     let filling = |side| filling(release, phase, phase_idx, side);
     let baseline = match &request.baseline.pre_matchers {
         Some(matchers) => filling(Side::Baseline).with_matchers(matchers.clone()),
@@ -613,6 +628,23 @@ fn history(
         out.insert(check.name.clone(), sides);
     }
     Ok(out)
+}
+
+/// A collector that finds what lacks the labels of a release's cohorts by the members that they have in a span.
+fn joined(
+    collector: &Collector,
+    release: &Release,
+    phase_idx: usize,
+    span: SpanMs,
+) -> Result<Collector, LookError> {
+    let phase = &release.policy.policy.phases[phase_idx];
+    let request = &release.request;
+    let scoped = Side::BOTH.map(|side| filling(release, phase, phase_idx, side).matchers);
+    let all = [Some(&request.baseline), Some(&request.canary), request.fresh.as_ref()];
+    let own = all.into_iter().flatten().flat_map(|cohort| {
+        [Some(&cohort.matchers), cohort.pre_matchers.as_ref()].into_iter().flatten().cloned()
+    });
+    Ok(collector.joined(scoped.into_iter().chain(own), span)?)
 }
 
 fn filling(release: &Release, phase: &Phase, phase_idx: usize, side: Side) -> Filling {

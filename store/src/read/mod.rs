@@ -15,8 +15,9 @@ use crate::model::{Exemplar, Histogram, Labels, Matcher, TenantId};
 
 pub use crate::append::{MetricKind, MetricMetadata};
 pub use crate::logs::{
-    CountGroup, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource, Order as LogOrder,
-    PageRequest, Query as LogQuery, QueryError as LogQueryError, RecordId,
+    CountGroup, Counts as LogCounts, Flow, FoundRecord, GroupBy, Intervals, LogPage, LogSelect, LogSource,
+    Missing, Numbers as LogNumbers, Order as LogOrder, PageRequest, Patterns as LogPatterns,
+    Query as LogQuery, QueryError as LogQueryError, RecordId,
 };
 pub use budget::{Budget, Limits};
 pub use error::ReadError;
