@@ -69,6 +69,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/patterns/accept", post(accept).get(accepted).delete(withdraw))
         .route("/api/v1/changes", get(changes).post(note_change))
         .route("/api/v1/policies", get(policies))
+        .route("/api/v1/policies/default/preview", post(preview))
         .route(
             "/api/v1/policies/{name}",
             get(policy).put(put_policy).delete(delete_policy).post(check_policy),
@@ -448,6 +449,17 @@ async fn policy(
     let stored = api.releases.policies().get(&caller.tenant, &name).await?;
     let stored = stored.ok_or_else(|| crate::policies::not_found(&name))?;
     Ok(Json(json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document }))
+        .into_response())
+}
+
+async fn preview(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Payload(bytes): Small,
+) -> Answer {
+    let request = request::preview(&body(&bytes)?)?;
+    let chosen = api.releases.choose(&caller.tenant, &request).await?;
+    Ok(Json(json!({ "name": crate::packs::DEFAULT, "policy": chosen.document, "packs": chosen.report }))
         .into_response())
 }
 

@@ -1,8 +1,8 @@
 //! Decides whether a release may go on, and tells those who wait.
 //!
-//! Flow: [`policy`] says what is compared, `release` takes a release and makes a look whenever one
-//! is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`] and
-//! decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
+//! Flow: [`policy`] says what is compared (`packs` chooses where the team did not), `release` takes a release and
+//! makes a look whenever one is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`]
+//! and decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
 //! judges the same data as Kayenta would, for comparison.
 //! `anomaly` watches series that no release is about, and `rules` evaluates Prometheus's rule files.
 //!
@@ -18,6 +18,7 @@ mod collect;
 mod accepted;
 mod changes;
 mod policies;
+mod packs;
 mod release;
 mod deliver;
 mod anomaly;

@@ -19,3 +19,4 @@ mod fresh;
 mod users;
 mod replay;
 mod rules;
+mod packs;

@@ -32,6 +32,12 @@ async fn start(args: ReleaseStart) -> anyhow::Result<u8> {
     let release = client.post("/api/v1/releases", &body).await?;
     let id = release["id"].as_str().context("the server's answer names no release")?;
     eprintln!("release {id}: {}/ui/releases/{id}", client.base());
+    if let (Some(taken), Some(left)) =
+        (release["packs"]["taken"].as_array(), release["packs"]["left"].as_array())
+    {
+        let names: Vec<String> = taken.iter().map(|one| text(&one["check"])).collect();
+        eprintln!("policy made of packs: {} ({} checks do not apply)", names.join(", "), left.len());
+    }
     if args.wait {
         return super::gate::wait(&client, id, None, std::time::Duration::from_secs(7 * 86_400)).await;
     }

@@ -53,6 +53,8 @@ struct ReleaseFormat {
     policy_name: String,
     policy_revision: Option<u64>,
     policy: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packs: Option<Value>,
     state: String,
     phases: Vec<PhaseFormat>,
     verdict: Option<VerdictJson>,
@@ -224,6 +226,7 @@ pub(crate) fn encode_release(release: &Release) -> Vec<u8> {
         policy_name: release.policy.name.clone(),
         policy_revision: release.policy.revision,
         policy: release.policy.document.clone(),
+        packs: release.policy.packs.clone(),
         state: release.state.word().to_string(),
         phases: release.phases.iter().map(phase_format).collect(),
         verdict: release.verdict.clone(),
@@ -253,8 +256,9 @@ pub(crate) fn decode_release(id: &str, body: &[u8]) -> Result<Release, FormatErr
     let format: ReleaseFormat = decode(RELEASE, id, body)?;
     let unreadable = |detail: String| FormatError::Unreadable { kind: RELEASE, id: id.to_string(), detail };
     let request = NewRelease::parse(&format.body).map_err(|p| unreadable(p.to_string()))?;
-    let policy = Pinned::new(Some(format.policy_name), format.policy_revision, format.policy, &request)
-        .map_err(|e| unreadable(e.to_string()))?;
+    let policy = Pinned::new(Some(format.policy_name), format.policy_revision, format.policy, &request);
+    let policy = policy.map_err(|e| unreadable(e.to_string()))?;
+    let policy = Pinned { packs: format.packs, ..policy };
     let state =
         State::from_word(&format.state).ok_or_else(|| unreadable(format!("state {:?}", format.state)))?;
     let phases: Option<Vec<PhaseProgress>> = format.phases.into_iter().map(phase).collect();

@@ -37,6 +37,8 @@ pub(crate) struct Pinned {
     /// The stored policy's revision; none where it came with the request.
     pub(crate) revision: Option<u64>,
     pub(crate) document: Value,
+    /// Which checks packs gave it and which not, where it was made of packs.
+    pub(crate) packs: Option<Value>,
     /// The document as it holds for this release: with the request's own settings over its own.
     pub(crate) policy: Arc<Policy>,
 }
@@ -57,7 +59,7 @@ impl Pinned {
             policy.pre_period = pre_period.clone();
         }
         let name = name.unwrap_or_else(|| policy.name.clone());
-        Ok(Self { name, revision, document, policy: Arc::new(policy) })
+        Ok(Self { name, revision, document, packs: None, policy: Arc::new(policy) })
     }
 }
 

@@ -13,7 +13,7 @@ use super::fit;
 use super::format::{self, LookFormat, PinFormat};
 use super::look::{self, Found, LookError, Memory};
 use super::model::{PhaseProgress, Pinned, Release, State};
-use super::request::{NewRelease, ReplayRequest};
+use super::request::{NewRelease, PolicyRequest, ReplayRequest};
 use super::same::{self, Difference};
 use super::service::{Releases, unreadable};
 use super::{pinned, verdict};
@@ -101,6 +101,12 @@ impl Releases {
         }
         let other = match request.policy {
             None => None,
+            // Packs would choose by what the store shows today; the release pinned what they chose.
+            Some(PolicyRequest::Named(name))
+                if name == release.policy.name && release.policy.packs.is_some() =>
+            {
+                None
+            }
             Some(policy) => {
                 let pinned = self.pin(tenant, &NewRelease { policy, ..release.request.clone() }).await?;
                 Some(pinned).filter(|pinned| pinned.document != release.policy.document)

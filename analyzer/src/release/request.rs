@@ -245,6 +245,20 @@ impl NewRelease {
     }
 }
 
+/// Parses the body of `POST /api/v1/policies/default/preview`: the release that the policy is wanted for.
+pub(crate) fn preview(body: &Value) -> Result<NewRelease, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct PreviewJson {
+        release: Value,
+    }
+    let json: PreviewJson = strict(body)?;
+    NewRelease::parse(&json.release).map_err(|problem| {
+        let field = problem.field.as_ref().map_or_else(|| "release".to_owned(), |f| format!("release.{f}"));
+        problem.field(field)
+    })
+}
+
 impl PhaseCall {
     /// Parses the body of `POST /api/v1/releases/{id}/phase`.
     pub(crate) fn parse(body: &Value) -> Result<Self, Problem> {

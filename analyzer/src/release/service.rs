@@ -21,6 +21,7 @@ use crate::accepted::{Accepted, AcceptedPatterns};
 use crate::changes::Changes;
 use crate::collect::Collector;
 use crate::deliver::Message;
+use crate::packs::{self, Asked, Chosen};
 use crate::policies::{self, Policies, policy_problem, problem};
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{ChangeJson, Decision, PhaseState};
@@ -226,21 +227,37 @@ impl Releases {
 
     /// Pins the policy that a request names.
     pub(super) async fn pin(&self, tenant: &TenantId, request: &NewRelease) -> Result<Pinned, Problem> {
-        let (name, revision, document) = match &request.policy {
-            PolicyRequest::Named(name) => {
-                let stored = self.0.policies.get(tenant, name).await?;
-                let stored =
-                    stored.ok_or_else(|| policies::not_found(name).field("policy").value(name.clone()))?;
-                (Some(stored.name), Some(stored.revision), stored.document)
-            }
-            PolicyRequest::Inline(document) => (None, None, document.clone()),
+        let (name, revision, document, packs) = match &request.policy {
+            PolicyRequest::Named(name) => match self.0.policies.get(tenant, name).await? {
+                Some(stored) => (Some(stored.name), Some(stored.revision), stored.document, None),
+                None if name == packs::DEFAULT => {
+                    let chosen = self.choose(tenant, request).await?;
+                    (Some(name.clone()), None, chosen.document, Some(chosen.report))
+                }
+                None => return Err(policies::not_found(name).field("policy").value(name.clone())),
+            },
+            PolicyRequest::Inline(document) => (None, None, document.clone(), None),
         };
-        Pinned::new(name, revision, document, request).map_err(|e| {
+        let pinned = Pinned::new(name, revision, document, request).map_err(|e| {
             let problem = policy_problem(&e);
             let field =
                 problem.field.as_ref().map_or_else(|| "policy".to_string(), |f| format!("policy.{f}"));
             problem.field(field)
-        })
+        })?;
+        Ok(Pinned { packs, ..pinned })
+    }
+
+    /// Makes a policy of packs by what a release's cohorts show now.
+    pub(crate) async fn choose(&self, tenant: &TenantId, request: &NewRelease) -> Result<Chosen, Problem> {
+        let closed = |_| Problem::new(ErrorKind::Unavailable, "the server is ending");
+        // It reads as much as a look does, so it takes a look's slot.
+        let _slot = self.0.slots.acquire().await.map_err(closed)?;
+        let (collector, tenant, request) = (self.0.collector.clone(), tenant.clone(), request.clone());
+        let now = self.0.clock.now();
+        let chosen = tokio::task::spawn_blocking(move || {
+            packs::choose(&collector, &Asked { tenant: &tenant, request: &request, now })
+        });
+        chosen.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?
     }
 
     pub(super) fn fresh(

@@ -19,6 +19,7 @@ pub(crate) fn release(release: &Release) -> Value {
     let more = json!({
         "policy": { "name": release.policy.name, "revision": release.policy.revision },
         "policy_document": release.policy.document,
+        "packs": release.policy.packs,
         "baseline": cohort(&request.baseline),
         "canary": cohort(&request.canary),
         "fresh": request.fresh.as_ref().map(cohort),
