@@ -60,6 +60,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .route("/api/v1/releases/{id}", get(show).delete(cancel))
         .route("/api/v1/releases/{id}/verdict", get(verdict))
         .route("/api/v1/releases/{id}/looks", get(looks))
+        .route("/api/v1/releases/{id}/compatibility", get(compatibility))
         .route("/api/v1/releases/{id}/deliveries", get(deliveries))
         .route("/api/v1/releases/{id}/deliveries/{message}/resend", post(resend))
         .route("/api/v1/releases/{id}/phase", post(phase))
@@ -262,6 +263,14 @@ async fn looks(
     let looks = api.releases.looks(&caller.tenant, &id).await?;
     let looks: Vec<Value> = looks.iter().map(wire::look).collect();
     Ok(Json(json!({ "looks": looks })).into_response())
+}
+
+async fn compatibility(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    Ok(Json(api.releases.compatibility(&caller.tenant, &id).await?).into_response())
 }
 
 async fn deliveries(

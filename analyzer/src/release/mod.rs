@@ -10,6 +10,7 @@ pub(crate) mod announce;
 mod announce_words;
 pub(crate) mod beside;
 pub(crate) mod cohort;
+pub(crate) mod compatibility;
 pub(crate) mod format;
 pub(crate) mod history;
 pub(crate) mod look;

@@ -583,6 +583,31 @@ impl Releases {
         Ok(json!(super::history::of(pre.as_ref(), &looks, phase)))
     }
 
+    /// Returns what one side of a release handles and the other does not, from what its looks pinned.
+    pub(crate) async fn compatibility(&self, tenant: &TenantId, id: &str) -> Result<Value, Problem> {
+        let release = self.get(tenant, id).await?;
+        let mut pinned = Vec::new();
+        for phase in 0..release.phases.len() {
+            let id = format::pre_id(&release.id, phase);
+            let document = self.document(tenant, format::PRE, &id).await?;
+            pinned.push(document.map(|document| (id, document.body)));
+        }
+        let looks = self.looks(tenant, &release.id).await?;
+        let table = tokio::task::spawn_blocking(move || {
+            let decode = |one: Option<(String, _)>| {
+                one.map(|(id, body): (String, Vec<u8>)| format::decode::<PinFormat>(format::PRE, &id, &body))
+                    .transpose()
+            };
+            let pinned =
+                pinned.into_iter().map(decode).collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
+            super::compatibility::of(&release, pinned, looks).map_err(|error| {
+                tracing::error!(release = release.id, %error, "pinned data cannot be read");
+                Problem::new(ErrorKind::Internal, format!("the pinned data cannot be read: {error}"))
+            })
+        });
+        table.await.map_err(|e| Problem::new(ErrorKind::Internal, e))?
+    }
+
     /// Returns the messages of a release.
     pub(crate) async fn deliveries(&self, tenant: &TenantId, id: &str) -> Result<Vec<Outgoing>, Problem> {
         let release = self.get(tenant, id).await?;
