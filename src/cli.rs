@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Release(Release),
     /// Judge a file of policy and data, without a server.
     Judge(Judge),
+    /// Try a policy on stored history: how often it refuses good releases, and what harm it finds.
+    Backtest(Backtest),
     /// Ask the server in PromQL, log search or SQL.
     #[command(subcommand)]
     Query(Query),
@@ -300,6 +302,58 @@ pub(crate) struct Judge {
     /// Print the whole answer as JSON instead of a summary.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Try a policy on stored history before a release depends on it.
+///
+/// The server makes placebo releases: a start drawn from the range, and units drawn from the cohort that play the
+/// canary though nothing was released. Each is judged as a release is. Those that are refused are refused wrongly; with
+/// effects put into the canary's real data, check by check, those that are refused are found.
+///
+///   greylight backtest cart-http --match '{service_name="cart"}' --last 7d
+///   greylight backtest policy.yaml --match '{service_name="cart"}' --last 7d --effects 10%,50% --canary-hosts 2
+///
+/// Units need a pre_period of history before a start, and the policy's whole length after it. Where the policy has
+/// `births` and the service's pods are replaced, earlier starts of pods play the canary. The same seed gives
+/// the same answer.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, group = clap::ArgGroup::new("when").required(true).args(["range", "last"]))]
+pub(crate) struct Backtest {
+    /// Name of a stored policy, or a policy file.
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// What selects the service's units, such as '{service_name="cart"}'.
+    #[arg(long, value_name = "MATCH")]
+    pub(crate) r#match: String,
+    /// History to take: two RFC 3339 times, such as 2026-11-14T00:00:00Z..2026-11-21T00:00:00Z.
+    #[arg(long, value_name = "FROM..TO")]
+    pub(crate) range: Option<String>,
+    /// The same, ending now, such as 7d.
+    #[arg(long, value_name = "SPAN", value_parser = duration)]
+    pub(crate) last: Option<Duration>,
+    /// Label that names a unit. Default: the policy's `unit`.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) split_by: Option<String>,
+    /// Units that play the canary.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) canary_hosts: u64,
+    /// Placebo releases to judge.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) runs: u64,
+    /// Seed of every draw.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Effects to put into the canary's data, as parts of what was there.
+    #[arg(long, value_name = "PERCENT,..", value_delimiter = ',', default_value = "5%,10%,20%")]
+    pub(crate) effects: Vec<String>,
+    /// Who plays the canary: births (pods that started), splits (any units), or auto (births where there are enough).
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    pub(crate) placebos: String,
+    /// Print the server's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 #[derive(Debug, Subcommand)]

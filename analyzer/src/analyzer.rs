@@ -9,14 +9,18 @@ use greylight_store::model::{Clock, Problem, Random};
 use greylight_store::read::{Limits, LogSource, MetricSource};
 use greylight_store::records::{Records, RecordsError};
 use greylight_wire::exposition::Writer;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::anomaly::{AnomalyConfig, AnomalyError, Watch, WatchHandle};
+use crate::backtest::service::Backtests;
 use crate::collect::Collector;
 use crate::deliver::{DeliveriesConfig, GuardError, Worker, WorkerHandle};
 use crate::release::service::Releases;
 use crate::release::views::{ReleasesView, VerdictsView};
 use crate::rules::{Rules, RulesConfig, RulesEnv, RulesError, RulesHandle, SetupRulesError};
+
+/// Judge calls computed at once; more wait.
+const JUDGES_AT_ONCE: usize = 2;
 
 /// Release analysis: section `[analyzer]`.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -58,6 +62,7 @@ pub struct AnalyzerEnv {
 #[derive(Debug)]
 pub struct Analyzer {
     releases: Releases,
+    backtests: Backtests,
     rules: Rules,
     parts: parking_lot::Mutex<Option<(Worker, Vec<Watch>)>>,
 }
@@ -66,6 +71,7 @@ pub struct Analyzer {
 #[derive(Debug)]
 pub struct Running {
     releases: Releases,
+    backtests: Backtests,
     worker: Option<WorkerHandle>,
     watches: Vec<WatchHandle>,
     rules: Option<RulesHandle>,
@@ -102,6 +108,9 @@ pub enum StartError {
     /// Releases cannot be read.
     #[error("releases under way cannot be read: {0}")]
     Releases(Problem),
+    /// Backtests cannot be read.
+    #[error("backtests under way cannot be read: {0}")]
+    Backtests(Problem),
     /// What was told of alerts cannot be read.
     #[error("what was told of alerts cannot be read")]
     Alerts(#[from] RecordsError),
@@ -149,13 +158,26 @@ impl Analyzer {
             Watch::new(rule.clone(), engine, env.records.clone(), env.clock.clone(), wake.clone())
         };
         let watches = anomalies.iter().map(watch).collect::<Result<Vec<Watch>, AnomalyError>>()?;
-        let releases =
-            Releases::new(env.records, collector, env.clock, env.random, wake, config.looks_at_once);
-        Ok(Self { releases, rules, parts: parking_lot::Mutex::new(Some((worker, watches))) })
+        let releases = Releases::new(
+            env.records.clone(),
+            collector.clone(),
+            env.clock.clone(),
+            env.random.clone(),
+            wake,
+            config.looks_at_once,
+        );
+        let judges = Arc::new(Semaphore::new(JUDGES_AT_ONCE));
+        let backtests =
+            Backtests::new(env.records, collector, releases.clone(), env.clock, env.random, judges);
+        Ok(Self { releases, backtests, rules, parts: parking_lot::Mutex::new(Some((worker, watches))) })
     }
 
     pub(crate) fn releases(&self) -> &Releases {
         &self.releases
+    }
+
+    pub(crate) fn backtests(&self) -> &Backtests {
+        &self.backtests
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -186,6 +208,7 @@ impl Analyzer {
         if n > 0 {
             tracing::info!(n, "going on with releases under way");
         }
+        self.backtests.resume().await.map_err(StartError::Backtests)?;
         let parts = self.parts.lock().take();
         let (worker, watches, rules) = match parts {
             Some((worker, watches)) => {
@@ -194,13 +217,15 @@ impl Analyzer {
             }
             None => (None, Vec::new(), None),
         };
-        Ok(Running { releases: self.releases.clone(), worker, watches, rules })
+        let (releases, backtests) = (self.releases.clone(), self.backtests.clone());
+        Ok(Running { releases, backtests, worker, watches, rules })
     }
 }
 
 impl Running {
     /// Ends after the looks and messages under way.
     pub async fn shutdown(self) {
+        self.backtests.shutdown().await;
         self.releases.shutdown().await;
         if let Some(rules) = self.rules {
             rules.shutdown().await;

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use greylight_store::model::{Caller, ErrorKind, Problem};
 use serde_json::{Value, json};
 
+mod backtests;
 mod kayenta;
 mod rules;
 
@@ -27,8 +28,6 @@ use crate::release::wire;
 
 /// Largest body of a judge call: hours of data of many checks.
 const JUDGE_BYTES_MAX: usize = 64 << 20;
-/// Judge calls computed at once; more wait.
-const JUDGES_AT_ONCE: usize = 2;
 /// Replays computed at once: one, since each holds all that its release pinned.
 const REPLAYS_AT_ONCE: usize = 1;
 /// Replays and announcements computed or waiting; more are refused.
@@ -47,7 +46,7 @@ struct Api {
 pub fn router(analyzer: &Analyzer) -> Router {
     let api = Api {
         releases: analyzer.releases().clone(),
-        judges: Arc::new(tokio::sync::Semaphore::new(JUDGES_AT_ONCE)),
+        judges: analyzer.backtests().judges(),
         replays: Arc::new(tokio::sync::Semaphore::new(REPLAYS_AT_ONCE)),
         replay_places: Arc::new(tokio::sync::Semaphore::new(REPLAYS_MAX)),
     };
@@ -80,6 +79,7 @@ pub fn router(analyzer: &Analyzer) -> Router {
         .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
         .merge(judge)
         .with_state(api)
+        .merge(backtests::router(analyzer.backtests().clone()))
         .merge(rules::router(analyzer.rules().clone()))
 }
 

@@ -4,6 +4,7 @@
 //! makes a look whenever one is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`]
 //! and decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
 //! judges the same data as Kayenta would, for comparison.
+//! [`backtest`] judges releases that never were, in stored history.
 //! `anomaly` watches series that no release is about, and `rules` evaluates Prometheus's rule files.
 //!
 //! Invariant: [`policy`], [`stats`], [`judge`], [`kayenta`] and [`verdict`] are pure. They know no clock, store or
@@ -20,6 +21,7 @@ mod changes;
 mod policies;
 mod packs;
 mod release;
+pub mod backtest;
 mod deliver;
 mod anomaly;
 mod rules;

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod backtest;
 mod check;
 mod gate;
 mod judge;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gate(args) => block_on(gate::run(args))?,
         Command::Release(args) => block_on(release::run(args))?,
         Command::Judge(args) => judge::run(args)?,
+        Command::Backtest(args) => block_on(backtest::run(args))?,
         Command::Query(args) => block_on(query::run(args))?,
         Command::Store(args) => store::run(args)?,
         Command::Check(args) => check::run(args)?,

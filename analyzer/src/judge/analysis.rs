@@ -89,6 +89,44 @@ pub struct Analysis {
     before: Vec<Option<Before>>,
     pub(super) n_history: usize,
     pub(super) decided: Option<(Decision, Timestamp)>,
+    standings: Standings,
+}
+
+/// Where one check stands after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whether go waits for it.
+    pub(crate) is_full: bool,
+    /// Whether it refuses the release.
+    pub(crate) refuses: bool,
+    /// Whether it lets the release go at this look.
+    pub(crate) goes: bool,
+}
+
+/// What a phase's decision is made of at one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standings {
+    /// In the policy's order.
+    pub(crate) checks: Vec<Standing>,
+    /// Whether a look may refuse: the warm-up is over.
+    may_refuse: bool,
+    /// Whether nothing but checks holds up a go.
+    may_go: bool,
+}
+
+impl Standings {
+    /// Returns the decision of this look alone.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        if !self.may_refuse {
+            return None;
+        }
+        if self.checks.iter().any(|check| check.refuses) {
+            return Some(Decision::NoGo);
+        }
+        let mut full = self.checks.iter().filter(|check| check.is_full).peekable();
+        let goes = self.may_go && full.peek().is_some() && full.all(|check| check.goes);
+        goes.then_some(Decision::Go)
+    }
 }
 
 impl Analysis {
@@ -146,7 +184,36 @@ impl Analysis {
             // Without a check that has a history there is none.
             n_history: if n_history == usize::MAX { 0 } else { n_history },
             decided: None,
+            standings: Standings::default(),
         })
+    }
+
+    /// Keeps some of the checks, by their places in the phase; each with the budget that it has beside the others.
+    pub(crate) fn only(&self, kept: &[usize]) -> Self {
+        let of = |idx: &usize| Some((self.phase.checks.get(*idx)?.clone(), self.checks.get(*idx)?.clone()));
+        let (own, checks) = kept.iter().filter_map(of).unzip();
+        let phase = Phase { checks: own, ..self.phase.clone() };
+        Self {
+            phase,
+            alpha: self.alpha,
+            share_tolerance: self.share_tolerance,
+            run: self.run.clone(),
+            grid: self.grid.clone(),
+            checks,
+            n_history: self.n_history,
+            decided: self.decided,
+            standings: Standings::default(),
+        }
+    }
+
+    /// Returns where the checks stand since the last look.
+    pub(crate) fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
+    /// Tells of each check whether it lost its vote.
+    pub(crate) fn restless(&self) -> impl Iterator<Item = bool> + '_ {
+        self.checks.iter().map(CheckRun::is_restless)
     }
 
     /// Places the run's data on the phase's intervals.
@@ -244,30 +311,29 @@ impl Analysis {
 
     /// Makes the phase's own first of two; once made it stays.
     fn decide(&mut self, i: usize, outcomes: &[Outcome], share: Option<&ShareResult>) {
-        if self.decided.is_some() || self.grid.n_warm(i) == 0 {
-            return;
-        }
-        let at = Timestamp::from_millis(self.grid.end_ms(i));
-        if self.checks.iter().any(CheckRun::refuses) {
-            self.decided = Some((Decision::NoGo, at));
-        } else if self.may_go(i, outcomes, share) {
-            self.decided = Some((Decision::Go, at));
+        self.standings = self.stand(i, outcomes, share);
+        if self.decided.is_none() {
+            let at = Timestamp::from_millis(self.grid.end_ms(i));
+            self.decided = self.standings.decision().map(|decision| (decision, at));
         }
     }
 
-    fn may_go(&self, i: usize, outcomes: &[Outcome], share: Option<&ShareResult>) -> bool {
+    fn stand(&self, i: usize, outcomes: &[Outcome], share: Option<&ShareResult>) -> Standings {
         let n_warm = self.grid.n_warm(i);
-        let mut full =
-            self.checks.iter().zip(outcomes).filter(|(run, _)| run.check.vote == Vote::Full).peekable();
-        full.peek().is_some()
-            && full.all(|(run, outcome)| {
-                run.state.decision == Decision::Go
-                    && !run.is_restless()
-                    && run.state.missing < MISSING_MAX
-                    && outcome.is_complete(n_warm)
-            })
-            && n_warm >= GO_LOOKS_MIN
-            && self.grid.until_ms(i, self.phase.at_least.millis()) == 0
-            && !share.is_some_and(|share| share.is_mismatch)
+        let stand = |(run, outcome): (&CheckRun, &Outcome)| Standing {
+            is_full: run.check.vote == Vote::Full,
+            refuses: run.refuses(),
+            goes: run.state.decision == Decision::Go
+                && !run.is_restless()
+                && run.state.missing < MISSING_MAX
+                && outcome.is_complete(n_warm),
+        };
+        Standings {
+            checks: self.checks.iter().zip(outcomes).map(stand).collect(),
+            may_refuse: n_warm > 0,
+            may_go: n_warm >= GO_LOOKS_MIN
+                && self.grid.until_ms(i, self.phase.at_least.millis()) == 0
+                && !share.is_some_and(|share| share.is_mismatch),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::check::{CheckState, Lack, Outcome};
 use super::share::ShareResult;
 
 /// Lists what a check asks of the store.
-pub(super) fn queries(check: &Check) -> Vec<String> {
+pub(crate) fn queries(check: &Check) -> Vec<String> {
     let mut all = Vec::new();
     let mut add = |source: &Source| match source {
         Source::Selectors(selectors) => all.extend(selectors.iter().cloned()),

@@ -33,10 +33,12 @@ pub mod wire;
 mod read;
 
 pub use analysis::{Analysis, Look, PhaseRun, Shift};
+pub(crate) use analysis::{Standing, Standings};
 pub use data::{
     BirthData, CheckData, Counts, Data, Histogram, Pattern, PatternCounts, PatternMember, Series, Sides,
     UserRow, UserRows, Values,
 };
+pub(crate) use describe::queries;
 pub use error::JudgeError;
 pub use foretell::{Expected, Foretold, ForetoldValue, Help, Size, foretell};
 pub use placed::RunData;

@@ -357,7 +357,7 @@ fn fresh(json: CohortJson, service: &str, sides: [&CohortRequest; 2]) -> Result<
 }
 
 /// Takes the braces off a selector and checks what is inside.
-fn inside(field: &str, selector: &str) -> Result<String, Problem> {
+pub(crate) fn inside(field: &str, selector: &str) -> Result<String, Problem> {
     let trimmed = selector.trim();
     let inner = trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let bad = |why: String| Problem::new(ErrorKind::Invalid, why).field(field).value(selector);
@@ -371,7 +371,7 @@ fn inside(field: &str, selector: &str) -> Result<String, Problem> {
     Ok(inner.trim().trim_end_matches(',').to_string())
 }
 
-fn policy(json: Option<Value>) -> Result<PolicyRequest, Problem> {
+pub(crate) fn policy(json: Option<Value>) -> Result<PolicyRequest, Problem> {
     match json {
         None => Ok(PolicyRequest::Named("default".into())),
         Some(Value::String(name)) => Ok(PolicyRequest::Named(name)),
@@ -434,7 +434,7 @@ pub(crate) fn text(field: &str, value: &str, limit: usize) -> Result<(), Problem
     Ok(())
 }
 
-fn map(field: &str, entries: &BTreeMap<String, String>) -> Result<(), Problem> {
+pub(crate) fn map(field: &str, entries: &BTreeMap<String, String>) -> Result<(), Problem> {
     if entries.len() > ENTRIES_MAX {
         let problem = Problem::new(ErrorKind::Invalid, "has too many entries").field(field);
         return Err(problem.value(entries.len()).limit(ENTRIES_MAX));

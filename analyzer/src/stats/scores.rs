@@ -117,6 +117,13 @@ impl Sheet {
         shift
     }
 
+    /// Computes what part of the reference lies at or below each edge, as it is or after a change of all values.
+    pub fn below(&self, change: Option<Change>) -> Vec<f64> {
+        let Some(change) = change else { return self.cumulated.clone() };
+        let moved = |edge: &f64| if edge.is_finite() { self.share_below(undo(*edge, change)) } else { 1.0 };
+        self.edges.iter().map(moved).collect()
+    }
+
     /// Computes the part of the reference that is at most `value`.
     fn share_below(&self, value: f64) -> f64 {
         let bucket = self.edges.partition_point(|edge| *edge < value);

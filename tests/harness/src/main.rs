@@ -3,6 +3,7 @@
 //! Each prints its figures and its seed, and exits with 1 when a promise was broken.
 
 mod agent_kill;
+mod backtest;
 mod calibrate;
 mod child;
 mod churn;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Kills an agent with SIGKILL while its file grows and rotates, and checks that each line comes once.
     AgentKill(agent_kill::Args),
+    /// Tries a policy of ten checks on a week of made minutes, and prints how long that took.
+    Backtest(backtest::Args),
     /// Judges simulated releases and prints how many good ones are refused and bad ones found.
     Calibrate(calibrate::Args),
     /// Stores series of which some are replaced all the time, and watches memory.
@@ -61,6 +64,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::AgentKill(args) => agent_kill::run(&args),
+        Command::Backtest(args) => backtest::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Churn(args) => churn::run(&args),
         Command::Damage(args) => durability::damage(&args),
