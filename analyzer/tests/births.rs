@@ -38,7 +38,7 @@ pub(crate) fn noise(seed: u64) -> f64 {
 }
 
 /// Writes each pod's load twice a minute: about 100, higher in the first minutes of a life, on the canary times `factor`.
-async fn feed(bench: &Bench, factor: f64) {
+pub(crate) async fn feed(bench: &Bench, factor: f64) {
     let mut batch = MetricBatch::default();
     for (number, pod) in pods().iter().enumerate() {
         let own = 1.0 + 0.02 * noise(number as u64 + 77);

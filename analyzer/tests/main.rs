@@ -18,5 +18,6 @@ mod births;
 mod fresh;
 mod users;
 mod replay;
+mod backtest;
 mod rules;
 mod packs;

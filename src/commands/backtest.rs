@@ -25,7 +25,8 @@ pub(super) async fn run(args: Backtest) -> anyhow::Result<u8> {
     }
     if answer["state"] != "done" {
         let field = answer["error"]["field"].as_str().map(|field| format!("{field}: ")).unwrap_or_default();
-        let why = answer["error"]["message"].as_str().map(|why| format!(": {field}{why}")).unwrap_or_default();
+        let why =
+            answer["error"]["message"].as_str().map(|why| format!(": {field}{why}")).unwrap_or_default();
         bail!("the backtest is {}{why}", text(&answer["state"]));
     }
     if !args.json {
@@ -110,14 +111,19 @@ fn words(answer: &Value) -> String {
         };
         out.push_str(&format!("{what}: read the limits in brackets as a little too narrow.\n"));
     }
-    for (title, rows) in [("FOUND", power_rows(answer)), ("CHECK", check_rows(answer))] {
-        if rows.len() > 1 {
-            out.push_str(if title == "FOUND" { "\nHarm that is found, and how soon\n" } else { "\nWhat the checks cost\n" });
-            out.push_str(&query::table(&rows));
-        }
+    let (power, checks) = (power_rows(answer), check_rows(answer));
+    if power.len() > 1 {
+        out.push_str("\nHarm that is found, and how soon\n");
+        out.push_str(&query::table(&power));
     }
+    out.push_str("\nWhat the checks cost\n");
+    out.push_str(&query::table(&checks));
     for one in answer["restless"].as_array().into_iter().flatten() {
-        let text = format!("{} lost its vote in {} of them: A/A runs alarmed\n", text(&one["check"]), percent(&one["share"]));
+        let text = format!(
+            "{} lost its vote in {} of them: A/A runs alarmed\n",
+            text(&one["check"]),
+            percent(&one["share"])
+        );
         out.push_str(&text);
     }
     for one in answer["untested"].as_array().into_iter().flatten() {
@@ -167,9 +173,12 @@ fn power_rows(answer: &Value) -> Vec<Vec<String>> {
             format!("{}{median}", percent(&one["found"]))
         })
     };
-    let mut rows = vec![std::iter::once("CHECK".to_owned()).chain(effects.iter().map(|one| text(one))).collect()];
+    let mut rows =
+        vec![std::iter::once("CHECK".to_owned()).chain(effects.iter().map(|one| text(one))).collect()];
     for check in checks {
-        rows.push(std::iter::once(text(check)).chain(effects.iter().map(|effect| cell(check, effect))).collect());
+        rows.push(
+            std::iter::once(text(check)).chain(effects.iter().map(|effect| cell(check, effect))).collect(),
+        );
     }
     rows
 }
@@ -201,7 +210,9 @@ fn check_rows(answer: &Value) -> Vec<[String; 8]> {
 fn margin(margin: &Value, check: &Value) -> String {
     let parts = [
         margin["relative"].as_f64().map(|_| percent(&margin["relative"])),
-        margin["absolute"].as_f64().map(|_| format!("{} {}", number(&margin["absolute"]), text(&check["unit"]))),
+        margin["absolute"]
+            .as_f64()
+            .map(|_| format!("{} {}", number(&margin["absolute"]), text(&check["unit"]))),
         margin["in_noise"].as_f64().map(|noise| format!("{noise:.1} sd")),
     ];
     let known: Vec<String> = parts.into_iter().flatten().collect();
@@ -225,21 +236,31 @@ mod tests {
 
     #[test]
     fn flags_become_the_servers_body() {
-        let args = parsed(&["cart", "--match", "{a=\"b\"}", "--range", "2026-11-14T00:00:00Z..2026-11-21T00:00:00Z"]);
+        let args = parsed(&[
+            "cart",
+            "--match",
+            "{a=\"b\"}",
+            "--range",
+            "2026-11-14T00:00:00Z..2026-11-21T00:00:00Z",
+        ]);
         let body = body(&args.unwrap()).unwrap();
         assert_eq!(body["policy"], "cart");
         assert_eq!(body["range"], json!(["2026-11-14T00:00:00Z", "2026-11-21T00:00:00Z"]));
         assert_eq!(body["effects"], json!(["5%", "10%", "20%"]));
         assert_eq!((&body["runs"], &body["seed"]), (&json!(200), &json!(1)));
         assert!(parsed(&["cart", "--match", "{a=\"b\"}"]).is_err(), "a range is needed");
-        assert!(parsed(&["cart", "--match", "{}", "--last", "7d", "--range", "a..b"]).is_err(), "and only one");
+        assert!(
+            parsed(&["cart", "--match", "{}", "--last", "7d", "--range", "a..b"]).is_err(),
+            "and only one"
+        );
     }
 
     /// Every command of the page is taken as it stands there.
     #[test]
     fn commands_of_the_page_are_right() {
         let page = include_str!("../../docs/backtest.md");
-        let lines: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    greylight backtest ")).collect();
+        let lines: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("    greylight backtest ")).collect();
         assert!(lines.len() >= 2, "{lines:?}");
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('\'')).collect();

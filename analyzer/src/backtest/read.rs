@@ -67,9 +67,8 @@ impl Reader<'_> {
                     continue;
                 }
                 let filling = self.filling(phase);
-                let is_same = |one: &Asked<'_>| {
-                    one.check.kind == check.kind && one.check.by == check.by && one.filling == filling
-                };
+                // A policy-level check is the same in each phase but for the scope.
+                let is_same = |one: &Asked<'_>| one.check == check && one.filling == filling;
                 let known = all.iter().position(is_same);
                 own.push(Feed::Track(known.unwrap_or_else(|| {
                     all.push(Asked { check, filling });
@@ -79,58 +78,18 @@ impl Reader<'_> {
             feeds.push(own);
         }
         let events = self.events(&history, &names)?;
-        let n_parts = all.len() * n.div_ceil(CHUNK);
-        let mut n_numbers = 0;
         let mut wrong: BTreeMap<usize, String> = BTreeMap::new();
+        let mut n_numbers = 0;
         for (idx, asked) in all.iter().enumerate() {
-            let mut track = Track {
-                units: vec![None; history.units.len()],
-                births: Vec::new(),
-                tells_units: matches!(asked.check.kind, CheckKind::Ratio { .. }),
+            let at = |part: usize, n_parts: usize| (self.progress)(idx * n_parts + part, all.len() * n_parts);
+            let track = match self.track(asked, &history, &names, &events, (&at, n_numbers))? {
+                Ok(track) => track,
+                Err(why) => {
+                    wrong.insert(idx, why);
+                    Track::default()
+                }
             };
-            for (part, first) in (0..n).step_by(CHUNK).enumerate() {
-                (self.progress)(idx * n.div_ceil(CHUNK) + part, n_parts);
-                self.check_cancelled()?;
-                let grid =
-                    Grid { start_ms: start_ms + first as i64 * step_ms, step_ms, n: CHUNK.min(n - first) };
-                match self.part(asked, grid, &names, &history.units) {
-                    Ok(rows) => {
-                        for (unit, rows) in rows {
-                            n_numbers += rows.n_rows().saturating_mul(width(&rows));
-                            pinned::append(&mut track.units[unit], rows);
-                        }
-                    }
-                    Err(error) => {
-                        wrong.insert(idx, format!("its data cannot be read: {error}"));
-                        track.units.fill(None);
-                        break;
-                    }
-                }
-                if n_numbers > NUMBERS_MAX {
-                    let text = format!(
-                        "holds more than {NUMBERS_MAX} numbers by the check {:?}; take a shorter range, fewer units or \
-                         a longer interval",
-                        asked.check.name
-                    );
-                    return Err(Stopped::Unfit { field: "range", text });
-                }
-            }
-            if !wrong.contains_key(&idx) {
-                track.births = self.births(asked, &track, &events, &names, end_ms).unwrap_or_else(|error| {
-                    wrong.insert(idx, format!("earlier starts cannot be read: {error}"));
-                    Vec::new()
-                });
-                if track.units.iter().all(Option::is_none) {
-                    let what = judge::queries(asked.check)
-                        .iter()
-                        .map(|query| asked.filling.fill(query))
-                        .collect::<Vec<_>>();
-                    wrong.insert(
-                        idx,
-                        format!("no unit of the cohort has data in the range: {}", what.join(", ")),
-                    );
-                }
-            }
+            n_numbers += numbers(&track);
             history.tracks.push(track);
         }
         let explained = |feed: Feed| match &feed {
@@ -140,6 +99,57 @@ impl Reader<'_> {
         history.checks = feeds.into_iter().map(|own| own.into_iter().map(explained).collect()).collect();
         history.starts = starts(&history, &events);
         Ok(history)
+    }
+
+    /// Reads one check's data of the whole history, or says why it cannot be read.
+    ///
+    /// - `at`: told which part is read, and of how many.
+    /// - `n_before`: numbers that the checks before it hold.
+    fn track(
+        &self,
+        asked: &Asked<'_>,
+        history: &History,
+        names: &[String],
+        events: &[Event],
+        (at, n_before): (&dyn Fn(usize, usize), u64),
+    ) -> Result<Result<Track, String>, Stopped> {
+        let mut track = Track {
+            units: vec![None; history.units.len()],
+            births: Vec::new(),
+            tells_units: matches!(asked.check.kind, CheckKind::Ratio { .. }),
+        };
+        let step_ms = history.step_ms;
+        for (part, first) in (0..history.n).step_by(CHUNK).enumerate() {
+            at(part, history.n.div_ceil(CHUNK));
+            self.check_cancelled()?;
+            let start_ms = history.start_ms + first as i64 * step_ms;
+            let grid = Grid { start_ms, step_ms, n: CHUNK.min(history.n - first) };
+            let rows = match self.part(asked, grid, names, &history.units) {
+                Ok(rows) => rows,
+                Err(error) => return Ok(Err(format!("its data cannot be read: {error}"))),
+            };
+            for (unit, rows) in rows {
+                pinned::append(&mut track.units[unit], rows);
+            }
+            if n_before + numbers(&track) > NUMBERS_MAX {
+                let text = format!(
+                    "with the check {:?} it holds more than {NUMBERS_MAX} numbers; take a shorter range, fewer units or \
+                     a longer interval",
+                    asked.check.name
+                );
+                return Err(Stopped::Unfit { field: "range", text });
+            }
+        }
+        if track.units.iter().all(Option::is_none) {
+            let queries = judge::queries(asked.check);
+            let filled: Vec<String> = queries.iter().map(|query| asked.filling.fill(query)).collect();
+            return Ok(Err(format!("no unit of the cohort has data in the range: {}", filled.join(", "))));
+        }
+        let end_ms = history.start_ms + history.n as i64 * step_ms;
+        Ok(match self.births(asked, &track, events, names, end_ms) {
+            Ok(births) => Ok(Track { births, ..track }),
+            Err(error) => Err(format!("earlier starts cannot be read: {error}")),
+        })
     }
 
     fn check_cancelled(&self) -> Result<(), Stopped> {
@@ -376,6 +386,11 @@ fn apart(data: Data) -> BTreeMap<String, Data> {
         }
         Data::Raw(_) | Data::Patterns(_) | Data::Users(_) => BTreeMap::new(),
     }
+}
+
+/// Counts the numbers that a track holds.
+fn numbers(track: &Track) -> u64 {
+    track.units.iter().flatten().map(|data| data.n_rows().saturating_mul(width(data))).sum()
 }
 
 /// Numbers in a row of some data.

@@ -69,7 +69,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         placebos: PlaceboKind::Splits,
     };
     let history = history(&plan, args);
-    println!("seed {}, {} units, a week of minutes, ten checks, {} placebo releases", args.seed, args.units, args.runs);
+    println!(
+        "seed {}, {} units, a week of minutes, ten checks, {} placebo releases",
+        args.seed, args.units, args.runs
+    );
     let effects = std::mem::take(&mut plan.effects);
     let mut total = 0.0;
     for (what, effects) in [("without effects", Vec::new()), ("with effects", effects)] {
