@@ -294,6 +294,8 @@ async fn one_that_ran_at_a_restart_says_so_and_one_can_be_ended() {
     }
     let (status, answer) = bench.ask("POST", "/api/v1/backtests", request(1)).await;
     assert_eq!((status, &answer["error"]["limit"]), (StatusCode::TOO_MANY_REQUESTS, &json!(8)), "{answer:#}");
+    // Ends them: a runtime waits for what it runs.
+    restarted(bench).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
