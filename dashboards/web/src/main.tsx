@@ -30,6 +30,8 @@ function place(path: string): Place | null {
       return id === ""
         ? { page: "releases", name: "releases", load: () => import("./pages/releases.tsx"), id }
         : { page: "releases", name: "release", load: () => import("./pages/release.tsx"), id };
+    case "policies":
+      return { page: "policies", name: "policies", load: () => import("./pages/policies.tsx"), id };
     case "metrics":
     case "graph":
       return simple("metrics", () => import("./pages/metrics.tsx"));

@@ -17,6 +17,8 @@ export interface Call {
   readonly query?: Readonly<Record<string, string | number | readonly string[] | null | undefined>>;
   readonly form?: Readonly<Record<string, string | number>>;
   readonly json?: unknown;
+  /** A body that is sent as it is: YAML, or JSON where it reads as such. */
+  readonly text?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -64,6 +66,10 @@ function request(options: Call): RequestInit {
   if (options.json !== undefined) {
     headers.set("Content-Type", "application/json");
     init.body = JSON.stringify(options.json);
+  }
+  if (options.text !== undefined) {
+    headers.set("Content-Type", "application/yaml");
+    init.body = options.text;
   }
   if (options.form) {
     init.body = new URLSearchParams(

@@ -1,6 +1,7 @@
 // Shortcuts. None fires in a text box or while an input method composes.
 
 import { useEffect } from "preact/hooks";
+import { go } from "./route.ts";
 
 export type Shortcuts = Readonly<Record<string, (event: KeyboardEvent) => void>>;
 
@@ -45,4 +46,21 @@ export function useShortcuts(shortcuts: Shortcuts): void {
       layers.splice(layers.indexOf(shortcuts), 1);
     };
   }, [shortcuts]);
+}
+
+/** j and k walk the rows' links; Enter is the link's own. */
+export function useRowKeys(table: { current: HTMLTableElement | null }): void {
+  const move = (step: 1 | -1) => {
+    const links = [...(table.current?.querySelectorAll<HTMLElement>("a.row-link") ?? [])];
+    const at = links.indexOf(document.activeElement as HTMLElement);
+    links[Math.max(0, Math.min(links.length - 1, at + step))]?.focus();
+  };
+  useShortcuts({
+    j: () => move(1),
+    k: () => move(-1),
+    Enter: () => {
+      const first = table.current?.querySelector<HTMLAnchorElement>("a.row-link");
+      if (first) go(first.getAttribute("href") ?? "releases");
+    },
+  });
 }

@@ -20,7 +20,34 @@ function current(): Route {
 
 export const route = signal<Route>(current());
 
+/** Asks whoever has unsaved work before a page is left; `leave` goes on with it. */
+export type Guard = (leave: () => void) => void;
+let guard: Guard | null = null;
+let shown = location.href;
+
+/** Holds the page while there is unsaved work; null lets it go again. */
+export function holdPage(by: Guard | null): void {
+  guard = by;
+}
+
+/** What makes a page of its own: the path, and what a new thing begins with. Other parameters are views of the same. */
+function placeOf(url: string): string {
+  const { pathname, searchParams } = new URL(url, location.origin);
+  return `${pathname} ${searchParams.get("new") ?? ""}`;
+}
+
 addEventListener("popstate", () => {
+  const wanted = location.pathname + location.search;
+  if (guard !== null && placeOf(location.href) !== placeOf(shown)) {
+    // The browser has moved already: back to what is shown, until the answer is there.
+    history.pushState(null, "", shown);
+    guard(() => {
+      guard = null;
+      go(wanted.slice(root.length));
+    });
+    return;
+  }
+  shown = location.href;
   route.value = current();
 });
 
@@ -28,8 +55,16 @@ addEventListener("popstate", () => {
 export function go(path: string, mode: "push" | "replace" = "push"): void {
   const url = root + path;
   if (url === location.pathname + location.search) return;
+  if (guard !== null && placeOf(url) !== placeOf(location.href)) {
+    guard(() => {
+      guard = null;
+      go(path, mode);
+    });
+    return;
+  }
   if (mode === "push") history.pushState(null, "", url);
   else history.replaceState(null, "", url);
+  shown = location.href;
   route.value = current();
   if (mode === "push") scrollTo(0, 0);
 }

@@ -10,9 +10,9 @@ import { Dialog } from "./controls.tsx";
 import { Icon } from "./icon.tsx";
 import { Keys } from "./text.tsx";
 
-export type PageName = "releases" | "logs" | "metrics" | "status";
+export type PageName = "releases" | "policies" | "logs" | "metrics" | "status";
 
-const PAGES: readonly PageName[] = ["releases", "logs", "metrics", "status"];
+const PAGES: readonly PageName[] = ["releases", "policies", "logs", "metrics", "status"];
 
 export function Shell({ page, children }: { page: PageName | null; children: ComponentChildren }) {
   const t = texts();
@@ -20,6 +20,7 @@ export function Shell({ page, children }: { page: PageName | null; children: Com
   const [menu, setMenu] = useState(false);
   useShortcuts({
     "g r": () => go("releases"),
+    "g p": () => go("policies"),
     "g l": () => go("logs"),
     "g m": () => go("metrics"),
     "g s": () => go("status"),

@@ -1,6 +1,6 @@
+import { policies } from "./en_policies.ts";
+import { many } from "./many.ts";
 import { bold } from "./mark.ts";
-
-const many = (n: number, one: string, other: string): string => `${n} ${n === 1 ? one : other}`;
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -12,6 +12,7 @@ export const en = {
   nav: {
     label: "Main",
     releases: "Releases",
+    policies: "Policies",
     logs: "Logs",
     metrics: "Metrics",
     status: "Status",
@@ -469,6 +470,7 @@ export const en = {
     notFound: "There is no such release",
     notFoundText: "It may belong to another tenant, or the address is mistyped.",
   },
+  policies,
   range: {
     earlier: "Earlier",
     later: "Later",
@@ -706,6 +708,7 @@ export const en = {
     list: [
       ["/", "search"],
       ["g r", "Releases"],
+      ["g p", "Policies"],
       ["g l", "Logs"],
       ["g m", "Metrics"],
       ["g s", "Status"],

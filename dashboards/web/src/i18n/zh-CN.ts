@@ -1,5 +1,6 @@
 import type { Dictionary } from "./en.ts";
 import { bold } from "./mark.ts";
+import { policies } from "./zh_policies.ts";
 
 export const zh: Dictionary = {
   name: "中文",
@@ -8,6 +9,7 @@ export const zh: Dictionary = {
   nav: {
     label: "主导航",
     releases: "发布",
+    policies: "策略",
     logs: "日志",
     metrics: "指标",
     status: "状态",
@@ -439,6 +441,7 @@ export const zh: Dictionary = {
     notFound: "没有这个发布",
     notFoundText: "它可能属于其他租户，或地址有误。",
   },
+  policies,
   range: {
     earlier: "更早",
     later: "更晚",
@@ -661,6 +664,7 @@ export const zh: Dictionary = {
     list: [
       ["/", "搜索"],
       ["g r", "发布"],
+      ["g p", "策略"],
       ["g l", "日志"],
       ["g m", "指标"],
       ["g s", "状态"],

@@ -2,9 +2,9 @@
 
 import { useRef, useState } from "preact/hooks";
 import { fetchReleases } from "../api/releases.ts";
-import { useShortcuts } from "../app/keys.ts";
+import { useRowKeys } from "../app/keys.ts";
 import { language, texts, zone, zoneName } from "../app/locale.ts";
-import { go, route, setParams } from "../app/route.ts";
+import { route, setParams } from "../app/route.ts";
 import { useTitle } from "../app/title.ts";
 import { type Decided, Week } from "../charts/week.tsx";
 import { Find, Pick, Segments } from "../components/controls.tsx";
@@ -374,21 +374,4 @@ function Group({ name, releases, now }: { name: string; releases: readonly Relea
       ))}
     </>
   );
-}
-
-/** j and k walk the rows' links; Enter is the link's own. */
-function useRowKeys(table: { current: HTMLTableElement | null }): void {
-  const move = (step: 1 | -1) => {
-    const links = [...(table.current?.querySelectorAll<HTMLElement>("a.row-link") ?? [])];
-    const at = links.indexOf(document.activeElement as HTMLElement);
-    links[Math.max(0, Math.min(links.length - 1, at + step))]?.focus();
-  };
-  useShortcuts({
-    j: () => move(1),
-    k: () => move(-1),
-    Enter: () => {
-      const first = table.current?.querySelector<HTMLAnchorElement>("a.row-link");
-      if (first) go(first.getAttribute("href") ?? "releases");
-    },
-  });
 }

@@ -1,0 +1,1 @@
+import{f as e}from"./scale.js";function t(t){return e(`policies`,n,{signal:t})}function n(e){return e.get(`policies`).list(e=>({name:e.get(`name`).text(),revision:e.get(`revision`).numberOrNull()}))}export{t};

@@ -1,0 +1,108 @@
+import { describe, expect, test } from "vitest";
+import { announcementOf } from "../../tests/fixtures/policies.mjs";
+import { inMargins, reachOf, tally } from "../model/announce.ts";
+import { effectsOf, holds, powerGrid } from "../model/backtest.ts";
+import { readAnnouncement } from "./announce.ts";
+import { readBacktest } from "./backtests.ts";
+import { Json } from "./json.ts";
+import { faultOf, readPolicy } from "./policy.ts";
+
+describe("a policy", () => {
+  test("is text where the server keeps it, else written from the document", () => {
+    const stored = { name: "a", revision: 3, policy: { phases: [], name: "a" } };
+    expect(readPolicy(new Json(stored))).toEqual({
+      name: "a",
+      revision: 3,
+      text: "name: a\nphases: []\n",
+      asSent: false,
+    });
+    expect(readPolicy(new Json({ ...stored, text: "name: a # mine\n" }))).toMatchObject({
+      text: "name: a # mine\n",
+      asSent: true,
+    });
+  });
+
+  test("a refusal is placed by its field, or by what its message names", () => {
+    const refusal = { kind: "refused", status: 400, code: "invalid", value: "", limit: "" } as const;
+    const text = "name: a\nphases:\n  - name: b\n";
+    expect(faultOf(text, { ...refusal, field: "phases[0].name", message: "no" }).fault.line).toBe(3);
+    expect(faultOf(text, { ...refusal, field: "", message: "bad at line 2 column 1" }).fault.line).toBe(2);
+    expect(faultOf(text, { ...refusal, field: "", message: "bad" }).fault.line).toBe(1);
+  });
+});
+
+describe("what can be shown", () => {
+  const { phases } = readAnnouncement(new Json(announcementOf("cart-http", 13)));
+  const [functional, performance] = phases;
+
+  test("is read with durations in milliseconds", () => {
+    expect(functional?.atMostMs).toBe(3_600_000);
+    expect(functional?.checks[0]).toMatchObject({
+      goInMs: 26 * 60_000,
+      foundIn: [
+        ["x2", 14 * 60_000],
+        ["x3", 9 * 60_000],
+      ],
+    });
+    expect(performance?.checks[0]?.newPods).toMatchObject({ births: 34, settledMs: 720_000 });
+  });
+
+  test("a shift is held against a margin of its own measure only", () => {
+    expect(performance?.checks.map(reachOf)).toEqual(["beyond", "unknown", "within"]);
+    expect(functional?.checks.map(reachOf)).toEqual(["within", "no_margin"]);
+    expect(inMargins(performance?.checks[0] ?? { shift: null, margin: null })).toBeCloseTo(1.7);
+    const shift = { value: 1, measure: "relative", unit: "" };
+    expect(inMargins({ shift, margin: { ...shift, measure: "difference" } })).toBeNull();
+    expect(inMargins({ shift, margin: { ...shift, value: 0 } })).toBeNull();
+  });
+
+  test("only full votes are counted", () => {
+    expect(tally(performance?.checks ?? [])).toEqual({ full: 3, within: 1, unknown: 1 });
+    expect(tally(functional?.checks ?? [])).toEqual({ full: 1, within: 1, unknown: 0 });
+  });
+
+  test("absent fields are no error", () => {
+    const bare = readAnnouncement(new Json({ phases: [{ name: "p", checks: [{ name: "c" }] }] }));
+    expect(bare.phases[0]?.checks[0]).toMatchObject({
+      shift: null,
+      margin: null,
+      goInMs: null,
+      helps: [],
+      foundIn: [],
+    });
+  });
+});
+
+describe("a backtest", () => {
+  test("is read while it runs and when it is done", () => {
+    const running = { id: "b", state: "running", progress: { done: 3, of: 200, stage: "judging" } };
+    expect(readBacktest(new Json(running))).toMatchObject({ progress: { done: 3 }, result: null, policy: "" });
+    const share = { share: null, low: 0, high: 1, count: 0 };
+    const done = readBacktest(
+      new Json({ id: "b", state: "done", policy: "x", result: { runs: 0, refused: share, restless: ["c"] } }),
+    );
+    expect(done.result).toMatchObject({ refused: { share: null }, go: null, restless: [{ check: "c", share: null }] });
+    expect(done.policy).toBe("x");
+  });
+
+  test("speaks against alpha only where the whole interval lies above it", () => {
+    const refused = { share: 0.03, low: 0.011, high: 0.06 };
+    expect(holds({ refused, alpha: 0.01 })).toBe(false);
+    expect(holds({ refused, alpha: 0.011 })).toBe(true);
+    expect(holds({ refused, alpha: null })).toBeNull();
+  });
+
+  test("power is a grid with holes", () => {
+    const one = (check: string, effect: string) => ({ check, effect, found: 1, low: 1, high: 1, medianMs: null });
+    const grid = powerGrid([one("a", "5%"), one("a", "10%"), one("b", "10%")]);
+    expect(grid.effects).toEqual(["5%", "10%"]);
+    expect(grid.rows.map((row) => row.cells.map((cell) => cell?.effect ?? null))).toEqual([
+      ["5%", "10%"],
+      [null, "10%"],
+    ]);
+  });
+
+  test("effects are split as people type them", () => {
+    expect(effectsOf("5%, 10 %，20%;\n")).toEqual(["5%", "10%", "20%"]);
+  });
+});
