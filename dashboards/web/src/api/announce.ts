@@ -53,11 +53,12 @@ function check(json: Json): AnnouncedCheck {
     shift: json.get("shift").maybe(amount),
     margin: json.get("margin").maybe(amount),
     goInMs: durationOf(json, "go_in"),
-    foundIn: json
-      .get("found_in")
-      .entries((one) => one)
-      .map(([times]) => [times, durationOf(json.get("found_in"), times)]),
     newPods: json.get("new_pods").maybe(newPods),
+    values: json.get("values").list((one) => ({
+      value: one.get("value").textOr(""),
+      shift: one.get("shift").maybe(amount),
+      goInMs: durationOf(one, "go_in"),
+    })),
     helps: json.get("helps").list(help),
     reason: json.get("reason").maybe((one) => ({ code: one.get("code").textOr(""), text: one.get("text").textOr("") })),
     text: json.get("text").textOr(""),
@@ -89,6 +90,6 @@ function help(json: Json): Help {
   return {
     what: json.get("what").textOr(""),
     text: json.get("text").textOr(""),
-    shift: json.get("shift").numberOrNull(),
+    shift: json.get("shift").maybe(amount),
   };
 }

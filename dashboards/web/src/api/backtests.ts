@@ -43,20 +43,21 @@ export function endBacktest(id: string): Promise<Answer<null>> {
 
 export function readBacktest(json: Json): Backtest {
   const request = json.get("request");
-  const asked = (name: string) => (json.get(name).missing ? request.get(name) : json.get(name));
-  const policy = asked("policy");
-  const range = asked("range");
+  const policy = json.get("policy");
+  const range = request.get("range");
   const error = json.get("error");
   return {
     id: json.get("id").text(),
     state: json.get("state").word(BACKTEST_STATES, "running"),
     policy: policy.missing ? "" : policy.isText ? policy.text() : policy.get("name").textOr(""),
-    match: asked("match").textOr(""),
-    startedAt: json.any("started_at", "created_at").timeOrNull(),
+    match: request.get("match").textOr(""),
+    revision: policy.missing || policy.isText ? null : policy.get("revision").numberOrNull(),
+    startedAt: json.get("created_at").timeOrNull(),
     range: range.isList ? [range.at(0).timeOrNull(), range.at(1).timeOrNull()] : [null, null],
     progress: json.get("progress").maybe(progress),
     error: error.missing ? "" : error.isText ? error.text() : error.get("message").textOr(""),
-    result: json.get("result").maybe(result),
+    // The report stands beside the state, once it is there.
+    result: json.get("refused").missing ? null : result(json),
   };
 }
 
@@ -64,7 +65,7 @@ function progress(json: Json): BacktestProgress {
   return {
     done: json.get("done").numberOrNull() ?? 0,
     of: json.get("of").numberOrNull() ?? 0,
-    stage: json.get("stage").textOr(""),
+    work: json.get("work").textOr(""),
   };
 }
 

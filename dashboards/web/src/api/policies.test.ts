@@ -1,11 +1,16 @@
 import { describe, expect, test } from "vitest";
+import { compatibilityOf, PACKS } from "../../tests/fixtures/evidence.mjs";
 import { announcementOf } from "../../tests/fixtures/policies.mjs";
 import { inMargins, reachOf, tally } from "../model/announce.ts";
 import { effectsOf, holds, powerGrid } from "../model/backtest.ts";
+import { oneSided, sortValues } from "../model/compatibility.ts";
+import { warningOf } from "../model/replay.ts";
 import { readAnnouncement } from "./announce.ts";
 import { readBacktest } from "./backtests.ts";
+import { readCompatibility } from "./compatibility.ts";
 import { Json } from "./json.ts";
 import { faultOf, readPolicy } from "./policy.ts";
+import { readRelease } from "./release.ts";
 
 describe("a policy", () => {
   test("is text where the server keeps it, else written from the document", () => {
@@ -15,6 +20,8 @@ describe("a policy", () => {
       revision: 3,
       text: "name: a\nphases: []\n",
       asSent: false,
+      alpha: null,
+      announced: null,
     });
     expect(readPolicy(new Json({ ...stored, text: "name: a # mine\n" }))).toMatchObject({
       text: "name: a # mine\n",
@@ -39,11 +46,8 @@ describe("what can be shown", () => {
     expect(functional?.atMostMs).toBe(3_600_000);
     expect(functional?.checks[0]).toMatchObject({
       goInMs: 26 * 60_000,
-      foundIn: [
-        ["x2", 14 * 60_000],
-        ["x3", 9 * 60_000],
-      ],
     });
+    expect(performance?.checks[2]?.values.map((one) => one.goInMs)).toEqual([101 * 60_000, null]);
     expect(performance?.checks[0]?.newPods).toMatchObject({ births: 34, settledMs: 720_000 });
   });
 
@@ -68,18 +72,25 @@ describe("what can be shown", () => {
       margin: null,
       goInMs: null,
       helps: [],
-      foundIn: [],
+      values: [],
     });
   });
 });
 
 describe("a backtest", () => {
   test("is read while it runs and when it is done", () => {
-    const running = { id: "b", state: "running", progress: { done: 3, of: 200, stage: "judging" } };
+    const running = { id: "b", state: "running", progress: { done: 3, of: 200, work: "judging" } };
     expect(readBacktest(new Json(running))).toMatchObject({ progress: { done: 3 }, result: null, policy: "" });
     const share = { share: null, low: 0, high: 1, count: 0 };
     const done = readBacktest(
-      new Json({ id: "b", state: "done", policy: "x", result: { runs: 0, refused: share, restless: ["c"] } }),
+      new Json({
+        id: "b",
+        state: "done",
+        policy: { name: "x", revision: 2 },
+        runs: 0,
+        refused: share,
+        restless: ["c"],
+      }),
     );
     expect(done.result).toMatchObject({ refused: { share: null }, go: null, restless: [{ check: "c", share: null }] });
     expect(done.policy).toBe("x");
@@ -104,5 +115,52 @@ describe("a backtest", () => {
 
   test("effects are split as people type them", () => {
     expect(effectsOf("5%, 10 %，20%;\n")).toEqual(["5%", "10%", "20%"]);
+  });
+});
+
+describe("the evidence beside a verdict", () => {
+  test("values that only one side has come first", () => {
+    const compared = readCompatibility(
+      new Json(compatibilityOf({ id: "r", baseline: { name: "1" }, canary: { name: "2" } })),
+    );
+    const [check] = compared.checks;
+    expect(
+      sortValues(check?.values ?? [])
+        .slice(0, 5)
+        .map((one) => one.value),
+    ).toEqual(["/v2/pay", "/v1/export", "/login", "/cart", "/small/0"]);
+    expect(oneSided(compared)).toEqual({ canary: 1, baseline: 1 });
+    expect(compared.patterns.map((one) => [one.change, one.severity])).toEqual([
+      ["new", "warn"],
+      ["gone", "info"],
+    ]);
+  });
+
+  test("packs are read whatever form their queries and margins have", () => {
+    const { packs } = readRelease(new Json({ id: "r", packs: PACKS }));
+    expect(packs?.taken.map((one) => [one.margin, one.reads.length])).toEqual([
+      ["0.002", 2],
+      ["50%", 1],
+    ]);
+    expect(packs?.left[0]?.why).toContain("grpc_server_handled_total");
+    expect(readRelease(new Json({ id: "r", packs: null })).packs).toBeNull();
+  });
+
+  test("Kayenta's warnings are known by their words", () => {
+    expect(warningOf("a result rests on fewer than 50 baseline values")).toMatchObject({
+      kind: "few_values",
+      least: "50",
+    });
+    expect(warningOf("config.x: is no field here and means nothing")).toMatchObject({
+      kind: "unknown_field",
+      field: "config.x",
+    });
+    expect(warningOf('a.b: "up" is none of "increase", "decrease"; the default is taken')).toMatchObject({
+      kind: "unknown_word",
+      field: "a.b",
+      value: '"up"',
+      known: '"increase", "decrease"',
+    });
+    expect(warningOf("something new")).toEqual({ kind: "other", text: "something new" });
   });
 });

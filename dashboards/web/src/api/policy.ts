@@ -3,6 +3,7 @@
 import type { Checked, StoredPolicy } from "../model/policy.ts";
 import { lineNamed, lineOf } from "../model/yaml_place.ts";
 import { toYaml } from "../model/yaml_write.ts";
+import { readAnnouncement } from "./announce.ts";
 import { type Answer, type ApiError, call } from "./client.ts";
 import type { Json } from "./json.ts";
 
@@ -56,5 +57,7 @@ export function readPolicy(json: Json): StoredPolicy {
     revision: json.get("revision").numberOrNull(),
     text: sent.isText ? sent.text() : toYaml(json.get("policy").raw ?? {}),
     asSent: sent.isText,
+    alpha: json.get("policy").get("alpha").numberOrNull(),
+    announced: json.get("announced").maybe(readAnnouncement),
   };
 }

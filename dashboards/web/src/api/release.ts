@@ -1,6 +1,6 @@
 // GET and DELETE /api/v1/releases/{id}
 
-import type { Outcome, Release } from "../model/release.ts";
+import type { Outcome, Packs, Release, TakenCheck } from "../model/release.ts";
 import { type Answer, call } from "./client.ts";
 import type { Json } from "./json.ts";
 import { releaseSummary } from "./releases.ts";
@@ -23,6 +23,7 @@ export function readRelease(json: Json): Release {
       durationOf(json, "interval") ?? (json.get("policy").isText ? null : durationOf(json.get("policy"), "interval")),
     override: json.get("override").maybe(override),
     outcomes: json.get("outcomes").list(outcome),
+    packs: json.get("packs").maybe(packs),
   };
 }
 
@@ -33,4 +34,40 @@ function outcome(json: Json): Outcome {
     by: json.get("by").textOr(""),
     time: json.any("time", "at").timeOrNull(),
   };
+}
+
+function packs(json: Json): Packs {
+  return {
+    taken: json.get("taken").list(taken),
+    left: json.get("left").list((one) => ({
+      pack: one.get("pack").textOr(""),
+      check: one.get("check").textOr(""),
+      why: one.get("why").textOr(""),
+    })),
+  };
+}
+
+function taken(json: Json): TakenCheck {
+  const text = (name: string) => json.get(name).textOr("");
+  const reads = json.get("reads");
+  return {
+    pack: text("pack"),
+    check: text("check"),
+    phase: text("phase"),
+    source: text("source"),
+    reads: reads.isText
+      ? [reads.text()]
+      : reads.isList
+        ? reads.list(written)
+        : reads.entries(written).map(([, one]) => one),
+    vote: text("vote"),
+    margin: json.get("margin").maybe(written) ?? "",
+    why: text("why"),
+    note: text("note"),
+  };
+}
+
+/** A text, or what stands there as JSON: queries and margins may be either. */
+function written(json: Json): string {
+  return json.isText ? json.text() : typeof json.raw === "number" ? json.text() : JSON.stringify(json.raw);
 }

@@ -1,6 +1,14 @@
 // POST /api/v1/releases/{id}/replay
 
-import type { Engine, KayentaMetric, KayentaResult, PhaseReplay, Replay, ReplayDifference } from "../model/replay.ts";
+import {
+  type Engine,
+  type KayentaMetric,
+  type KayentaResult,
+  type PhaseReplay,
+  type Replay,
+  type ReplayDifference,
+  warningOf,
+} from "../model/replay.ts";
 import { type Answer, call } from "./client.ts";
 import type { Json } from "./json.ts";
 import { check, DECISIONS, decision, reason } from "./verdict_shape.ts";
@@ -73,7 +81,7 @@ function kayenta(json: Json): KayentaResult {
     score: json.get("score").numberOrNull(),
     classification: json.get("classification").textOr(""),
     reason: json.get("reason").textOr(""),
-    warnings: json.get("warnings").list((one) => one.text()),
+    warnings: json.get("warnings").list((one) => warningOf(one.text())),
     metrics: json.get("result").get("results").list(metric),
   };
 }

@@ -91,7 +91,7 @@ export function cohort(json: Json): Cohort {
   };
 }
 
-function effect(json: Json): Effect {
+export function effect(json: Json): Effect {
   return {
     estimate: json.get("estimate").numberOrNull(),
     low: json.get("low").numberOrNull(),

@@ -281,6 +281,8 @@ export const en = {
         pHarm: "p of harm",
         pGo: "p of go",
         spent: "Alpha spent",
+        n: "Samples",
+        method: "Method",
       },
       better: "← better",
       zero: "0",
@@ -300,6 +302,19 @@ export const en = {
     one: {
       values: "Values",
       difference: "Difference",
+      distribution: "Distribution",
+      spread: (name: string) => `${name}, share of values at or below`,
+      spreadByInterval: (name: string) => `${name}, share of intervals at or below`,
+      spreadN: (n: string) => `${n} values`,
+      spreadIntervals:
+        "One value an interval: the server does not give what the looks pinned, only each interval's value.",
+      noSpread: "No values to spread out yet",
+      noSpreadText: "This check has no value by interval since the release began.",
+      medians: (canary: string, baseline: string) =>
+        `Half of the canary's values lie at or below ${canary}, of the baseline's at or below ${baseline}.`,
+      quantile: "Quantile",
+      spreadLabel: (name: string) => `${name}: share of values at or below, canary and baseline`,
+      effective: (n: string) => `(worth ${n} independent ones)`,
       hosts: "Hosts",
       view: "View",
       above: "Check above",
@@ -352,6 +367,44 @@ export const en = {
       evidenceLabel: (name: string) => `p of harm and of go of ${name} at each look against their boundaries`,
       differenceLabel: (name: string, n: number) => `${name}, canary minus baseline, over ${many(n, "look", "looks")}`,
       valuesLabel: (name: string) => `${name} of canary and baseline over time`,
+    },
+    parts: {
+      label: "Parts of the evidence",
+      checks: "Checks",
+      compatibility: "What each side handles",
+      shows: "What it can show",
+      packs: "How the checks were chosen",
+    },
+    compatibility: {
+      note: "Each check that is made value by value, and the log templates that only one side writes; from what the looks pinned.",
+      summary: (canary: number, baseline: number) =>
+        canary + baseline === 0
+          ? "Both sides handle the same values."
+          : `${many(canary, "value is", "values are")} handled by the canary only, ${baseline} by the baseline only.`,
+      by: (label: string) => `by ${label}`,
+      only: { canary: "only canary", baseline: "only baseline" },
+      pooled: "pooled as other",
+      head: {
+        value: "Value",
+        decision: "Decision",
+        baseline: "Baseline",
+        canary: "Canary",
+        difference: "Difference",
+        template: "Template",
+        expected: "Expected",
+      },
+      of: (events: string, trials: string) => `${events} of ${trials}`,
+      templates: "Log templates on one side",
+      noTemplates: "No log template is on one side only.",
+      more: (n: number) => `${many(n, "more row is", "more rows are")} not listed.`,
+      all: (n: number) => `Show all ${n}`,
+    },
+    packs: {
+      note: "No policy was named: ready-made packs chose these checks by what both cohorts show in the store. The policy is pinned with the release like any other.",
+      taken: (n: number) => many(n, "check taken", "checks taken"),
+      left: (n: number) => `${n} left`,
+      head: { check: "Check", pack: "Pack", phase: "Phase", reads: "Reads", margin: "Margin", why: "Why" },
+      leftHead: "Left, and why",
     },
     patterns: {
       title: "Log patterns",
@@ -446,6 +499,12 @@ export const en = {
         kayenta_passes_open:
           "Kayenta passes what shows no difference yet; a go here waits until harm is shown to be below the margin.",
         marginal: "Kayenta's score lies between its two thresholds, which asks a person to decide.",
+      },
+      warning: {
+        few_values: (n: string) => `A result rests on fewer than ${n} baseline values.`,
+        unknown_field: (field: string) => `${field} is no field here and means nothing.`,
+        unknown_word: (field: string, value: string, known: string) =>
+          `${field}: ${value} is none of ${known}; the default is taken.`,
       },
       noErrorRate: "Kayenta keeps no error rate over metrics or looks; alpha bounds both here.",
     },

@@ -84,6 +84,7 @@ export const policies = {
     empty: "Nothing has been asked yet",
     emptyText: "Choose a release, or a service and two of its versions, whose data is in the store.",
     noReleases: "No release has been judged yet; name two versions.",
+    ofLast: "What it would have shown of the last release that it judged",
     none: "No phase has a check.",
     missing: "This server does not say beforehand what a release can show.",
     running: "Said of this release by its policy and the data before its start.",
@@ -94,7 +95,6 @@ export const policies = {
         : `${within} of ${many(full, "check", "checks")} with a full vote ${within === 1 ? "finds" : "find"} a harm as large as the margin in 80\u00a0% of cases${unknown === 0 ? "." : `; of ${unknown} it cannot be said.`}`,
     head: { check: "Check", shift: "Found in 80\u00a0%", margin: "Margin", goIn: "Go after", needs: "What decides" },
     axis: { zero: "0", margin: "margin" },
-    times: (n: string) => `${n}× margin`,
     never: "not within the phase",
     cannotGo: "can only refuse",
     label: (name: string, shift: string, margin: string) => `${name}: ${shift} will be found, margin ${margin}`,
@@ -107,8 +107,8 @@ export const policies = {
       no_margin: (shift: string) => `A shift of ${shift} will be found in 80\u00a0% of cases.`,
       unknown: () => "Which shift will be found cannot be said.",
     },
+    values: (n: number) => `${many(n, "value is", "values are")} tested singly`,
     goIn: (span: string) => `A good release goes after about ${span}.`,
-    foundIn: (times: string, span: string) => `Harm of ${times} is found after about ${span}.`,
     pods: (with_: string, canary: string, old: string, births: string, events: string) =>
       `New pods, compared with ${with_}: ${canary} of the canary, ${old} old; ${births} earlier starts in ${events} events.`,
     fresh: (n: string) => `${n} fresh pods.`,
@@ -177,13 +177,12 @@ export const policies = {
       cancelled: "Cancelled",
       interrupted: "Interrupted",
     } as Readonly<Record<string, string>>,
-    stage: {
+    work: {
       waiting: "waiting",
       reading: "reading history",
       judging: "judging placebo releases",
-      effects: "judging with effects",
     } as Readonly<Record<string, string>>,
-    progress: (done: string, of: string, stage: string) => `${done} of ${of}${stage === "" ? "" : `, ${stage}`}`,
+    progress: (done: string, of: string, work: string) => `${done} of ${of}${work === "" ? "" : `, ${work}`}`,
     cancel: "End it",
     open: "Open",
     sentence: (share: string, low: string, high: string, alpha: string) =>
@@ -206,7 +205,8 @@ export const policies = {
     powerSay: "Of placebo releases with this effect put into one check, the share that was refused",
     noPower: "No effect was put in.",
     checks: "Checks",
-    checksSay: "Alarms on good releases, what each costs in time, and the margin that it could show on this data",
+    checksSay:
+      "Alarms on good releases, what each costs in time, and the margin by which it would go in 80\u00a0% of them by the phase's end",
     restless: "Restless",
     restlessIn: (check: string, share: string) => `${check} (${share} of runs)`,
     restlessSay: (names: string) => `${bold(names)} alarmed on past hours without a release, and then had no vote.`,

@@ -26,9 +26,8 @@ export interface AnnouncedCheck {
   readonly margin: Amount | null;
   /** How long a good release needs until its go. */
   readonly goInMs: number | null;
-  /** How long until a harm of so many times the margin is shown. */
-  readonly foundIn: readonly (readonly [times: string, ms: number | null])[];
   readonly newPods: NewPods | null;
+  readonly values: readonly AnnouncedValue[];
   readonly helps: readonly Help[];
   readonly reason: { readonly code: string; readonly text: string } | null;
   readonly text: string;
@@ -55,7 +54,15 @@ export interface Help {
   /** fresh_pods, pods, births, margin, longer or history. */
   readonly what: string;
   readonly text: string;
-  readonly shift: number | null;
+  /** What would be found then. */
+  readonly shift: Amount | null;
+}
+
+/** One value of a check that is tested value by value. */
+export interface AnnouncedValue {
+  readonly value: string;
+  readonly shift: Amount | null;
+  readonly goInMs: number | null;
 }
 
 /** How the shift stands to the margin. */

@@ -20,6 +20,7 @@ export interface Backtest {
   readonly id: string;
   readonly state: BacktestState;
   readonly policy: string;
+  readonly revision: number | null;
   readonly match: string;
   readonly startedAt: number | null;
   readonly range: readonly [from: number | null, to: number | null];
@@ -32,7 +33,8 @@ export interface Backtest {
 export interface BacktestProgress {
   readonly done: number;
   readonly of: number;
-  readonly stage: string;
+  /** waiting, reading or judging. */
+  readonly work: string;
 }
 
 /** A share of runs with an interval for what it would be over many more. */

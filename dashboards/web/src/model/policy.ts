@@ -1,5 +1,7 @@
 // A policy as the pages hold it: text to edit, and what the server said of it.
 
+import type { Announcement } from "./announce.ts";
+
 /** A stored policy. */
 export interface StoredPolicy {
   readonly name: string;
@@ -8,6 +10,10 @@ export interface StoredPolicy {
   readonly text: string;
   /** Whether `text` is what was once sent, comments and all. */
   readonly asSent: boolean;
+  /** Chance of a false refusal that it accepts, where it says one. */
+  readonly alpha: number | null;
+  /** What it would have shown of the last release that it judged; said when it is stored. */
+  readonly announced: Announcement | null;
 }
 
 /** Where a text was refused, and why. */

@@ -248,6 +248,26 @@ export interface Release extends ReleaseSummary {
   readonly intervalMs: number | null;
   readonly override: Override | null;
   readonly outcomes: readonly Outcome[];
+  readonly packs: Packs | null;
+}
+
+/** Which checks ready-made packs took for a policy that needs no settings, and which they left. */
+export interface Packs {
+  readonly taken: readonly TakenCheck[];
+  readonly left: readonly { readonly pack: string; readonly check: string; readonly why: string }[];
+}
+
+export interface TakenCheck {
+  readonly pack: string;
+  readonly check: string;
+  readonly phase: string;
+  /** Which of the ways to read it was found. */
+  readonly source: string;
+  readonly reads: readonly string[];
+  readonly vote: string;
+  readonly margin: string;
+  readonly why: string;
+  readonly note: string;
 }
 
 export interface Attempt {

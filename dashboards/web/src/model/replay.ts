@@ -53,8 +53,32 @@ export interface KayentaResult {
   /** Pass, Marginal or Fail. */
   readonly classification: string;
   readonly reason: string;
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Warning[];
   readonly metrics: readonly KayentaMetric[];
+}
+
+/** What the judge warns of. Those that are not known here keep the server's words. */
+export type Warning =
+  | { readonly kind: "few_values"; readonly least: string; readonly text: string }
+  | { readonly kind: "unknown_field"; readonly field: string; readonly text: string }
+  | {
+      readonly kind: "unknown_word";
+      readonly field: string;
+      readonly value: string;
+      readonly known: string;
+      readonly text: string;
+    }
+  | { readonly kind: "other"; readonly text: string };
+
+/** The server sends sentences without a code; these are all that it has. */
+export function warningOf(text: string): Warning {
+  const few = /^a result rests on fewer than (\d+) baseline values$/.exec(text);
+  if (few) return { kind: "few_values", least: few[1] ?? "", text };
+  const field = /^(\S+): is no field here and means nothing$/.exec(text);
+  if (field) return { kind: "unknown_field", field: field[1] ?? "", text };
+  const word = /^(\S+): (.+) is none of (.+); the default is taken$/.exec(text);
+  if (word) return { kind: "unknown_word", field: word[1] ?? "", value: word[2] ?? "", known: word[3] ?? "", text };
+  return { kind: "other", text };
 }
 
 export interface KayentaMetric {

@@ -50,7 +50,7 @@ function Phase({ phase }: { phase: AnnouncedPhase }) {
         </button>
       </div>
       <p class="sec-note">
-        {language.value === "en" && phase.text !== "" ? phase.text : words.tally(full, within, unknown)}
+        {language.value === "en" && phase.text !== "" ? sentence(phase.text) : words.tally(full, within, unknown)}
       </p>
       <div class="bleed">
         <table role="table" class="t checks announce">
@@ -132,7 +132,7 @@ function Row({ check }: { check: AnnouncedCheck }) {
       <td role="cell" class="num mg dim" data-of={words.head.margin}>
         {margin}
       </td>
-      <td role="cell" class="num goin" data-of={words.head.goIn}>
+      <td role="cell" class="num goin" data-of={check.goInMs === null ? "" : words.head.goIn}>
         {goText(check)}
       </td>
       <td role="cell" class="says-c">
@@ -154,14 +154,9 @@ function Says({ check, shift, margin }: { check: AnnouncedCheck; shift: string; 
   const english = language.value === "en" && check.text !== "";
   return (
     <>
-      <p>
-        {english ? check.text : <Sentence check={check} shift={shift} margin={margin} />}
-        {!english &&
-          check.foundIn.map(([times, ms]) =>
-            ms === null ? "" : ` ${words.foundIn(timesText(times), span(ms, language.value))}`,
-          )}
-      </p>
-      {check.newPods !== null && <Pods pods={check.newPods} />}
+      <p>{english ? sentence(check.text) : <Sentence check={check} shift={shift} margin={margin} />}</p>
+      {check.newPods !== null && check.newPods.comparedWith !== "none" && <Pods pods={check.newPods} />}
+      {check.values.length > 0 && <Values check={check} />}
       {check.helps.length > 0 && (
         <p class="helps">
           <span class="dim">{words.helps}: </span>
@@ -169,9 +164,7 @@ function Says({ check, shift, margin }: { check: AnnouncedCheck; shift: string; 
             <span key={one.what} title={one.text}>
               {index > 0 && "; "}
               {language.value === "en" && one.text !== "" ? one.text : (words.help[one.what] ?? one.text)}
-              {one.shift !== null && check.shift !== null && (
-                <span class="dim"> ({words.later(amountText({ ...check.shift, value: one.shift }, check.harm))})</span>
-              )}
+              {one.shift !== null && <span class="dim"> ({words.later(amountText(one.shift, check.harm))})</span>}
             </span>
           ))}
         </p>
@@ -211,9 +204,31 @@ function Pods({ pods }: { pods: NonNullable<AnnouncedCheck["newPods"]> }) {
   );
 }
 
-function timesText(times: string): string {
-  const number = /^x?([\d.]+)$/.exec(times)?.[1];
-  return number === undefined ? times : texts().policies.announce.times(number);
+/** A check that is tested value by value: the shift of each, the easiest to find first. */
+function Values({ check }: { check: AnnouncedCheck }) {
+  const t = texts();
+  const words = t.policies.announce;
+  return (
+    <details class="more">
+      <summary>{words.values(check.values.length)}</summary>
+      <dl class="facts">
+        {check.values.map((one) => (
+          <>
+            <dt key={one.value}>{one.value}</dt>
+            <dd>
+              {one.shift === null ? words.unknown : amountText(one.shift, check.harm)}
+              {one.goInMs !== null && <span class="dim">, {words.goIn(span(one.goInMs, language.value))}</span>}
+            </dd>
+          </>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
+/** The server writes a clause; here it stands alone. */
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 /** A shift or a margin with its sign: the direction that harms. */

@@ -49,7 +49,6 @@ export function BacktestReport({ result }: { result: BacktestResult }) {
         <figure class="chart">
           <figcaption>
             <b>{words.refused}</b>
-            <span class="say">{runsText(result)}</span>
             <Switch />
           </figcaption>
           {asTables.value || refused.share === null ? (
@@ -57,6 +56,7 @@ export function BacktestReport({ result }: { result: BacktestResult }) {
           ) : (
             <Refused {...refused} alpha={alpha} />
           )}
+          <p class="say">{runsText(result)}</p>
         </figure>
         <PowerTable power={result.power} />
       </div>

@@ -95,7 +95,9 @@ export function Policy({ name, example }: { name: string | null; example: Exampl
             />
           ))}
         {view === "announce" && name !== null && <AnnounceForm policy={name} dirty={dirty} />}
-        {view === "backtest" && name !== null && <Backtests policy={name} dirty={dirty} />}
+        {view === "backtest" && name !== null && (
+          <Backtests policy={name} revision={stored?.revision ?? null} alpha={stored?.alpha ?? null} dirty={dirty} />
+        )}
       </div>
       <Foot>
         <span>

@@ -12,7 +12,18 @@ import { count, moment, percent } from "../model/format.ts";
 import { BacktestReport } from "./backtest_report.tsx";
 import { troubleOf, useNow, useResource } from "./resource.ts";
 
-export function Backtests({ policy, dirty }: { policy: string; dirty: boolean }) {
+/** `alpha` is what that revision of the policy accepts. */
+export function Backtests({
+  policy,
+  revision,
+  alpha,
+  dirty,
+}: {
+  policy: string;
+  revision: number | null;
+  alpha: number | null;
+  dirty: boolean;
+}) {
   const t = texts();
   const words = t.policies.backtest;
   const all = useResource("backtests", fetchBacktests, { everyMs: 15_000 });
@@ -39,7 +50,7 @@ export function Backtests({ policy, dirty }: { policy: string; dirty: boolean })
           }}
         />
       )}
-      {chosen !== null && <One key={chosen} id={chosen} onOver={all.reload} />}
+      {chosen !== null && <One key={chosen} id={chosen} revision={revision} alpha={alpha} onOver={all.reload} />}
       {all.value !== null && chosen === null && <State head={words.none} text={words.noneText} height={100} />}
       {mine.length > 0 && <Earlier backtests={mine} chosen={chosen} />}
     </section>
@@ -145,7 +156,17 @@ function Form({ policy, match, onStarted }: { policy: string; match: string; onS
 }
 
 /** One backtest, followed until it is over. */
-function One({ id, onOver }: { id: string; onOver: () => void }) {
+function One({
+  id,
+  revision,
+  alpha,
+  onOver,
+}: {
+  id: string;
+  revision: number | null;
+  alpha: number | null;
+  onOver: () => void;
+}) {
   const t = texts();
   const words = t.policies.backtest;
   const [live, setLive] = useState(true);
@@ -185,7 +206,11 @@ function One({ id, onOver }: { id: string; onOver: () => void }) {
       {one.value.state === "failed" && <TroubleNote trouble={{ head: "", text: words.failed(error) }} />}
       {one.value.state === "interrupted" && <p class="sec-note">{words.interrupted}</p>}
       {one.value.state === "cancelled" && <p class="sec-note">{words.cancelled}</p>}
-      {result !== null && <BacktestReport result={result} />}
+      {result !== null && (
+        <BacktestReport
+          result={{ ...result, alpha: result.alpha ?? (one.value.revision === revision ? alpha : null) }}
+        />
+      )}
     </div>
   );
 }
@@ -198,7 +223,7 @@ function Progress({ progress }: { progress: BacktestProgress | null }) {
         <div class="prog unsure grow">
           <i />
         </div>
-        <span class="dim">{words.stage[progress?.stage ?? "waiting"] ?? progress?.stage}</span>
+        <span class="dim">{words.work[progress?.work ?? "waiting"] ?? progress?.work}</span>
       </>
     );
   const share = Math.min(100, (progress.done / progress.of) * 100);
@@ -215,7 +240,7 @@ function Progress({ progress }: { progress: BacktestProgress | null }) {
         <i style={{ "--v": `${share}%` }} />
       </div>
       <span class="dim">
-        {words.progress(count(progress.done), count(progress.of), words.stage[progress.stage] ?? progress.stage)}
+        {words.progress(count(progress.done), count(progress.of), words.work[progress.work] ?? progress.work)}
       </span>
     </>
   );

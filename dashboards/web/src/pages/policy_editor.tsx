@@ -12,6 +12,7 @@ import { count } from "../model/format.ts";
 import type { Checked, PolicyFault, StoredPolicy } from "../model/policy.ts";
 import { paintYaml } from "../model/yaml_paint.ts";
 import { lineOf } from "../model/yaml_place.ts";
+import { AnnounceView } from "./announce_view.tsx";
 import { troubleOf } from "./resource.ts";
 
 interface Props {
@@ -149,6 +150,14 @@ export function Editor({ stored, text, dirty, onInput, onSaved, onRevert }: Prop
         <span>{words.keys}</span>
         {stored?.asSent !== true && <span>{words.written}</span>}
       </p>
+      {stored?.announced && (
+        <section class="sec" aria-labelledby="h-announced">
+          <div class="sec-head">
+            <h2 id="h-announced">{texts().policies.announce.ofLast}</h2>
+          </div>
+          <AnnounceView announcement={stored.announced} />
+        </section>
+      )}
     </section>
   );
 }

@@ -22,6 +22,7 @@ import { Checks } from "./release_checks.tsx";
 import { Deliveries } from "./release_deliveries.tsx";
 import { History } from "./release_history.tsx";
 import { OneCheck } from "./release_one.tsx";
+import { Parts } from "./release_parts.tsx";
 import { LogPatterns } from "./release_patterns.tsx";
 import { PhaseSteps, Silent, ValidityStrip } from "./release_phases.tsx";
 import { BesideKayenta } from "./release_replay.tsx";
@@ -97,23 +98,25 @@ export default function Release({ id }: { id: string }) {
             <PhaseSteps release={one} verdict={judged} now={now} />
           </>
         )}
-        <Checks
-          verdict={judged}
-          rows={rows}
-          selected={selected}
-          onSelect={(check) => setParams({ check: checkId(check) }, "replace")}
-          now={now}
-          failed={verdict.error !== null}
-        />
-        {one && judged && selected && (
-          <OneCheck
-            release={one}
+        <Parts release={one} verdict={judged}>
+          <Checks
             verdict={judged}
-            check={selected}
-            looks={looks.value === null && kept !== null ? { ...looks, value: kept, loading: false } : looks}
-            onStep={step}
+            rows={rows}
+            selected={selected}
+            onSelect={(check) => setParams({ check: checkId(check) }, "replace")}
+            now={now}
+            failed={verdict.error !== null}
           />
-        )}
+          {one && judged && selected && (
+            <OneCheck
+              release={one}
+              verdict={judged}
+              check={selected}
+              looks={looks.value === null && kept !== null ? { ...looks, value: kept, loading: false } : looks}
+              onStep={step}
+            />
+          )}
+        </Parts>
         {one && judged && <LogPatterns release={one} verdict={judged} now={now} />}
         {one && judged && <BesideKayenta key={one.id} release={one} />}
         <div class="cols">

@@ -8,7 +8,7 @@ import { type Choice, Segments } from "../components/controls.tsx";
 import { Badge, SignIcon } from "../components/icon.tsx";
 import { GhostRows, State } from "../components/states.tsx";
 import { MARGIN, TEN, THREE, ZERO } from "../model/forest.ts";
-import { effectText, measuredPair, moment, probability } from "../model/format.ts";
+import { count, effectText, measuredPair, moment, probability } from "../model/format.ts";
 import { type Check, checkId, type Quantile, type Sign, signOfCheck, type Verdict } from "../model/release.ts";
 import { leading } from "../model/sentence.ts";
 import { quantileName, rangeWords } from "./check_words.ts";
@@ -75,13 +75,13 @@ export function Checks({ verdict, rows, selected, onSelect, now, failed }: Props
         <State head={t.release.checks.empty} text={t.release.checks.emptyText} />
       ) : (
         <div class="bleed">
-          <table role="table" class="t checks" aria-busy={verdict === null}>
+          <table role="table" class={`t checks${details ? " detailed" : ""}`} aria-busy={verdict === null}>
             <Head details={details} />
             <tbody role="rowgroup">
               {verdict === null && <GhostRows rows={6} widths={[60, 60, 60, 60, 60, 60, 80, 70, 60, 60]} />}
               {verdict !== null && shown.length === 0 && (
                 <tr role="row">
-                  <td role="cell" class="dim" colSpan={10}>
+                  <td role="cell" class="dim" colSpan={12}>
                     {t.release.checks.none}
                   </td>
                 </tr>
@@ -147,6 +147,12 @@ function Head({ details }: { details: boolean }) {
             </th>
             <th role="columnheader" class="num st">
               {words.head.pGo}
+            </th>
+            <th role="columnheader" class="num st">
+              {words.head.spent}
+            </th>
+            <th role="columnheader" class="num st">
+              {words.head.n}
             </th>
           </>
         ) : (
@@ -270,11 +276,27 @@ function CheckRow({
       </td>
       {details ? (
         <>
-          <td role="cell" class="num st">
+          <td role="cell" class="num st" data-of={words.head.pHarm}>
             {probability(check.pHarm)} <span class="sub-p">{compare(check.pHarm, check.level)}</span>
           </td>
-          <td role="cell" class="num st">
+          <td role="cell" class="num st" data-of={words.head.pGo}>
             {probability(check.pGo)} <span class="sub-p">{compare(check.pGo, check.levelGo)}</span>
+          </td>
+          <td role="cell" class="num st" data-of={words.head.spent}>
+            {main && (
+              <>
+                {probability(check.spent)}
+                {check.budget !== null && (
+                  <span class="sub-p">
+                    {" "}
+                    {t.of} {probability(check.budget)}
+                  </span>
+                )}
+              </>
+            )}
+          </td>
+          <td role="cell" class="num st" data-of={words.head.n} title={check.method}>
+            {main && count(check.n.canary)}
           </td>
         </>
       ) : (

@@ -3,6 +3,7 @@
 import { useId, useState } from "preact/hooks";
 import { queryRange } from "../api/query_range.ts";
 import { language, texts, zone } from "../app/locale.ts";
+import { route, setParams } from "../app/route.ts";
 import { asTables } from "../app/tables.ts";
 import { Difference } from "../charts/difference.tsx";
 import { compare, Evidence } from "../charts/evidence.tsx";
@@ -17,11 +18,13 @@ import { drawable } from "../model/queryside.ts";
 import { type Check, type Look, type Release, signOfCheck, type UnitValue, type Verdict } from "../model/release.ts";
 import { leading } from "../model/sentence.ts";
 import { fold } from "../model/sides.ts";
+import { ChartCaption, TwinTable } from "./chart_parts.tsx";
 import { checkTitle, quantileName } from "./check_words.ts";
 import { differenceLooks, valuesSoFar } from "./look_series.ts";
+import { Distribution } from "./release_distribution.tsx";
 import { type Resource, troubleOf, useResource } from "./resource.ts";
 
-type View = "values" | "difference" | "hosts";
+type View = "values" | "difference" | "distribution" | "hosts";
 const HEIGHT = 244;
 
 interface Props {
@@ -35,7 +38,7 @@ interface Props {
 export function OneCheck({ release, verdict, check, looks, onStep }: Props) {
   const t = texts();
   const words = t.release.one;
-  const [view, setView] = useState<View>("values");
+  const view = route.value.search.get("view");
   const [quantile, setQuantile] = useState<number | null>(null);
   const panel = useId();
   const lead = check.quantiles.find((one) => one.q === quantile) ?? leading(check);
@@ -44,15 +47,22 @@ export function OneCheck({ release, verdict, check, looks, onStep }: Props) {
   const views: Choice<View>[] = [
     { value: "values", text: words.values },
     { value: "difference", text: words.difference },
+    { value: "distribution", text: words.distribution },
     ...(check.units.length > 0 ? [{ value: "hosts" as const, text: words.hosts, count: check.units.length }] : []),
   ];
-  const shown = views.some((one) => one.value === view) ? view : "values";
+  const shown = views.find((one) => one.value === view)?.value ?? "values";
   return (
     <section class="sec" aria-labelledby="h-one">
       <div class="sec-head">
         <h2 id="h-one">{title}</h2>
         <Badge sign={signOfCheck(check, verdict.reasons).sign} />
-        <Tabs label={words.view} choices={views} value={shown} onChange={setView} panel={panel} />
+        <Tabs
+          label={words.view}
+          choices={views}
+          value={shown}
+          onChange={(one) => setParams({ view: one === "values" ? null : one }, "replace")}
+          panel={panel}
+        />
         {check.quantiles.length > 1 && (
           <div class="chips">
             {check.quantiles.map((one) => (
@@ -98,6 +108,16 @@ export function OneCheck({ release, verdict, check, looks, onStep }: Props) {
             />
           )}
           {shown === "difference" && <DifferenceView check={check} looks={looks} q={lead?.q ?? null} title={title} />}
+          {shown === "distribution" && (
+            <Distribution
+              release={release}
+              check={check}
+              startedAt={verdict.startedAt ?? release.start}
+              watermark={verdict.watermark}
+              title={title}
+              height={HEIGHT}
+            />
+          )}
           {shown === "hosts" && <Hosts check={check} />}
         </div>
         <EvidenceView release={release} verdict={verdict} check={check} looks={looks} />
@@ -214,35 +234,6 @@ function line(points: SideLine["line"]): SideLine {
   return { line: points, band: [] };
 }
 
-/** The head of a chart, with the switch to its numbers. */
-function ChartCaption({
-  name,
-  children,
-  table,
-}: {
-  name: string;
-  children?: preact.ComponentChildren;
-  table: boolean;
-}) {
-  const t = texts();
-  return (
-    <figcaption>
-      <b>{name}</b>
-      {children}
-      {table && (
-        <button
-          class="link"
-          type="button"
-          aria-pressed={asTables.value}
-          onClick={() => (asTables.value = !asTables.value)}
-        >
-          {asTables.value ? t.asChart : t.asTable}
-        </button>
-      )}
-    </figcaption>
-  );
-}
-
 function ValuesTable({ lines, unit }: { lines: { canary: SideLine; baseline: SideLine }; unit: string }) {
   const t = texts();
   const head = t.release.one.tableHead;
@@ -252,7 +243,7 @@ function ValuesTable({ lines, unit }: { lines: { canary: SideLine; baseline: Sid
       values.set(at, { canary: null, baseline: null, ...values.get(at), [side]: value });
   }
   return (
-    <TwinTable head={[head.at, head.baseline, head.canary]} label={t.release.one.values}>
+    <TwinTable head={[head.at, head.baseline, head.canary]} label={t.release.one.values} height={HEIGHT}>
       {[...values]
         .sort(([a], [b]) => b - a)
         .map(([at, pair]) => [
@@ -261,43 +252,6 @@ function ValuesTable({ lines, unit }: { lines: { canary: SideLine; baseline: Sid
           measured(pair.canary, unit),
         ])}
     </TwinTable>
-  );
-}
-
-function TwinTable({
-  head,
-  label,
-  children,
-}: {
-  head: readonly string[];
-  label: string;
-  children: readonly (readonly string[])[];
-}) {
-  return (
-    <div class="twin-table" tabIndex={0} role="region" aria-label={label} style={{ "--h": `${HEIGHT + 20}px` }}>
-      <table class="t">
-        <thead>
-          <tr>
-            {head.map((one, index) => (
-              <th key={one} class={index === 0 ? undefined : "num"}>
-                {one}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {children.map((row) => (
-            <tr key={row[0]}>
-              {row.map((cell, index) => (
-                <td key={head[index]} class={index === 0 ? "nw" : "num"}>
-                  {cell}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }
 
@@ -324,6 +278,7 @@ function DifferenceView({
         <TwinTable
           head={[words.tableHead.at, words.tableHead.low, words.tableHead.estimate, words.tableHead.high]}
           label={words.difference}
+          height={HEIGHT}
         >
           {[...lines].reverse().map((look) => {
             const written = effectText(look.effect, check.margin, check.harm);
@@ -376,6 +331,7 @@ function EvidenceView({
             words.tableHead.levelGo,
           ]}
           label={words.evidence}
+          height={HEIGHT}
         >
           {[...found]
             .reverse()
@@ -472,7 +428,12 @@ function CheckFacts({ check }: { check: Check }) {
         <dt>{words.method}</dt>
         <dd>{check.method || t.none}</dd>
         <dt>{words.samples}</dt>
-        <dd>{words.samplesAnd(count(check.n.canary), count(check.n.baseline))}</dd>
+        <dd>
+          {words.samplesAnd(count(check.n.canary), count(check.n.baseline))}
+          {check.n.effective !== null && check.n.effective !== check.n.canary && (
+            <span class="sub"> {words.effective(count(check.n.effective))}</span>
+          )}
+        </dd>
         <dt>{words.margin}</dt>
         <dd>{effect ? effectText(effect, check.margin, check.harm).margin : t.none}</dd>
         <dt>{words.vote}</dt>

@@ -18,6 +18,7 @@ import {
   meaning,
   type PhaseReplay,
   type Replay,
+  type Warning,
 } from "../model/replay.ts";
 import { leading } from "../model/sentence.ts";
 import { quantileName, rangeWords } from "./check_words.ts";
@@ -193,12 +194,26 @@ function PhaseBeside({ phase, engine, alone }: { phase: PhaseReplay; engine: Eng
         </table>
       )}
       {phase.kayenta?.warnings.map((one) => (
-        <p key={one} class="dim-2 warned">
-          {words.kayenta}: {one}
+        <p key={one.text} class="dim-2 warned">
+          {words.kayenta}: {warningWords(one)}
         </p>
       ))}
     </div>
   );
+}
+
+function warningWords(warning: Warning): string {
+  const words = texts().release.replay.warning;
+  switch (warning.kind) {
+    case "few_values":
+      return words.few_values(warning.least);
+    case "unknown_field":
+      return words.unknown_field(warning.field);
+    case "unknown_word":
+      return words.unknown_word(warning.field, warning.value, warning.known);
+    case "other":
+      return warning.text;
+  }
 }
 
 /** One line each: what both say of the phase. */

@@ -271,7 +271,7 @@ describe("the backtest", () => {
       seed: 1,
       effects: ["5%", "10%"],
     });
-    expect(await page.textContent(".report")).toContain("alpha 1");
+    expect(await page.textContent(".report")).toContain("alpha 0.1");
     expect(await page.locator(".power tbody tr").count()).toBe(3);
     expect(await page.textContent(".report-checks")).toContain("0.14\u00a0pp");
     await end();
@@ -282,7 +282,7 @@ describe("the backtest", () => {
     await page.waitForSelector(".report-say");
     await page.fill(".ask.backtest input >> nth=5", "100000");
     await page.click("button:has-text('Start')");
-    await page.waitForSelector(".note.error:has-text('wants at most 10000 runs')");
+    await page.waitForSelector(".note.error:has-text('wants 1 to 2000 runs')");
     expect(await page.getAttribute(".ask.backtest input >> nth=5", "aria-invalid")).toBe("true");
     await page.fill(".ask.backtest input >> nth=5", "200");
     await page.click("button:has-text('Start')");

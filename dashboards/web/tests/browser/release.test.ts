@@ -173,8 +173,13 @@ describe("one release", () => {
     await opened.page.waitForSelector(".one .g-margin", { state: "attached" });
     expect(await height()).toBe(before);
     await opened.page.keyboard.press("ArrowRight");
+    await opened.page.waitForSelector(".one [role=slider][aria-label*='share of values at or below']");
+    expect(await height()).toBe(before);
+    await opened.page.keyboard.press("ArrowRight");
     await opened.page.waitForSelector(".one .host-bar");
     await opened.page.keyboard.press("ArrowLeft");
+    await opened.page.keyboard.press("ArrowLeft");
+    await opened.page.waitForSelector(".one .g-margin", { state: "attached" });
     await opened.page.evaluate(() => (document.activeElement as HTMLElement).blur());
     await opened.page.keyboard.press("t");
     await opened.page.waitForSelector(".one .twin-table tbody tr");
@@ -400,4 +405,100 @@ describe("beside Kayenta", () => {
     expect(await barriers(opened.page)).toEqual([]);
     await close(opened);
   });
+});
+
+describe("the parts beside the checks", () => {
+  test("what each side handles: values of one side first, and the rest on demand", async () => {
+    const opened = await open(browser, ui("releases/r-go"));
+    await opened.page.click(".parts .tabs button:has-text('What each side handles')");
+    await opened.page.waitForSelector(".compat-values");
+    expect(opened.page.url()).toContain("part=compatibility");
+    expect(await opened.page.textContent(".compat .report-say")).toBe(
+      "1 value is handled by the canary only, 1 by the baseline only.",
+    );
+    const rows = opened.page.locator(".compat-values tbody tr");
+    expect(await rows.first().textContent()).toContain("/v2/payonly canary");
+    const few = await rows.count();
+    await opened.page.click("text=Show all 16");
+    expect(await rows.count()).toBe(16);
+    expect(few).toBe(12);
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
+  });
+
+  test("a server without the comparison shows no such part", async () => {
+    const opened = await open(browser, ui("status"));
+    await opened.page.route("**/compatibility", (route) =>
+      route.fulfill({ status: 404, json: { error: { kind: "not_found", message: "no such path" } } }),
+    );
+    await opened.page.goto(ui("releases/r-go?part=compatibility"));
+    await opened.page.waitForSelector(".checks tbody .badge");
+    expect(await opened.page.locator(".parts").count()).toBe(0);
+    expected(opened, /404/);
+    await close(opened);
+  });
+
+  test("a running release says what it can show, and how packs chose its checks", async () => {
+    const opened = await open(browser, ui("releases/r-running"));
+    await opened.page.click(".parts .tabs button:has-text('What it can show')");
+    await opened.page.waitForSelector(".announce .reach-end", { state: "attached" });
+    await opened.page.focus(".parts .tabs button[aria-selected=true]");
+    await opened.page.keyboard.press("ArrowRight");
+    await opened.page.waitForSelector(".packs-taken");
+    expect(await opened.page.textContent(".packs-taken")).toContain('http_requests_total{code=~"5..", $cohort}');
+    await opened.page.click("text=Left, and why");
+    expect(await opened.page.textContent(".packs-left")).toContain("no grpc_server_handled_total on the baseline");
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
+  });
+
+  test.each(["compatibility", "shows", "packs"])("%s at 390 px: nothing to scroll sideways", async (part) => {
+    const opened = await open(browser, ui(`releases/r-running?part=${part}`), { width: 390, height: 844 });
+    await opened.page.waitForSelector(".parts [role=tabpanel] table");
+    expect(await overflow(opened.page)).toBe(0);
+    await close(opened);
+  });
+});
+
+describe("a distribution", () => {
+  test("is drawn from what the looks pinned, and is a table with t", async () => {
+    const opened = await open(browser, ui("releases/r-go?view=distribution&check=performance/latency"));
+    await opened.page.waitForSelector(".one .l-canary", { state: "attached" });
+    expect(await opened.page.textContent(".one figcaption")).toContain("share of values at or below");
+    await opened.page.focus(".one [role=slider]");
+    await opened.page.keyboard.press("ArrowLeft");
+    expect(await opened.page.getAttribute(".one [role=slider]", "aria-valuetext")).toMatch(/canary \d+.*baseline \d+/);
+    await opened.page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    await opened.page.keyboard.press("t");
+    await opened.page.waitForSelector(".one .twin-table:has-text('p99')");
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
+  });
+
+  test("says so where the server gives only a value an interval", async () => {
+    const opened = await open(browser, ui("status"));
+    await opened.page.route("**/looks?data=*", (route) => route.fulfill({ json: { looks: [] } }));
+    await opened.page.goto(ui("releases/r-go?view=distribution&check=performance/latency"));
+    await opened.page.waitForSelector(
+      ".one :is(.say:has-text('One value an interval'), .state:has-text('No values to spread out yet'))",
+    );
+    await close(opened);
+  });
+});
+
+test("statistical details give level, budget and samples of each check", async () => {
+  const opened = await open(browser, ui("releases/r-go"));
+  await opened.page.waitForSelector(".checks tbody .badge");
+  await opened.page.click("text=Statistical details");
+  await opened.page.waitForSelector(".checks.detailed");
+  const verdict = (await (await fetch(`${server.url}/api/v1/releases/r-go/verdict`)).json()) as {
+    checks: { name: string; budget: number }[];
+  };
+  const heads = await opened.page.$$eval(".checks thead th", (all) => all.map((one) => one.textContent ?? ""));
+  expect(heads.slice(-4)).toEqual(["p of harm", "p of go", "Alpha spent", "Samples"]);
+  const budget = verdict.checks.find((one) => one.name === "memory")?.budget ?? 0;
+  const row = opened.page.locator(".checks tbody tr", { hasText: "memory" });
+  expect(await row.locator("td.st >> nth=2").textContent()).toContain(` of ${Number(budget.toPrecision(2))}`);
+  await opened.page.click("text=Statistical details");
+  await close(opened);
 });
