@@ -1,7 +1,7 @@
 // Controls that more than one page uses.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { texts } from "../app/locale.ts";
 import { count } from "../model/format.ts";
 import { Icon } from "./icon.tsx";
@@ -60,6 +60,14 @@ export function Tabs<T extends string>({
   style?: "seg" | "line";
 }) {
   const list = useRef<HTMLDivElement>(null);
+  // A row of tabs may be wider than a narrow screen; only the row moves, never the page.
+  useLayoutEffect(() => {
+    const row = list.current;
+    const chosen = row?.querySelector<HTMLElement>("[aria-selected=true]");
+    if (!row || !chosen) return;
+    const [from, to] = [chosen.offsetLeft - row.offsetLeft, chosen.offsetLeft - row.offsetLeft + chosen.offsetWidth];
+    if (from < row.scrollLeft || to > row.scrollLeft + row.clientWidth) row.scrollLeft = from;
+  }, [value]);
   const key = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step === undefined) return;

@@ -4,6 +4,7 @@ import { language, texts } from "../app/locale.ts";
 import { asTables } from "../app/tables.ts";
 import { Refused } from "../charts/refused.tsx";
 import { Icon } from "../components/icon.tsx";
+import { StackTable } from "../components/stack.tsx";
 import { Rich } from "../components/text.tsx";
 import {
   type BacktestCheck,
@@ -104,28 +105,18 @@ function PowerTable({ power }: { power: readonly Power[] }) {
       {power.length === 0 ? (
         <p class="dim">{words.noPower}</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label={words.power}>
-          <table class="t power">
-            <thead>
-              <tr>
-                <th>{words.head.check}</th>
-                {grid.effects.map((effect) => (
-                  <th key={effect}>{effect}</th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {grid.rows.map((row) => (
-                <tr key={row.check}>
-                  <td>{row.check}</td>
-                  {row.cells.map((cell, index) => (
-                    <td key={grid.effects[index]}>{cell && <Found power={cell} />}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <StackTable
+          label={words.power}
+          class="power"
+          columns={[
+            { head: words.head.check, class: "lead" },
+            ...grid.effects.map((effect) => ({ head: effect, name: effect })),
+          ]}
+          rows={grid.rows.map((row) => ({
+            key: row.check,
+            cells: [row.check, ...row.cells.map((cell) => cell && <Found power={cell} />)],
+          }))}
+        />
       )}
     </figure>
   );
@@ -164,65 +155,54 @@ function CheckTable({ result }: { result: BacktestResult }) {
     <>
       <h3 class="h mt2">{words.checks}</h3>
       <p class="sec-note">{words.checksSay}</p>
-      <div class="scroll" tabIndex={0} role="region" aria-label={words.checks}>
-        <table class="t report-checks">
-          <thead>
-            <tr>
-              <th>{words.head.check}</th>
-              <th class="num">{words.head.alarms}</th>
-              <th class="num">{words.head.go}</th>
-              <th class="num">{words.head.cost}</th>
-              <th class="num">{words.head.slowest}</th>
-              <th class="num">{words.head.without}</th>
-              <th class="num">{words.head.margin}</th>
-              <th class="num">{words.head.suggested}</th>
-              <th class="num">{words.head.noise}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {result.checks.map((one) => (
-              <CheckRow
-                key={one.name}
-                check={one}
-                restless={result.restless.some((other) => other.check === one.name)}
-              />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <StackTable
+        label={words.checks}
+        class="report-checks"
+        columns={[
+          { head: words.head.check, class: "lead" },
+          ...(["alarms", "go", "cost", "slowest", "without", "margin", "suggested", "noise"] as const).map((one) => ({
+            head: words.head[one],
+            name: words.head[one],
+            num: true,
+          })),
+        ]}
+        rows={result.checks.map((one) => ({
+          key: one.name,
+          cells: cellsOf(
+            one,
+            result.restless.some((other) => other.check === one.name),
+          ),
+        }))}
+      />
     </>
   );
 }
 
-function CheckRow({ check, restless }: { check: BacktestCheck; restless: boolean }) {
+function cellsOf(check: BacktestCheck, restless: boolean) {
   const t = texts();
   const words = t.policies.backtest;
   const time = (ms: number | null) => (ms === null ? t.none : span(ms, language.value));
   const noise = check.suggested?.inNoise ?? null;
-  return (
-    <tr>
-      <td>
-        {check.name}
-        {check.vote === "veto" && <span class="tag">{t.release.checks.veto}</span>}
-        {check.vote === "none" && <span class="tag">{t.release.checks.noVote}</span>}
-        {restless && <span class="tag">{words.restless}</span>}
-      </td>
-      <td class="num">{count(check.alarms)}</td>
-      <td class="num">{percent(check.go)}</td>
-      <td class="num">{time(check.goMedianMs)}</td>
-      <td class="num dim">{percent(check.slowest)}</td>
-      <td class="num dim">
-        {check.without === null
-          ? t.none
-          : [percent(check.without.go), check.without.medianMs === null ? "" : time(check.without.medianMs)]
-              .filter((one) => one !== "")
-              .join(", ")}
-      </td>
-      <td class="num dim">{marginsText(check.margin, check.unit)}</td>
-      <td class="num">{marginsText(check.suggested, check.unit)}</td>
-      <td class="num dim">{noise === null ? t.none : words.byNoise(fixed(noise, noise < 10 ? 1 : 0))}</td>
-    </tr>
-  );
+  const without =
+    check.without === null
+      ? []
+      : [percent(check.without.go), check.without.medianMs === null ? "" : time(check.without.medianMs)];
+  return [
+    <>
+      {check.name}
+      {check.vote === "veto" && <span class="tag">{t.release.checks.veto}</span>}
+      {check.vote === "none" && <span class="tag">{t.release.checks.noVote}</span>}
+      {restless && <span class="tag">{words.restless}</span>}
+    </>,
+    count(check.alarms),
+    percent(check.go),
+    time(check.goMedianMs),
+    percent(check.slowest),
+    without.filter((one) => one !== "").join(", ") || t.none,
+    marginsText(check.margin, check.unit),
+    marginsText(check.suggested, check.unit),
+    noise === null ? t.none : words.byNoise(fixed(noise, noise < 10 ? 1 : 0)),
+  ];
 }
 
 /** In the check's unit first; what part of the baseline that is, behind it. */

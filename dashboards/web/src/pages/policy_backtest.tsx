@@ -5,6 +5,7 @@ import { endBacktest, fetchBacktest, fetchBacktests, startBacktest } from "../ap
 import { language, store, stored, texts, zone } from "../app/locale.ts";
 import { route, setParams } from "../app/route.ts";
 import { Icon } from "../components/icon.tsx";
+import { StackTable } from "../components/stack.tsx";
 import { GhostRows, State, type Trouble, TroubleNote } from "../components/states.tsx";
 import { type Backtest, type BacktestProgress, effectsOf, isOver } from "../model/backtest.ts";
 import { resolve } from "../model/duration.ts";
@@ -254,38 +255,38 @@ function Earlier({ backtests, chosen }: { backtests: readonly Backtest[]; chosen
   return (
     <>
       <h3 class="h mt2">{words.earlier}</h3>
-      <div class="scroll" tabIndex={0} role="region" aria-label={words.earlier}>
-        <table class="t">
-          <thead>
-            <tr>
-              <th>{words.head.state}</th>
-              <th>{words.head.started}</th>
-              <th>{words.match}</th>
-              <th>{words.head.range}</th>
-              <th class="num">{words.head.runs}</th>
-              <th class="num">{words.head.refused}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {backtests.map((one) => (
-              <tr key={one.id} aria-selected={one.id === chosen}>
-                <td class="nw">{words.states[one.state] ?? one.state}</td>
-                <td class="nw">
-                  <button class="link" type="button" onClick={() => setParams({ id: one.id }, "replace")}>
-                    {one.startedAt === null ? words.open : at(one.startedAt)}
-                  </button>
-                </td>
-                <td>
-                  <code>{one.match}</code>
-                </td>
-                <td class="nw dim">{one.range[0] === null ? t.none : t.fromTo(at(one.range[0]), at(one.range[1]))}</td>
-                <td class="num">{one.result === null ? t.none : count(one.result.runs)}</td>
-                <td class="num">{one.result === null ? t.none : percent(one.result.refused.share)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <StackTable
+        label={words.earlier}
+        class="earlier"
+        columns={[
+          { head: words.head.state },
+          { head: words.head.started },
+          { head: words.match, class: "lead" },
+          { head: words.head.range },
+          { head: words.head.runs, num: true, name: words.head.runs },
+          { head: words.head.refused, num: true, name: words.head.refused },
+        ]}
+        rows={backtests.map((one) => ({
+          key: one.id,
+          selected: one.id === chosen,
+          cells: [
+            words.states[one.state] ?? one.state,
+            <button
+              key="open"
+              class="link"
+              type="button"
+              aria-current={one.id === chosen}
+              onClick={() => setParams({ id: one.id }, "replace")}
+            >
+              {one.startedAt === null ? words.open : at(one.startedAt)}
+            </button>,
+            <code key="match">{one.match}</code>,
+            one.range[0] === null ? t.none : t.fromTo(at(one.range[0]), at(one.range[1])),
+            one.result === null ? t.none : count(one.result.runs),
+            one.result === null ? t.none : percent(one.result.refused.share),
+          ],
+        }))}
+      />
     </>
   );
 }

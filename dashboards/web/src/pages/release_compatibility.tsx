@@ -1,8 +1,9 @@
 // What one side handles and the other does not: routes, callers, codes, and log templates.
 
 import { useState } from "preact/hooks";
-import { language, texts } from "../app/locale.ts";
+import { texts } from "../app/locale.ts";
 import { Badge } from "../components/icon.tsx";
+import { StackTable } from "../components/stack.tsx";
 import { SeverityWord, Template } from "../components/text.tsx";
 import {
   type ComparedCheck,
@@ -45,30 +46,18 @@ function Compared({ check }: { check: ComparedCheck }) {
         <span class="dim">{words.by(check.by)}</span>
         <span class="dim-2">{check.phase}</span>
       </div>
-      <div class="scroll" tabIndex={0} role="region" aria-label={check.check}>
-        <table class="t compat-values">
-          <thead>
-            <tr>
-              <th>{words.head.value}</th>
-              <th>{words.head.decision}</th>
-              <th class="num">
-                <span class="sw baseline" />
-                {words.head.baseline}
-              </th>
-              <th class="num">
-                <span class="sw canary" />
-                {words.head.canary}
-              </th>
-              <th class="num">{words.head.difference}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map((one) => (
-              <ValueRow key={one.value} one={one} check={check} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <StackTable
+        label={check.check}
+        class="compat-values"
+        columns={[
+          { head: words.head.value, class: "lead" },
+          { head: words.head.decision },
+          { head: sided("baseline", words.head.baseline), num: true, name: words.head.baseline },
+          { head: sided("canary", words.head.canary), num: true, name: words.head.canary },
+          { head: words.head.difference, num: true, name: words.head.difference },
+        ]}
+        rows={shown.map((one) => ({ key: one.value, cells: cellsOf(one, check) }))}
+      />
       {!whole && sorted.length > FIRST && (
         <button class="link" type="button" onClick={() => setWhole(true)}>
           {words.all(sorted.length)}
@@ -79,45 +68,46 @@ function Compared({ check }: { check: ComparedCheck }) {
   );
 }
 
-function ValueRow({ one, check }: { one: ComparedValue; check: ComparedCheck }) {
+function sided(side: "baseline" | "canary", word: string) {
+  return (
+    <>
+      <span class={`sw ${side}`} />
+      {word}
+    </>
+  );
+}
+
+function cellsOf(one: ComparedValue, check: ComparedCheck) {
   const t = texts();
   const words = t.release.compatibility;
   const written = one.effect === null ? null : effectText(one.effect, check.margin, check.harm);
-  return (
-    <tr>
-      <td>
-        <code>{one.value}</code>
-        {one.onlyOn !== null && (
-          <span class="tag only">
-            <span class={`sw ${one.onlyOn}`} />
-            {words.only[one.onlyOn]}
-          </span>
-        )}
-      </td>
-      <td class="nw">
-        {one.tested && one.decision !== null ? (
-          <Badge sign={one.decision} />
-        ) : (
-          <span class="dim-2">{words.pooled}</span>
-        )}
-      </td>
-      <Side handled={one.baseline} />
-      <Side handled={one.canary} />
-      <td class="num">{written?.estimate ?? t.none}</td>
-    </tr>
-  );
+  return [
+    <>
+      <code>{one.value}</code>
+      {one.onlyOn !== null && (
+        <span class="tag only">
+          <span class={`sw ${one.onlyOn}`} />
+          {words.only[one.onlyOn]}
+        </span>
+      )}
+    </>,
+    one.tested && one.decision !== null ? <Badge sign={one.decision} /> : <span class="dim-2">{words.pooled}</span>,
+    <Side key="baseline" handled={one.baseline} />,
+    <Side key="canary" handled={one.canary} />,
+    written?.estimate ?? t.none,
+  ];
 }
 
 function Side({ handled }: { handled: Handled }) {
   const t = texts();
   const words = t.release.compatibility;
   const { events, trials, share } = handled;
-  if (trials === null || trials === 0) return <td class="num dim-2">{t.none}</td>;
+  if (trials === null || trials === 0) return <span class="dim-2">{t.none}</span>;
   return (
-    <td class="num">
+    <>
       {share !== null && percent(share)}{" "}
       <span class="dim-2">{events === null ? count(trials) : words.of(count(events), count(trials))}</span>
-    </td>
+    </>
   );
 }
 
@@ -130,38 +120,28 @@ function Templates({ compared }: { compared: Compatibility }) {
       {compared.patterns.length === 0 ? (
         <p class="dim">{words.noTemplates}</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label={words.templates}>
-          <table class="t">
-            <thead>
-              <tr>
-                <th>{t.release.patterns.head.change}</th>
-                <th>{t.release.patterns.head.severity}</th>
-                <th>{words.head.template}</th>
-                <th class="num">{words.head.baseline}</th>
-                <th class="num">{words.head.canary}</th>
-                <th class="num">{words.head.expected}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {compared.patterns.map((one) => (
-                <tr key={`${one.check} ${one.id}`}>
-                  <td class="nw" lang={language.value}>
-                    {changeWord(one.change)}
-                  </td>
-                  <td>
-                    <SeverityWord severity={one.severity} />
-                  </td>
-                  <td class="tpl">
-                    <Template text={one.text} />
-                  </td>
-                  <td class="num">{count(one.baseline)}</td>
-                  <td class="num">{count(one.canary)}</td>
-                  <td class="num dim">{count(one.expected)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <StackTable
+          label={words.templates}
+          columns={[
+            { head: t.release.patterns.head.change },
+            { head: t.release.patterns.head.severity },
+            { head: words.head.template, class: "tpl" },
+            { head: words.head.baseline, num: true, name: words.head.baseline },
+            { head: words.head.canary, num: true, name: words.head.canary },
+            { head: words.head.expected, num: true, name: words.head.expected },
+          ]}
+          rows={compared.patterns.map((one) => ({
+            key: `${one.check} ${one.id}`,
+            cells: [
+              <b key="change">{changeWord(one.change)}</b>,
+              <SeverityWord key="severity" severity={one.severity} />,
+              <Template key="text" text={one.text} />,
+              count(one.baseline),
+              count(one.canary),
+              count(one.expected),
+            ],
+          }))}
+        />
       )}
       {compared.patternsNotListed > 0 && <p class="hint">{words.more(compared.patternsNotListed)}</p>}
     </>

@@ -1,6 +1,7 @@
 // Which checks ready-made packs took for this release, and which they left, each with its reason.
 
 import { texts } from "../app/locale.ts";
+import { StackTable } from "../components/stack.tsx";
 import type { Packs, TakenCheck } from "../model/release.ts";
 
 export function PacksPart({ packs }: { packs: Packs }) {
@@ -12,25 +13,19 @@ export function PacksPart({ packs }: { packs: Packs }) {
       <p class="report-say">
         {words.taken(packs.taken.length)}, {words.left(packs.left.length)}
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label={words.taken(packs.taken.length)}>
-        <table class="t packs-taken">
-          <thead>
-            <tr>
-              <th>{words.head.check}</th>
-              <th>{words.head.pack}</th>
-              <th>{words.head.phase}</th>
-              <th>{words.head.reads}</th>
-              <th class="num">{words.head.margin}</th>
-              <th>{words.head.why}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {packs.taken.map((one) => (
-              <Taken key={`${one.phase}/${one.check}`} one={one} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <StackTable
+        label={words.taken(packs.taken.length)}
+        class="packs-taken"
+        columns={[
+          { head: words.head.check, class: "lead" },
+          { head: words.head.pack },
+          { head: words.head.phase },
+          { head: words.head.reads, class: "reads" },
+          { head: words.head.margin, num: true, name: words.head.margin },
+          { head: words.head.why, class: "why-p" },
+        ]}
+        rows={packs.taken.map((one) => ({ key: `${one.phase}/${one.check}`, cells: cellsOf(one) }))}
+      />
       {packs.left.length > 0 && (
         <details class="more mt">
           <summary>
@@ -52,28 +47,28 @@ export function PacksPart({ packs }: { packs: Packs }) {
   );
 }
 
-function Taken({ one }: { one: TakenCheck }) {
+function cellsOf(one: TakenCheck) {
   const t = texts();
-  return (
-    <tr>
-      <td>
-        <b>{one.check}</b>
-        {one.vote === "veto" && <span class="tag">{t.release.checks.veto}</span>}
-        {one.vote === "none" && <span class="tag">{t.release.checks.noVote}</span>}
-      </td>
-      <td>{one.pack}</td>
-      <td class="dim">{one.phase}</td>
-      <td class="reads">
-        {one.source !== "" && <span class="dim">{one.source}</span>}
-        {one.reads.map((query) => (
-          <code key={query}>{query}</code>
-        ))}
-      </td>
-      <td class="num">{one.margin || t.none}</td>
-      <td class="why-p">
-        {one.why}
-        {one.note !== "" && <span class="second">{one.note}</span>}
-      </td>
-    </tr>
-  );
+  return [
+    <>
+      <b>{one.check}</b>
+      {one.vote === "veto" && <span class="tag">{t.release.checks.veto}</span>}
+      {one.vote === "none" && <span class="tag">{t.release.checks.noVote}</span>}
+    </>,
+    one.pack,
+    <span key="phase" class="dim">
+      {one.phase}
+    </span>,
+    <>
+      {one.source !== "" && <span class="dim">{one.source}</span>}
+      {one.reads.map((query) => (
+        <code key={query}>{query}</code>
+      ))}
+    </>,
+    one.margin || t.none,
+    <>
+      {one.why}
+      {one.note !== "" && <span class="second">{one.note}</span>}
+    </>,
+  ];
 }
