@@ -61,13 +61,19 @@ function taken(json: Json): TakenCheck {
         ? reads.list(written)
         : reads.entries(written).map(([, one]) => one),
     vote: text("vote"),
-    margin: json.get("margin").maybe(written) ?? "",
+    margin: json.get("margin").maybe(margin) ?? "",
     why: text("why"),
     note: text("note"),
   };
 }
 
-/** A text, or what stands there as JSON: queries and margins may be either. */
+/** `{ relative: 10% }` or `{ absolute: 0.002 }`, as a policy writes it. */
+function margin(json: Json): string {
+  if (typeof json.raw !== "object") return written(json);
+  return json.any("relative", "absolute").maybe(written) ?? written(json);
+}
+
+/** A text, or what stands there as JSON: queries may be either. */
 function written(json: Json): string {
   return json.isText ? json.text() : typeof json.raw === "number" ? json.text() : JSON.stringify(json.raw);
 }

@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EXAMPLES, exampleText } from "../../src/model/policy_examples.ts";
+import { toYaml } from "../../src/model/yaml_write.ts";
 import { barriers, close, expected, launch, open } from "./harness.ts";
 import { type Written, writeRequest } from "./remote_write.ts";
 
@@ -85,6 +87,7 @@ describe.skipIf(BINARY === "")("on the real binary", () => {
     return text === "" ? null : JSON.parse(text);
   };
   const json = { "Content-Type": "application/json" };
+  const yaml = { "Content-Type": "application/yaml" };
 
   const judged = async (id: string) => {
     for (;;) {
@@ -221,6 +224,100 @@ describe.skipIf(BINARY === "")("on the real binary", () => {
     await close(opened);
   });
 
+  test("every example is a policy that the server takes, and comes back as it was", async () => {
+    for (const example of EXAMPLES) {
+      const text = exampleText(example);
+      const checked = (await post("/api/v1/policies/check", text, yaml)) as { name: string; policy: unknown };
+      expect(checked.name).toMatch(/^my-/);
+      // What the page writes of a stored document is that document again.
+      const again = (await post("/api/v1/policies/check", toYaml(checked.policy), yaml)) as { policy: unknown };
+      expect(again.policy).toEqual(checked.policy);
+    }
+  });
+
+  test("a policy is refused at its line, mended, and stored as a new revision", async () => {
+    const opened = await open(browser, `${url}/ui/policies/pages`);
+    await opened.page.waitForSelector(".editor-status:has-text('No error found')");
+    const text = await opened.page.inputValue(".code textarea");
+    await opened.page.fill(".code textarea", text.replace("absolute: 0.02", "absolute: -0.02"));
+    await opened.page.waitForSelector(".fault:has-text('phases[0].checks[0].margin.absolute')");
+    const line = text.split("\n").findIndex((one) => one.includes("absolute")) + 1;
+    expect(await opened.page.textContent(".code-lines .bad")).toBe(String(line));
+    await opened.page.fill(".code textarea", text.replace("kind: ratio", "kind: ratio\n        marign: 1"));
+    await opened.page.waitForSelector(".fault:has-text('unknown key')");
+    expect(await opened.page.textContent(".fault")).toContain("marign");
+    await opened.page.fill(".code textarea", text.replace("absolute: 0.02", "absolute: 0.03"));
+    await opened.page.waitForSelector(".editor-status:has-text('No error found')");
+    await opened.page.click("button.primary:has-text('Save')");
+    await opened.page.waitForSelector(".editor-status:has-text('Saved as revision')");
+    const stored = (await (await fetch(`${url}/api/v1/policies/pages`)).json()) as { policy: typeof POLICY };
+    expect(stored.policy.phases[0]?.checks[0]?.margin).toEqual({ absolute: 0.03 });
+    await post("/api/v1/policies/pages", JSON.stringify(POLICY), json, "PUT");
+    expected(opened, /400/);
+    await close(opened);
+  });
+
+  test("what a policy can show of a release is said", async () => {
+    const id = await release("announced", "1.5.0");
+    const opened = await open(browser, `${url}/ui/policies/pages?view=announce&release=${id}`);
+    await opened.page.waitForSelector(".announce tbody tr:has-text('error share')");
+    expect(await opened.page.textContent(".announce .mg")).toContain("+2\u00a0pp");
+    expect(await opened.page.textContent("main")).not.toMatch(/NaN|undefined|\[object/);
+    expect(await barriers(opened.page)).toEqual([]);
+    await judged(id);
+    await close(opened);
+  });
+
+  test("a backtest is started from the page and reported", async () => {
+    const phases = [{ ...POLICY.phases[0], lasts: { at_least: "5s", at_most: "20s" } }];
+    await post(
+      "/api/v1/policies/tried",
+      JSON.stringify({ ...POLICY, name: "tried", pre_period: "60s", phases }),
+      json,
+      "PUT",
+    );
+    const opened = await open(browser, `${url}/ui/policies/tried?view=backtest`);
+    const field = (label: string) => opened.page.locator(`.ask.backtest .field:has(.label:text-is("${label}")) input`);
+    await field("Cohort").fill('{service_name="cart", service_version="1.4.2"}');
+    await field("From").fill(String(start - (HISTORY_S - 10) * SECOND));
+    await field("To").fill(String(start + (RUN_S - 10) * SECOND));
+    await field("Placebo releases").fill("20");
+    await field("Effects").fill("500%");
+    await opened.page.click("button:has-text('Start')");
+    await opened.page.waitForSelector(".report-say:has-text('of good releases')", { timeout: 40_000 });
+    const id = new URL(opened.page.url()).searchParams.get("id") ?? "";
+    const report = (await (await fetch(`${url}/api/v1/backtests/${id}`)).json()) as {
+      runs: number;
+      power: { found: number }[];
+    };
+    expect(report.runs).toBe(20);
+    expect(await opened.page.textContent(".report .say")).toContain("20 placebo releases");
+    const found = Math.round((report.power[0]?.found ?? -1) * 100);
+    expect(await opened.page.textContent(".power .found .num")).toBe(`${found}\u00a0%`);
+    expect(await opened.page.textContent("main")).not.toMatch(/NaN|undefined|\[object/);
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
+  });
+
+  test("a release without a policy shows how packs chose its checks", async () => {
+    const started = (await post(
+      "/api/v1/releases",
+      JSON.stringify({
+        service: "cart",
+        baseline: { name: "1.4.2" },
+        canary: { name: "1.5.0" },
+        start: new Date(start).toISOString(),
+      }),
+      json,
+    )) as { id: string };
+    const opened = await open(browser, `${url}/ui/releases/${started.id}`);
+    await opened.page.click(".parts .tabs button:has-text('How the checks were chosen')");
+    await opened.page.waitForSelector(".packs-taken tbody tr:has-text('error share')");
+    expect(await opened.page.textContent("main")).not.toMatch(/NaN|undefined|\[object/);
+    expect(await barriers(opened.page)).toEqual([]);
+    await close(opened);
+  });
+
   test("metrics are listed, drawn and shown as numbers", async () => {
     const query = 'sum by (service_version) (rate(http_requests_total{code="500"}[10s]))';
     const opened = await open(
@@ -264,7 +361,7 @@ describe.skipIf(BINARY === "")("on the real binary", () => {
   });
 
   test("every page in Chinese draws without an error", async () => {
-    for (const path of ["releases", "metrics?q=up", "logs", "status"]) {
+    for (const path of ["releases", "policies", "policies/pages", "metrics?q=up", "logs", "status"]) {
       const opened = await open(browser, `${url}/ui/${path}${path.includes("?") ? "&" : "?"}lang=zh-CN&theme=dark`);
       await opened.page.waitForSelector(".foot");
       await opened.page.waitForFunction(() => document.querySelectorAll("[aria-busy=true], .ghost").length === 0);
