@@ -76,6 +76,22 @@ describe("the editor", () => {
       box.value.slice(box.selectionStart, box.selectionEnd),
     );
     expect(chosen).toContain("absolute: -0.002");
+    // The text of the marked line lies above its mark: without the text the line looks different.
+    await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    const clip = await page.$eval(".code-bad", (mark) => {
+      const { x, y, width, height } = mark.getBoundingClientRect();
+      return { x, y, width: Math.min(width, 400), height };
+    });
+    const seen = async (visibility: string) => {
+      await page.$eval(
+        ".code-paint",
+        (paint: HTMLElement, value) => paint.style.setProperty("visibility", value),
+        visibility,
+      );
+      return page.screenshot({ clip });
+    };
+    const [without, withText] = [await seen("hidden"), await seen("visible")];
+    expect(withText.equals(without)).toBe(false);
     // Lines above move the mark with the field.
     await page.fill(".code textarea", `# one\n# two\n${await text(page)}`);
     await page.waitForFunction(

@@ -496,6 +496,13 @@ test("statistical details give level, budget and samples of each check", async (
   };
   const heads = await opened.page.$$eval(".checks thead th", (all) => all.map((one) => one.textContent ?? ""));
   expect(heads.slice(-4)).toEqual(["p of harm", "p of go", "Alpha spent", "Samples"]);
+  for (const width of [1680, 1440, 1280, 1000, 390]) {
+    await opened.page.setViewportSize({ width, height: 900 });
+    expect(await overflow(opened.page), `${width} px`).toBe(0);
+    const last = await opened.page.locator(".checks tbody tr >> nth=0").locator("td >> nth=-1").boundingBox();
+    expect((last?.x ?? 0) + (last?.width ?? 0), `${width} px`).toBeLessThanOrEqual(width);
+  }
+  await opened.page.setViewportSize({ width: 1440, height: 900 });
   const budget = verdict.checks.find((one) => one.name === "memory")?.budget ?? 0;
   const row = opened.page.locator(".checks tbody tr", { hasText: "memory" });
   expect(await row.locator("td.st >> nth=2").textContent()).toContain(` of ${Number(budget.toPrecision(2))}`);
