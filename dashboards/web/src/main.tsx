@@ -11,6 +11,8 @@ import { State } from "./components/states.tsx";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/app.css";
+import "./styles/policies.css";
+import "./styles/parts.css";
 
 interface Place {
   readonly page: PageName | null;
