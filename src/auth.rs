@@ -137,8 +137,10 @@ pub(crate) fn scope_of(method: &Method, path: &str) -> Option<Scope> {
     let asks = *method == Method::GET || *method == Method::HEAD;
     // These compute and change nothing; pages show them to whoever may read the release.
     let is_of = |of: &str, end: &str| path.starts_with(of) && path.ends_with(end);
-    let computes =
-        is_of(RELEASE, "/replay") || is_of(POLICY, "/announce") || path == "/api/v1/policies/check";
+    let computes = is_of(RELEASE, "/replay")
+        || is_of(POLICY, "/announce")
+        || path == "/api/v1/policies/check"
+        || path == "/api/v1/policies/default/preview";
     if under(&STEERS) && !asks && !(*method == Method::POST && computes) {
         return Some(Scope::Release);
     }

@@ -198,7 +198,8 @@ impl Reader<'_> {
         let checks = self.plan.policy.phases.iter().flat_map(|phase| &phase.checks);
         let range = TimeRange::new(Timestamp::from_millis(start_ms), Timestamp::from_millis(end_ms));
         if let (true, Ok(range)) = (checks.into_iter().any(|check| reads_logs(&check.kind)), range) {
-            let found = self.collector.record_units(self.tenant, matchers, names, range, &mut known);
+            let records = (self.asked.filter.as_deref().unwrap_or("*"), matchers);
+            let found = self.collector.record_units(self.tenant, records, names, range, &mut known);
             found.map_err(|e| wrong(&e))?;
         }
         if known.is_empty() {

@@ -156,8 +156,7 @@ impl Runner<'_> {
         let start = PhaseRun {
             release_start_ms: at_ms(placebo.start),
             phase_start_ms: at_ms(from),
-            traffic_share: None,
-            shifts: Vec::new(),
+            ..PhaseRun::default()
         };
         let prepared = Analysis::new(&self.plan.policy, phase, start, &data).map_err(unfit)?;
         let looks = self.looks(&prepared, &data)?;

@@ -192,6 +192,7 @@ impl Analysis {
     pub(crate) fn only(&self, kept: &[usize]) -> Self {
         let of = |idx: &usize| Some((self.phase.checks.get(*idx)?.clone(), self.checks.get(*idx)?.clone()));
         let (own, checks) = kept.iter().filter_map(of).unzip();
+        let before = kept.iter().filter_map(|idx| self.before.get(*idx).cloned()).collect();
         let phase = Phase { checks: own, ..self.phase.clone() };
         Self {
             phase,
@@ -200,6 +201,7 @@ impl Analysis {
             run: self.run.clone(),
             grid: self.grid.clone(),
             checks,
+            before,
             n_history: self.n_history,
             decided: self.decided,
             standings: Standings::default(),

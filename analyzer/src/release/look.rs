@@ -429,8 +429,7 @@ fn begin(
 ) -> Result<(Memory, Option<PinFormat>), LookError> {
     let (mut units, mut fresh_units) = (BTreeSet::new(), BTreeSet::new());
     new_units(collector, tenant, release, end_ms, (&mut units, &mut fresh_units))?;
-    let (sides, births) =
-        before(store, tenant, release, phase_idx, (&units, &fresh_units), &known.refused)?;
+    let (sides, births) = before(store, tenant, release, phase_idx, (&units, &fresh_units), &known.refused)?;
     let json = encode(&release.policy.policy.phases[phase_idx], sides.iter());
     let births_json =
         births.iter().map(|(check, all)| (check.clone(), all.iter().map(Into::into).collect())).collect();
