@@ -259,9 +259,19 @@ async fn looks(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    params: Params,
 ) -> Answer {
+    let get = known(&params, &["data"])?;
+    let data = get("data").map(|text| {
+        let bad = || {
+            let problem = Problem::new(ErrorKind::Invalid, "is a check written as PHASE/CHECK");
+            problem.field("data").value(text)
+        };
+        text.split_once('/').ok_or_else(bad)
+    });
+    let data = data.transpose()?;
     let looks = api.releases.looks(&caller.tenant, &id).await?;
-    let looks: Vec<Value> = looks.iter().map(wire::look).collect();
+    let looks: Vec<Value> = looks.iter().map(|look| wire::look(look, data)).collect();
     Ok(Json(json!({ "looks": looks })).into_response())
 }
 
@@ -457,8 +467,7 @@ async fn policy(
 ) -> Answer {
     let stored = api.releases.policies().get(&caller.tenant, &name).await?;
     let stored = stored.ok_or_else(|| crate::policies::not_found(&name))?;
-    Ok(Json(json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document }))
-        .into_response())
+    Ok(Json(stored.wire()).into_response())
 }
 
 async fn preview(
@@ -486,7 +495,7 @@ async fn put_policy(
         Ok(announced) => json!({ "announced": announced }),
         Err(problem) => json!({ "announced": null, "not_announced": problem.message }),
     };
-    let mut answer = json!({ "name": stored.name, "revision": stored.revision, "policy": stored.document });
+    let mut answer = stored.wire();
     if let (Some(answer), Value::Object(announced)) = (answer.as_object_mut(), announced) {
         answer.extend(announced);
     }

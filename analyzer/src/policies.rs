@@ -2,7 +2,8 @@
 
 use greylight_store::model::{ErrorKind, Problem, TenantId};
 use greylight_store::records::{Document, Expect, Order, Page, Records, RecordsError, Transaction};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::policy::{self, PolicyError, Queries};
 
@@ -18,6 +19,27 @@ pub(crate) struct Stored {
     pub(crate) name: String,
     pub(crate) revision: u64,
     pub(crate) document: Value,
+    /// As it was sent, with its comments; none of policies that an earlier version stored.
+    pub(crate) text: Option<String>,
+}
+
+impl Stored {
+    /// Writes it as the API gives it.
+    pub(crate) fn wire(&self) -> Value {
+        let mut answer = json!({ "name": self.name, "revision": self.revision, "policy": self.document });
+        if let Some(text) = &self.text {
+            answer["text"] = json!(text);
+        }
+        answer
+    }
+}
+
+/// A stored policy's body. Earlier versions stored the document alone.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum BodyFormat {
+    WithText { document: Value, text: String },
+    Bare(Value),
 }
 
 /// Stores policy texts and gives them back.
@@ -51,10 +73,15 @@ impl Policies {
             let text = format!("the policy is named {named:?}, the address names {name:?}");
             return Err(Problem::new(ErrorKind::Invalid, text).field("name").value(named));
         }
-        if let Some(same) = self.get(tenant, name).await?.filter(|stored| stored.document == document) {
+        // Another comment is another text: it is kept, as a revision of its own.
+        let is_same = |stored: &Stored| {
+            stored.document == document && stored.text.as_deref().is_none_or(|own| own == text)
+        };
+        if let Some(same) = self.get(tenant, name).await?.filter(is_same) {
             return Ok(same);
         }
-        let body = serde_json::to_vec(&document).map_err(|e| Problem::new(ErrorKind::Internal, e))?;
+        let body = serde_json::to_vec(&json!({ "document": document, "text": text }));
+        let body = body.map_err(|e| Problem::new(ErrorKind::Internal, e))?;
         let transaction = Transaction::default().put(KIND, name, Expect::Any, body);
         self.records.commit(tenant, transaction).await.map_err(|e| problem(&e))?;
         let stored = self.get(tenant, name).await?;
@@ -89,7 +116,11 @@ pub(crate) fn not_found(name: &str) -> Problem {
 fn stored(document: &Document) -> Result<Stored, Problem> {
     let body = serde_json::from_slice(&document.body);
     let body = body.map_err(|e| Problem::new(ErrorKind::Internal, format!("policy {}: {e}", document.id)))?;
-    Ok(Stored { name: document.id.clone(), revision: document.version, document: body })
+    let (body, text) = match body {
+        BodyFormat::WithText { document, text } => (document, Some(text)),
+        BodyFormat::Bare(document) => (document, None),
+    };
+    Ok(Stored { name: document.id.clone(), revision: document.version, document: body, text })
 }
 
 /// Puts a policy's error into the envelope: field path and value stay apart.

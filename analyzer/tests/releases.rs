@@ -204,6 +204,14 @@ async fn a_bad_release_is_refused_with_its_evidence() {
     assert_eq!(verdict["cohorts"]["baseline"]["units"], 3, "{verdict:#}");
     let (_, looks) = bench.ask("GET", &format!("/api/v1/releases/{id}/looks"), Value::Null).await;
     let looks = looks["looks"].as_array().unwrap();
+    assert!(looks[0]["data"].is_null(), "{}", looks[0]);
+    let phase = looks[0]["phase"].as_str().unwrap();
+    let check = looks[0]["checks"][0]["name"].as_str().unwrap();
+    let path = format!("/api/v1/releases/{id}/looks?data={phase}/{}", check.replace(' ', "%20"));
+    let (_, with_data) = bench.ask("GET", &path, Value::Null).await;
+    assert!(with_data["looks"][0]["data"][check]["canary"].is_object(), "{with_data:#}");
+    let path = format!("/api/v1/releases/{id}/looks?data={phase}");
+    assert_eq!(bench.ask("GET", &path, Value::Null).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(looks.last().unwrap()["decision"], "no_go");
     let (_, deliveries) = bench.ask("GET", &format!("/api/v1/releases/{id}/deliveries"), Value::Null).await;
     let sent = deliveries["deliveries"].as_array().unwrap();
@@ -316,6 +324,7 @@ async fn policies_are_stored_with_revisions() {
     let (status, stored) = bench.ask("PUT", "/api/v1/policies/shop", policy()).await;
     assert_eq!((status, &stored["revision"]), (StatusCode::OK, &json!(1)), "{stored}");
     assert_eq!(bench.ask("PUT", "/api/v1/policies/shop", policy()).await.1["revision"], 1);
+    assert_eq!(stored["text"].as_str(), Some(policy().to_string().as_str()), "{stored:#}");
     let mut changed = policy();
     changed["alpha"] = json!(0.02);
     assert_eq!(bench.ask("PUT", "/api/v1/policies/shop", changed).await.1["revision"], 2);

@@ -27,6 +27,7 @@ pub(super) fn report(plan: &Plan, history: &History, chosen: &Chosen, all: &[Jud
     let mut times: Vec<usize> =
         all.iter().filter(|one| one.decision == Decision::Go).filter_map(|one| one.after).collect();
     let mut report = ReportJson {
+        alpha: Some(plan.policy.alpha.get()),
         runs: n,
         refused: share(count(Decision::NoGo), n),
         go: GoJson { share: share(count(Decision::Go), n), median: median(plan, &mut times) },

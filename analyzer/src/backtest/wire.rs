@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct ReportJson {
     /// Placebo releases judged.
     pub runs: usize,
+    /// What part of good releases the policy accepts to refuse; absent in answers of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
     /// Releases that were refused although nothing was released.
     pub refused: ShareJson,
     /// Releases that went.

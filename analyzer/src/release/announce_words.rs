@@ -202,7 +202,7 @@ fn amount(harm: Harm, size: Size) -> String {
 fn plain(size: Size) -> String {
     match (size.measure, size.unit) {
         (Measure::Relative, _) => percent(size.value),
-        (_, "ratio") => format!("{} points", percent(size.value)),
+        (_, "ratio") => format!("{} percentage points", percent(size.value).trim_end_matches(" %")),
         (_, unit) => format!("{:.4} ({unit})", size.value),
     }
 }

@@ -122,11 +122,19 @@ pub(crate) fn draw(verdict: &mut Value, history: &Value) {
 }
 
 /// One look.
-pub(crate) fn look(look: &LookFormat) -> Value {
-    json!({ "number": look.number, "look": look.number_in_phase, "at": Timestamp::from_nanos(look.at_ns).to_string(),
+///
+/// - `data`: phase and check whose pinned data is wanted: what was new in this look.
+pub(crate) fn look(look: &LookFormat, data: Option<(&str, &str)>) -> Value {
+    let mut answer = json!({ "number": look.number, "look": look.number_in_phase, "at": Timestamp::from_nanos(look.at_ns).to_string(),
         "at_ms": look.at_ns / 1_000_000, "phase": look.phase,
         "interval_start": Timestamp::from_millis(look.interval_start_ms).to_string(),
-        "decision": look.decision, "revision": look.revision, "checks": look.checks })
+        "decision": look.decision, "revision": look.revision, "checks": look.checks });
+    if let Some((_, check)) = data.filter(|(phase, _)| *phase == look.phase)
+        && let Some(sides) = look.data.get(check)
+    {
+        answer["data"] = json!({ check: sides });
+    }
+    answer
 }
 
 /// A replay: what it came to, and whether that is what was recorded.
