@@ -12,3 +12,4 @@ mod prometheus_peer;
 mod rules;
 mod server;
 mod tidy;
+mod tools;
