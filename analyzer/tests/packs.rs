@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use greylight_store::append::{LogBatch, MetricBatch};
-use greylight_store::model::{Labels, LogRecord, TenantId, Timestamp};
+use greylight_store::model::{Clock, Labels, LogRecord, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::births::noise;
@@ -101,12 +101,14 @@ async fn preview(bench: &Bench, release: Value) -> (StatusCode, Value) {
     bench.ask("POST", "/api/v1/policies/default/preview", json!({ "release": release })).await
 }
 
-/// Judges through all phases, with a restart after the second look where one is asked for; a replay says the same.
+/// Judges through all phases, with a restart after the first looks where one is asked for; a replay says the same.
 async fn judged(mut bench: Bench, request: Value, restart: bool) -> (Bench, Value) {
     let (status, mut release) = bench.ask("POST", "/api/v1/releases", request).await;
     assert_eq!(status, StatusCode::CREATED, "{release:#}");
     let id = release["id"].as_str().unwrap().to_string();
-    let is_begun = |r: &Value| r["state"] != "running" || r["phases"][0]["looks"].as_u64() >= Some(2);
+    // Every look that is due behind the warm-up: the clock must not jump while one is made, which has its deadline by it.
+    let n_due = (bench.clock.now().as_millis() - START_MS) as u64 / MINUTE_MS as u64 - 2;
+    let is_begun = |r: &Value| r["state"] != "running" || r["phases"][0]["looks"].as_u64() >= Some(n_due);
     release = bench.until(&id, is_begun).await;
     if restart {
         bench = bench.restart().await;
@@ -286,7 +288,7 @@ async fn an_access_log_alone_is_enough() {
     let packs = &release["packs"];
     assert_eq!(one(packs, "taken", "error share")["source"], "access log, field status", "{packs:#}");
     let served = &one(packs, "taken", "served in time")["reads"]["events"]["logs"];
-    assert!(served.as_str().unwrap().starts_with("request_time:<=0.1"), "{served}");
+    assert!(served.as_str().unwrap().starts_with("request_time:>0.1"), "{served}");
     assert_eq!(one(packs, "taken", "successes by route")["source"], "access log, field status, by route");
     assert!(
         one(packs, "left", "cpu per request")["why"].as_str().unwrap().contains("log records"),
@@ -341,7 +343,7 @@ async fn routes_of_one_side_alone_are_shown_from_pinned_data() {
         { "name": "templates", "kind": "patterns", "logs": "{$cohort}", "severity": "info", "vote": "none" } ]);
     let bench = Bench::start(START_MS + 9 * MINUTE_MS).await;
     access_log(&bench, 0, false, 80).await;
-    let (bench, release) = bench.judged(request, false).await;
+    let (bench, release) = judged(bench, request, false).await;
     let path = format!("/api/v1/releases/{}/compatibility", release["id"].as_str().unwrap());
     let (status, table) = bench.ask("GET", &path, Value::Null).await;
     assert_eq!(status, StatusCode::OK, "{table}");
@@ -467,7 +469,7 @@ async fn series_that_name_pods_or_targets_alone_belong_to_the_cohort() {
                   "value": "sum by (pod) (container_memory_working_set_bytes{$cohort})" },
                 { "name": "restarts", "kind": "count", "vote": "veto",
                   "events": "kube_pod_container_status_restarts_total{$cohort}" } ]);
-            let (_, release) = bench.judged(request, restart).await;
+            let (_, release) = judged(bench, request, restart).await;
             let verdict = &release["verdict"];
             let check = |name: &str| {
                 let all = verdict["checks"].as_array().unwrap();

@@ -481,8 +481,8 @@ mod tests {
     fn pods_are_named_by_what_they_share_once() {
         let all = pods(&[("shop", "cart-7d9f-a1.b"), ("shop", "cart-7d9f-c2"), ("shop", "solo")]);
         let matchers = pod_matchers(&all, "namespace", "pod").unwrap().unwrap();
-        let shown: Vec<String> = matchers.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, [r#"pod=~"(?:solo)|cart\-7d9f\-(?:a1\.b|c2)""#, r#"namespace=~"(?:shop)""#]);
+        let shown: Vec<&str> = matchers.iter().map(Matcher::value).collect();
+        assert_eq!(shown, [r"(?:solo)|cart\-7d9f\-(?:a1\.b|c2)", "(?:shop)"]);
         for (pod, want) in
             [("cart-7d9f-a1.b", true), ("cart-7d9f-a1xb", false), ("solo", true), ("cart", false)]
         {

@@ -482,8 +482,12 @@ fn bucket_bound(buckets: &indexmap::IndexMap<String, Data>) -> Option<String> {
         buckets.iter().filter_map(|(le, data)| Some((le.parse::<f64>().ok()?, le, total(data)))).collect();
     bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     let all = bounds.last().map(|(_, _, n)| *n).filter(|n| *n > 0.0)?;
-    let found = bounds.into_iter().find(|(le, _, n)| le.is_finite() && *n >= WITHIN * all);
-    found.map(|(_, le, _)| le.clone())
+    // A bound that holds every value tells nothing of those that come near it: a lower one does, if it holds most.
+    let (whole, parts): (Vec<_>, Vec<_>) =
+        bounds.into_iter().filter(|(le, ..)| le.is_finite()).partition(|(_, _, n)| *n >= all);
+    let most = parts.iter().find(|(_, _, n)| *n >= WITHIN * all);
+    let half = parts.last().filter(|(_, _, n)| *n >= all / 2.0);
+    most.or(half).or(whole.first()).map(|(_, le, _)| (*le).clone())
 }
 
 /// The quantile of numbers, rounded up to two digits, so that it reads well.
@@ -623,4 +627,54 @@ fn taken_json(one: &Taken, phase: &Value) -> Value {
         "vote": one.check.vote.word(), "margin": one.document.get("margin"), "why": one.offer.why,
         "note": (!one.notes.is_empty()).then(|| one.notes.join("; ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+    use crate::judge::Counts;
+
+    #[test]
+    fn the_bound_of_buckets_holds_nine_of_ten_and_not_all() {
+        let check = |cumulated: &[(&str, f64)], want: Option<&str>| {
+            let of = |n: f64| Data::Counts(Counts { exposure: vec![Some(n)], ..Counts::default() });
+            let buckets: IndexMap<String, Data> =
+                cumulated.iter().map(|(le, n)| ((*le).to_owned(), of(*n))).collect();
+            assert_eq!(bucket_bound(&buckets).as_deref(), want, "{cumulated:?}");
+        };
+        check(&[("+Inf", 100.0), ("0.1", 50.0), ("1.0", 99.0), ("0.5", 91.0)], Some("0.5"));
+        check(&[("0.1", 70.0), ("0.5", 100.0), ("+Inf", 100.0)], Some("0.1"));
+        check(&[("0.1", 20.0), ("0.5", 100.0), ("+Inf", 100.0)], Some("0.5"));
+        check(&[("0.1", 20.0), ("+Inf", 100.0)], None);
+        check(&[("0.1", 0.0), ("+Inf", 0.0)], None);
+    }
+
+    #[test]
+    fn the_bound_of_numbers_has_two_digits() {
+        let check = |numbers: &[f64], want: Option<&str>| {
+            assert_eq!(number_bound(numbers.to_vec()).as_deref(), want, "{numbers:?}");
+        };
+        check(&[0.132; 10], Some("0.14"));
+        check(&[0.25; 3], Some("0.25"));
+        check(&[1234.0], Some("1300"));
+        check(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 1000.0], Some("9"));
+        check(&[0.0; 4], None);
+        check(&[], None);
+    }
+
+    #[test]
+    fn what_is_absent_is_told_by_side_once() {
+        let absent = |side, what: &str| Miss::Absent(side, what.to_owned());
+        let misses = vec![
+            absent(Side::Baseline, "a"),
+            absent(Side::Canary, "b"),
+            absent(Side::Baseline, "a"),
+            Miss::Other("c".to_owned()),
+        ];
+        assert_eq!(in_words(misses), "c; no b on the canary; no a on the baseline");
+        let many = (0..15).map(|n| absent(Side::Canary, &format!("m{n}"))).collect();
+        assert!(in_words(many).ends_with("m11, nor 3 other names on the canary"));
+    }
 }
