@@ -61,7 +61,7 @@ async fn the_views_can_be_listed_and_faults_are_told() {
     assert_eq!(rows(&mut client, info).await, 1);
     let wanted = CommandGetTables { include_schema: true, ..CommandGetTables::default() };
     let info = client.get_tables(wanted).await.unwrap();
-    assert_eq!(rows(&mut client, info).await, 4);
+    assert_eq!(rows(&mut client, info).await, 5);
     for (text, code) in [
         ("DROP TABLE metrics", tonic::Code::InvalidArgument),
         ("SELECT nothing FROM metrics", tonic::Code::InvalidArgument),
@@ -118,6 +118,7 @@ with dbapi.connect('grpc://' + sys.argv[1]) as connection:
     let out = Command::new(&python).args(["-W", "ignore", "-c", script, &server.grpc]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{said}");
-    let want = "[{'n': 100, 'top': 99.0}]\n['logs', 'metrics', 'releases', 'verdicts']\nGreylight\n";
+    let want =
+        "[{'n': 100, 'top': 99.0}]\n['histograms', 'logs', 'metrics', 'releases', 'verdicts']\nGreylight\n";
     assert_eq!(said, want);
 }

@@ -12,7 +12,7 @@ const PAGES: [(&str, &str); 2] = [
 ];
 const MINUTE_MS: i64 = 60_000;
 /// Minutes of history.
-const HISTORY: i64 = 400;
+const HISTORY: i64 = 2_900;
 
 /// Writes requests, errors and logs of two versions of a service, both old enough to be compared.
 async fn fill(server: &Server) {

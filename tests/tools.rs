@@ -25,8 +25,9 @@ async fn fill(server: &Server, service: &str, failed: f64) -> i64 {
                 ("service_name", service),
                 ("service_version", version),
             ];
-            let samples: Vec<(i64, f64)> =
-                (-20..68).map(|k| (start + k * MINUTE_MS + 500, (per_minute * (k + 21) as f64).floor())).collect();
+            let samples: Vec<(i64, f64)> = (-20..68)
+                .map(|k| (start + k * MINUTE_MS + 500, (per_minute * (k + 21) as f64).floor()))
+                .collect();
             assert!(server.write(&labels, &samples).await.is_success());
         }
     }
@@ -113,7 +114,8 @@ fn listen(heard: &Heard) -> u16 {
             }
             let message: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             heard.lock().unwrap().insert(id, message["data"]["final"] == true);
-            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream
+                .write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     port

@@ -12,7 +12,7 @@ use crate::releases::{Bench, MINUTE_MS, START_MS, body};
 
 /// Six hosts' load for three hours and one: e runs version 2 and f version 3 since the start, each times its factor.
 async fn fed(second: f64, third: f64) -> Bench {
-    let bench = Bench::start(START_MS + 4 * MINUTE_MS).await;
+    let bench = Bench::start(START_MS + MINUTE_MS).await;
     let mut batch = MetricBatch::default();
     for (n, host) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
         let since = match host {

@@ -87,6 +87,10 @@ pub fn difference_level(high: &Rate, low: &Rate, margin: f64) -> f64 {
     if low.events <= 0.0 {
         return high.at_most(margin);
     }
+    // No limit of a share of one is above one.
+    if high.law == EventLaw::Binomial && high.events >= high.exposure {
+        return low.at_least((1.0 - margin).max(0.0));
+    }
     // The unknown is `U - margin`, which may be many orders of magnitude smaller than `U`.
     let most = high.ceiling().max(low.ceiling());
     let gap = |rate: f64| high.at_most(rate + margin).max(1e-300).ln() - low.at_least(rate).max(1e-300).ln();
@@ -111,7 +115,23 @@ mod tests {
         assert!((poisson.upper(0.05) - 20.0_f64.ln() / 10.0).abs() < 1e-10);
     }
 
+    #[test]
+    fn shares_of_one_are_close_to_each_other() {
+        let level = difference_level(&rate(1000.0, 1000.0), &rate(1000.0, 1000.0), 0.02);
+        assert!((level / 0.98_f64.powi(1000) - 1.0).abs() < 1e-9, "{level}");
+    }
+
     proptest! {
+        #[test]
+        fn successes_and_failures_say_the_same(
+            x in 0_u32..40, y in 0_u32..40, n in 500_u32..5000, m in 500_u32..5000, d in 0.002..0.1,
+        ) {
+            let failed = difference_level(&rate(x.into(), n.into()), &rate(y.into(), m.into()), d);
+            let without = |x: u32, n: u32| rate(f64::from(n - x), n.into());
+            let succeeded = difference_level(&without(y, m), &without(x, n), d);
+            prop_assert!((failed - succeeded).abs() <= 1e-6 * failed + 1e-12, "{} {}", failed, succeeded);
+        }
+
         #[test]
         fn the_level_is_where_the_limits_just_meet_the_margin(
             x in 0_u32..40, y in 1_u32..40, n in 500_u32..5000, m in 500_u32..5000, d in 0.002..0.1,
