@@ -222,6 +222,8 @@ impl Runner<'_> {
         let mut looks = Looks { all: Vec::new(), last: None, is_restless: Vec::new() };
         for interval in 0..=analysis.last_interval() {
             self.check_cancelled()?;
+            // What the limits are is asked at the end alone.
+            analysis.set_quiet(interval < analysis.last_interval());
             looks.last = Some(analysis.look(interval, &placed));
             looks.all.push(analysis.standings().clone());
         }
@@ -266,6 +268,7 @@ impl Runner<'_> {
             changed.insert(one.name.clone(), own);
         }
         let mut alone = prepared.only(&kept);
+        alone.set_quiet(true);
         let placed = alone.place(&changed).map_err(unfit)?;
         let Some(place) = kept.iter().position(|idx| *idx == case.check) else { return Ok(Found::Untested) };
         for (interval, others) in looks.all.iter().enumerate() {
@@ -425,4 +428,84 @@ fn values(data: &Data) -> Option<Vec<Option<f64>>> {
         }
         Data::Patterns(_) | Data::Users(_) | Data::By(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{Counts, Histogram, Series};
+    use crate::policy::{Queries, parse};
+
+    const POLICY: &str = "{ name: p, interval: 1m, pre_period: 4h, warm_up: 2m,
+        phases: [{ name: one, lasts: { at_least: 10m, at_most: 40m } }],
+        checks: [{ name: errors, kind: ratio, margin: { absolute: 0.05 } },
+                 { name: load, kind: mean, margin: { relative: 10% } },
+                 { name: latency, kind: distribution, margin: { relative: 20% } }] }";
+
+    /// Each check's data from minute `from` on; `harm` is added to what is bad.
+    fn data(from: i64, n: i64, salt: u64, harm: f64) -> [Data; 3] {
+        let t_ms: Vec<i64> = (from..from + n).map(|i| i * 60_000).collect();
+        let noise = |i: usize, k: u64| {
+            let x = (i as u64 * 7 + k + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((x >> 40) % 1000) as f64 / 1000.0
+        };
+        let n = t_ms.len();
+        let events = (0..n).map(|i| Some((3.0 * noise(i, 1) + 8.0 * harm).floor())).collect();
+        let v = (0..n).map(|i| Some(100.0 + 10.0 * noise(i, 2) + 30.0 * harm)).collect();
+        let row = |i: usize| {
+            let slow = (20.0 * noise(i, 3) + 30.0 * harm).floor();
+            Some(vec![60.0 - slow, 40.0, slow])
+        };
+        let le = vec![0.1, 0.2, f64::INFINITY];
+        [
+            Data::Counts(Counts {
+                t_ms: t_ms.clone(),
+                events,
+                exposure: vec![Some(100.0); n],
+                units: IndexMap::new(),
+            }),
+            Data::Values(vec![Series { instance: salt.to_string(), t_ms: t_ms.clone(), v }]),
+            Data::Histogram(Histogram {
+                t_ms,
+                le,
+                counts: (0..n).map(row).collect(),
+                units: IndexMap::new(),
+            }),
+        ]
+    }
+
+    #[test]
+    fn quiet_looks_decide_as_others_do() {
+        let policy = parse(POLICY, Queries::Optional).unwrap();
+        let phase = &policy.phases[0];
+        for (harm, want) in [(0.0, Decision::Go), (0.4, Decision::NoGo)] {
+            let sides = |from, n, harm| {
+                let [baseline, canary] = [data(from, n, 5, 0.0), data(from, n, 6, harm)];
+                baseline.map(Some).into_iter().zip(canary.map(Some))
+            };
+            let all = phase.checks.iter().zip(sides(-240, 240, 0.0).zip(sides(0, 42, harm)));
+            let data: IndexMap<String, CheckData> = all
+                .map(|(check, (pre, run))| {
+                    let sides = |(baseline, canary)| Sides { baseline, canary };
+                    let data = CheckData { run: sides(run), pre: sides(pre), ..CheckData::default() };
+                    (check.name.clone(), data)
+                })
+                .collect();
+            let start = PhaseRun::default();
+            let mut loud = Analysis::new(&policy, phase, start, &data).unwrap();
+            let mut quiet = loud.clone();
+            quiet.set_quiet(true);
+            let placed = loud.place(&data).unwrap();
+            let mut decided = None;
+            for interval in 0..=loud.last_interval() {
+                let [one, other] = [loud.look(interval, &placed), quiet.look(interval, &placed)];
+                assert_eq!(loud.standings(), quiet.standings(), "{interval}");
+                for (one, other) in one.checks.iter().zip(&other.checks) {
+                    assert_eq!((one.p_harm, one.p_go), (other.p_harm, other.p_go), "{} {interval}", one.name);
+                }
+                decided = decided.or(loud.standings().decision());
+            }
+            assert_eq!(decided, Some(want));
+        }
+    }
 }

@@ -208,6 +208,11 @@ impl Analysis {
         }
     }
 
+    /// Leaves estimates, limits and times out of later looks, or takes them in again; decisions are the same.
+    pub(crate) fn set_quiet(&mut self, is_quiet: bool) {
+        self.checks.iter_mut().for_each(|run| run.set_quiet(is_quiet));
+    }
+
     /// Returns where the checks stand since the last look.
     pub(crate) fn standings(&self) -> &Standings {
         &self.standings

@@ -86,6 +86,11 @@ impl ByCheck {
         own.chain([(OTHER, &self.other)])
     }
 
+    /// The same, to be changed.
+    pub(super) fn tests_mut(&mut self) -> impl Iterator<Item = &mut CheckRun> {
+        self.values.values_mut().chain([&mut self.other])
+    }
+
     /// Sums up the placebo releases of all values; the check is restless only if all of them are.
     pub(super) fn placebo(&self) -> Placebo {
         let all = || self.values.values().chain([&self.other]).map(|run| run.placebo);

@@ -93,6 +93,7 @@ impl CompositeCheck {
             is_unsettled: false,
             tolerated: [0.0; 2],
             margin: None,
+            is_shown: true,
         });
         outcome.p_harm = Some(answer.p_harm);
         outcome.level = Some(answer.level);

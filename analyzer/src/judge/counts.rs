@@ -59,6 +59,8 @@ pub(super) struct CountCheck {
     spread: Option<RateSpread>,
     levels: Arc<Boundary>,
     seen: Seen,
+    /// Whether nobody reads what a look shows beside its decision.
+    pub(super) is_quiet: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -141,6 +143,7 @@ impl CountCheck {
             declared_share,
             minimum: (check.minimum.events, check.minimum.trials),
             seen: Seen::default(),
+            is_quiet: false,
         }
     }
 
@@ -383,7 +386,7 @@ impl CountCheck {
         });
         self.harm_outcome(&mut outcome);
         self.go_outcome(&mut outcome);
-        outcome.effect = Some(self.effect());
+        outcome.effect = (!self.is_quiet).then(|| self.effect());
         outcome.lack = outcome.lack.take().or_else(|| self.minimum_lack());
         outcome.is_recent_beyond = self.is_recent_beyond();
         outcome
@@ -420,8 +423,8 @@ impl CountCheck {
                 if self.seen.canary.1 < need {
                     outcome.lack = Some(Lack::Trials { have: self.seen.canary.1, need });
                 }
-                outcome.looks_left =
-                    if outcome.is_go_crossed { None } else { self.looks_left(*margin, levels) };
+                let is_open = !outcome.is_go_crossed && !self.is_quiet;
+                outcome.looks_left = if is_open { self.looks_left(*margin, levels) } else { None };
             }
             GoTest::Relative { part, sides } => {
                 let level = self.spent(self.budget.alpha_go);

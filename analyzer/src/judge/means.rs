@@ -73,6 +73,8 @@ pub(super) struct Question<'a> {
     pub(super) is_unsettled: bool,
     pub(super) tolerated: [f64; 2],
     pub(super) margin: Option<[f64; 2]>,
+    /// Whether anyone reads estimate, limits and time left; the decision needs none of them.
+    pub(super) is_shown: bool,
 }
 
 /// What a [`ShiftTest`] answers.
@@ -167,7 +169,7 @@ impl ShiftTest {
             let may_refuse = self.has_seen_enough(t) && !(question.is_unsettled && t < FIRST_LOOK);
             answer.is_harm_crossed |= may_refuse && p <= level && level > 0.0;
             answer.p_harm = answer.p_harm.min(if may_refuse { rescaled(p, level, shown) } else { 1.0 });
-            if idx == 0 {
+            if idx == 0 && question.is_shown {
                 answer.show(sign, &look, level);
             }
             if let (Some(margin), Some(p_go)) = (question.margin, answer.p_go) {
@@ -175,8 +177,11 @@ impl ShiftTest {
                 answer.is_recent_beyond |= is_beyond(&values, means.history_mean(), margin[idx]);
                 answer.is_faded |= has_faded(&values, means.history_mean(), margin[idx]);
                 // The noise that it will have shown by then.
-                let look = means.look(&values, noise);
-                let left = self.looks_left(&look, margin[idx], t);
+                let left = || match self.unshown(t) {
+                    1.0 => self.looks_left(&look, margin[idx], t),
+                    _ => self.looks_left(&means.look(&values, noise), margin[idx], t),
+                };
+                let left = question.is_shown.then(left).flatten();
                 answer.looks_left = (answer.looks_left.zip(left)).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1)));
             }
             if may_refuse && !answer.is_harm_crossed {
@@ -207,7 +212,9 @@ impl ShiftTest {
             if p <= level && !answer.is_harm_crossed {
                 answer.is_harm_crossed = true;
                 answer.since = Some(from);
-                answer.show(sign, &look, level);
+                if question.is_shown {
+                    answer.show(sign, &look, level);
+                }
             }
         }
     }
@@ -326,6 +333,8 @@ pub(super) struct MeanCheck {
     /// Whether hosts are the unit: where nothing has a history and there are enough of them, as of the first look
     /// that had both sides.
     is_by_hosts: Option<bool>,
+    /// Whether nobody reads what a look shows beside its decision.
+    pub(super) is_quiet: bool,
     unit: &'static str,
 }
 
@@ -385,6 +394,7 @@ impl MeanCheck {
             values: Vec::new(),
             has_bursts: false,
             is_by_hosts: None,
+            is_quiet: false,
             unit,
         };
         if has_history[0] {
@@ -533,6 +543,7 @@ impl MeanCheck {
             is_unsettled,
             tolerated: self.sizes(self.tolerated, baseline_mean),
             margin: self.margin.map(|margin| self.sizes(margin, baseline_mean)),
+            is_shown: !self.is_quiet,
         });
         outcome.p_harm = Some(answer.p_harm);
         outcome.level = Some(answer.level);

@@ -212,6 +212,18 @@ impl CheckRun {
         self.placebo.is_restless || self.crossing.is_some()
     }
 
+    /// Leaves out of later looks what only shows how a decision came about, or takes it in again. That is most of a
+    /// look's work.
+    pub(super) fn set_quiet(&mut self, is_quiet: bool) {
+        match &mut self.procedure {
+            Procedure::Counts(run) => run.is_quiet = is_quiet,
+            Procedure::Means(run) => run.is_quiet = is_quiet,
+            Procedure::Scores(run) => run.is_quiet = is_quiet,
+            Procedure::By(run) => run.tests_mut().for_each(|run| run.set_quiet(is_quiet)),
+            Procedure::Pods(_) | Procedure::Patterns(_) | Procedure::Users(_) | Procedure::Composite(_) => {}
+        }
+    }
+
     /// Tells whether this check refuses the release.
     pub(super) fn refuses(&self) -> bool {
         let may_vote =

@@ -152,6 +152,8 @@ pub(super) struct ScoreCheck {
     pre: [BucketCells; 2],
     is_raw: bool,
     prepared: Option<Arc<Prepared>>,
+    /// Whether nobody reads what a look shows beside its decision.
+    pub(super) is_quiet: bool,
 }
 
 /// What the history gives, for one set of edges.
@@ -180,6 +182,7 @@ impl ScoreCheck {
             pre,
             is_raw,
             prepared: None,
+            is_quiet: false,
         }
     }
 
@@ -278,11 +281,15 @@ impl ScoreCheck {
                     .margin
                     .filter(|_| self.is_picked(score))
                     .map(|margin| self.sizes(&sheet, score, margin)),
+                is_shown: !self.is_quiet,
             })
         });
         let have = if has_pre { prepared.tests[0].n_history() } else { 0 };
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
         self.outcome(&mut outcome, &sheet, &sums, &answers);
+        if self.is_quiet {
+            return outcome;
+        }
         let since = answers[0].since.unwrap_or(0);
         let compared = [0, 1].map(|side| sum_of(&run[side], edges.len(), |idx| idx >= since && is_warm(idx)));
         outcome.superiority = superiority(&compared, &answers[0]);
@@ -310,6 +317,9 @@ impl ScoreCheck {
             None
         };
         outcome.spent = self.budget.part(1.0).spent(outcome.t);
+        if self.is_quiet {
+            return;
+        }
         outcome.n.effective = answers[leading].information;
         let shown = self.quantile(Score::ALL[leading]);
         outcome.values = Some(Values {
