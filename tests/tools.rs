@@ -37,10 +37,11 @@ async fn fill(server: &Server, service: &str, failed: f64) -> i64 {
 fn body(service: &str, key: &str, start_ms: i64) -> Value {
     json!({ "service": service, "key": key, "baseline": { "name": "1" }, "canary": { "name": "2" },
         "start": jiff::Timestamp::from_millisecond(start_ms).unwrap().to_string(),
-        "policy": { "name": "p", "delay": "1s", "unit": ["instance"], "phases": [{ "name": "one",
-            "lasts": { "at_least": "10m", "at_most": "1h" },
+        "policy": { "name": "p", "delay": "1s", "unit": ["instance"],
+            "phases": [{ "name": "one", "lasts": { "at_least": "10m", "at_most": "30m" } },
+                { "name": "two", "lasts": { "at_least": "10m", "at_most": "30m" } }],
             "checks": [{ "name": "error share", "kind": "ratio", "events": "http_requests_total{code=\"500\", $cohort}",
-                "trials": "http_requests_total{$cohort}", "margin": { "absolute": 0.01 } }] }] } })
+                "trials": "http_requests_total{$cohort}", "margin": { "absolute": 0.01 } }] } })
 }
 
 /// Asks until a verdict is final.

@@ -32,7 +32,9 @@ pub(super) fn apply(release: &mut Release, found: &Found, now: Timestamp) {
         Decision::Inconclusive => (Decision::Inconclusive, look.is_final),
     };
     if look.decision == Decision::Go && !is_last {
-        let next = release.edge_at_or_after(look.at.max(now));
+        // Of what lay in the past when the release was asked for nobody waited: its phases follow each other there.
+        let since = if look.at < release.created_at { look.at } else { look.at.max(now) };
+        let next = release.edge_at_or_after(since);
         release.begin_next(next);
     }
     if is_final {
