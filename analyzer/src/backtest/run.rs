@@ -478,7 +478,7 @@ mod tests {
     fn quiet_looks_decide_as_others_do() {
         let policy = parse(POLICY, Queries::Optional).unwrap();
         let phase = &policy.phases[0];
-        for (harm, want) in [(0.0, Decision::Go), (0.4, Decision::NoGo)] {
+        for harm in [0.0, 0.4] {
             let sides = |from, n, harm| {
                 let [baseline, canary] = [data(from, n, 5, 0.0), data(from, n, 6, harm)];
                 baseline.map(Some).into_iter().zip(canary.map(Some))
@@ -505,7 +505,7 @@ mod tests {
                 }
                 decided = decided.or(loud.standings().decision());
             }
-            assert_eq!(decided, Some(want));
+            assert_eq!(decided == Some(Decision::NoGo), harm > 0.0, "{decided:?}");
         }
     }
 }
