@@ -29,6 +29,11 @@ impl Windows {
         self.sums[self.len()] / self.len() as f64
     }
 
+    /// Returns the largest mean of `t` values, less the history's mean; nothing where the history is not longer.
+    pub(super) fn largest(&self, t: usize) -> Option<f64> {
+        (t < self.len()).then(|| self.centred_means(t).fold(f64::NEG_INFINITY, f64::max))
+    }
+
     /// Yields the means of all windows of `k` values, less the history's mean.
     fn centred_means(&self, k: usize) -> impl Iterator<Item = f64> {
         let mean = self.mean();
@@ -67,8 +72,7 @@ impl Shown {
             .fold((0.0, 0.0), |(sum, count), value| (sum + value * value, count + 1.0));
         let (k, t_real) = (k as f64, t as f64);
         let scale = (k / t_real) * (1.0 + t_real / n) / (1.0 - k / n);
-        let largest = (t < windows.len()).then(|| windows.centred_means(t).fold(f64::NEG_INFINITY, f64::max));
-        Self { variance: sum / count * scale, largest }
+        Self { variance: sum / count * scale, largest: windows.largest(t) }
     }
 }
 
@@ -77,11 +81,7 @@ impl Guard {
     /// - `growth`: factor by which the variance has grown at the release, as far as the data show.
     /// - `noise`: the part of it that was known beforehand; only that widens the placebo windows.
     pub(super) fn new(windows: &Windows, mean: f64, t: usize, growth: f64, noise: f64) -> Self {
-        Self::of(windows, Shown::new(windows, t), mean, growth, noise)
-    }
-
-    /// The same where it is known what windows of this length do.
-    pub(super) fn of(windows: &Windows, shown: Shown, mean: f64, growth: f64, noise: f64) -> Self {
+        let shown = Shown::new(windows, t);
         Self {
             difference: mean - windows.mean(),
             spread: (shown.variance * growth).sqrt(),
