@@ -11,8 +11,10 @@ use crate::births::noise;
 use crate::releases::{Bench, MINUTE_MS, START_MS, body};
 
 /// Six hosts' load for three hours and one: e runs version 2 and f version 3 since the start, each times its factor.
-async fn fed(second: f64, third: f64) -> Bench {
-    let bench = Bench::start(START_MS + MINUTE_MS).await;
+///
+/// - `minute`: what the clock says; before the fourth no look is due yet.
+async fn fed(minute: i64, second: f64, third: f64) -> Bench {
+    let bench = Bench::start(START_MS + minute * MINUTE_MS).await;
     let mut batch = MetricBatch::default();
     for (n, host) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
         let since = match host {
@@ -72,7 +74,7 @@ async fn both(bench: &Bench, other: &Value) -> [Value; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_canaries_are_judged_apart() {
     // The third version is so much worse that it would hide the second's harm, were it part of the baseline.
-    let bench = fed(1.5, 4.0).await;
+    let bench = fed(1, 1.5, 4.0).await;
     let [second, third] = both(&bench, &json!({ "name": "3" })).await;
     assert_eq!((&second["decision"], &third["decision"]), (&json!("no_go"), &json!("no_go")), "{second:#}");
     for verdict in [&second, &third] {
@@ -86,7 +88,7 @@ async fn two_canaries_are_judged_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_of_the_same_units_cannot_be_told_apart() {
-    let bench = fed(1.5, 1.0).await;
+    let bench = fed(1, 1.5, 1.0).await;
     let flag = json!({ "name": "flag", "match": "{service_name=\"shop\", service_version=~\"2|9\"}" });
     let [second, flag] = both(&bench, &flag).await;
     for verdict in [&second, &flag] {
@@ -103,7 +105,7 @@ async fn releases_of_the_same_units_cannot_be_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_named_in_the_verdicts_of_their_time() {
-    let bench = fed(1.0, 1.0).await;
+    let bench = fed(4, 1.0, 1.0).await;
     let at = |minute: i64| format!("2026-11-21T10:{minute:02}:00Z");
     for (kind, service, minute) in
         [("flag", Some("shop"), 1), ("migration", None, 2), ("flag", Some("other"), 3)]
