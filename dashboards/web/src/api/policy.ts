@@ -52,11 +52,13 @@ export function faultOf(text: string, error: Refused): Extract<Checked, { kind: 
 
 export function readPolicy(json: Json): StoredPolicy {
   const sent = json.get("text");
+  // What a tool sent as JSON is written as YAML, which people read.
+  const isYaml = sent.isText && !sent.text().trimStart().startsWith("{");
   return {
     name: json.get("name").text(),
     revision: json.get("revision").numberOrNull(),
-    text: sent.isText ? sent.text() : toYaml(json.get("policy").raw ?? {}),
-    asSent: sent.isText,
+    text: isYaml ? sent.text() : toYaml(json.get("policy").raw ?? {}),
+    asSent: isYaml,
     alpha: json.get("policy").get("alpha").numberOrNull(),
     announced: json.get("announced").maybe(readAnnouncement),
   };
