@@ -31,12 +31,8 @@ pub(super) struct Other {
 
 impl Other {
     /// Tells whether its canary must not pass for the baseline of a release: the same service in another version.
-    pub(super) fn is_of(&self, release: &Release) -> bool {
+    fn is_of(&self, release: &Release) -> bool {
         self.service == release.request.service && self.canary.matchers != release.request.canary.matchers
-    }
-
-    pub(super) fn canary(&self) -> &CohortRequest {
-        &self.canary
     }
 }
 
@@ -44,13 +40,13 @@ impl Releases {
     /// Finds the releases that run, or ran, at the same time as this one.
     pub(super) async fn others(&self, tenant: &TenantId, release: &Release) -> Result<Vec<Other>, Problem> {
         let since = release.start.saturating_sub(BEFORE);
-        let filter = Filter { start: Some(since), ..Filter::default() };
-        let (all, _) = self.list(tenant, &filter, LOOKED_AT, None).await?;
+        // The newest alone: a filter would read all releases that there ever were, at each look.
+        let (all, _) = self.list(tenant, &Filter::default(), LOOKED_AT, None).await?;
         let is_at_the_time = |other: &Release| {
             let ended = other.verdict.as_ref().and_then(|v| v.decided_at.as_deref());
             let ended = ended.and_then(|t| time("decided_at", t).ok());
             let is_over = !other.state.is_live() && ended.is_none_or(|ended| ended <= release.start);
-            other.id != release.id && other.state != State::Cancelled && !is_over
+            other.start >= since && other.id != release.id && other.state != State::Cancelled && !is_over
         };
         let other = |other: Release| Other {
             id: other.id,
@@ -77,33 +73,36 @@ impl Releases {
     }
 }
 
-/// Finds the units that other canaries of the service run on: they are no baseline.
-pub(super) fn foreign_units(
-    collector: &Collector,
-    tenant: &TenantId,
-    release: &Release,
-    others: &[Other],
-    end_ms: i64,
-) -> Result<BTreeSet<String>, LookError> {
-    let mut units = BTreeSet::new();
-    for other in others.iter().filter(|other| other.is_of(release)) {
-        look::cohort_units(collector, tenant, release, other.canary(), end_ms, &mut units)?;
-    }
-    Ok(units)
-}
+/// Other releases, each with the units that its canary has shown.
+pub(super) type Beside = Vec<(Other, BTreeSet<String>)>;
 
-/// Says of each other release whose doing a difference can be.
-pub(super) fn overlaps(
+/// Finds the units of the canaries of other releases.
+pub(super) fn units(
     collector: &Collector,
     tenant: &TenantId,
     release: &Release,
-    (others, canary): (&[Other], &BTreeSet<String>),
+    others: Vec<Other>,
     end_ms: i64,
-) -> Result<Vec<OverlapJson>, LookError> {
-    let mut out = Vec::new();
+) -> Result<Beside, LookError> {
+    let mut out = Vec::with_capacity(others.len());
     for other in others {
         let mut units = BTreeSet::new();
         look::cohort_units(collector, tenant, release, &other.canary, end_ms, &mut units)?;
+        out.push((other, units));
+    }
+    Ok(out)
+}
+
+/// Returns the units that other canaries of the service run on: they are no baseline.
+pub(super) fn foreign_units(release: &Release, others: &Beside) -> BTreeSet<String> {
+    let of_service = others.iter().filter(|(other, _)| other.is_of(release));
+    of_service.flat_map(|(_, units)| units).cloned().collect()
+}
+
+/// Says of each other release whose doing a difference can be.
+pub(super) fn overlaps(others: &Beside, canary: &BTreeSet<String>) -> Vec<OverlapJson> {
+    let mut out = Vec::with_capacity(others.len());
+    for (other, units) in others {
         let shared = units.intersection(canary).count();
         let (name, service) = (&other.canary.name, &other.service);
         let (blame, text) = match shared {
@@ -132,5 +131,5 @@ pub(super) fn overlaps(
             text,
         });
     }
-    Ok(out)
+    out
 }

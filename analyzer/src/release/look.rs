@@ -282,14 +282,14 @@ pub(super) fn make(
     release: &Release,
     phase_idx: usize,
     memory: Option<Memory>,
-    known: Known,
+    mut known: Known,
 ) -> Result<Found, LookError> {
     let progress = &release.phases[phase_idx];
     let interval = next_interval(release, progress);
     let start = phase_start_ms(progress);
     let interval_start_ms = start + interval as i64 * step(release);
     let end_ms = interval_start_ms + step(release);
-    let others = known.others.clone();
+    let others = std::mem::take(&mut known.others);
     let span = SpanMs { start: release.start.as_millis().saturating_sub(MEMBER_MS), end: end_ms - 1 };
     let (store, collector) = (collector, &joined(collector, release, phase_idx, span)?);
     let (mut memory, pre) = match memory.filter(|memory| memory.phase == phase_idx) {
@@ -299,7 +299,8 @@ pub(super) fn make(
     memory.follow_moves(release, end_ms);
     let known_units = (memory.canary_units.clone(), memory.fresh_units.clone());
     new_units(collector, tenant, release, end_ms, (&mut memory.canary_units, &mut memory.fresh_units))?;
-    let foreign = beside::foreign_units(collector, tenant, release, &others, end_ms)?;
+    let others = beside::units(collector, tenant, release, others, end_ms)?;
+    let foreign = beside::foreign_units(release, &others);
     let rows = read(collector, tenant, release, &memory, (interval, &foreign))?;
     let phase = &release.policy.policy.phases[phase_idx];
     let data = encode(phase, rows.iter().map(|(check, rows)| (check, &rows.sides)));
@@ -320,8 +321,7 @@ pub(super) fn make(
     document.data = data;
     document.fresh = fresh;
     let examples = examples(collector, tenant, release, &memory, &look, interval)?;
-    let beside = (others.as_slice(), &memory.canary_units);
-    let overlaps = beside::overlaps(collector, tenant, release, beside, end_ms)?;
+    let overlaps = beside::overlaps(&others, &memory.canary_units);
     Ok(Found { memory, look, document, pre, examples, overlaps })
 }
 
