@@ -50,16 +50,26 @@ export function QueryInput({
   const id = useId();
   const [offer, setOffer] = useState<{ items: readonly string[]; at: number; from: number; to: number } | null>(null);
   const turn = useRef(0);
+  /** Where the cursor goes with the text that an accepted suggestion makes. */
+  const cursorAfter = useRef<number | null>(null);
 
   // The box grows with its text, as the coloured copy behind it does.
   // Measured again whenever the text changes.
   useLayoutEffect(() => {
     const node = box.current;
     if (!node) return;
+    // Together with the text: a frame later it would go under what was typed meanwhile.
+    if (cursorAfter.current !== null) node.setSelectionRange(cursorAfter.current, cursorAfter.current);
+    cursorAfter.current = null;
     node.style.blockSize = "0";
     node.style.blockSize = `${node.scrollHeight}px`;
   }, [value]);
 
+  /** An answer on its way opens nothing any more. */
+  const dismiss = () => {
+    turn.current += 1;
+    setOffer(null);
+  };
   const suggest = (text: string, cursor: number) => {
     turn.current += 1;
     const mine = turn.current;
@@ -78,10 +88,11 @@ export function QueryInput({
   const accept = (item: string) => {
     if (!offer) return;
     const next = value.slice(0, offer.from) + item + value.slice(offer.to);
-    onInput(next);
-    setOffer(null);
     const cursor = offer.from + item.length;
-    requestAnimationFrame(() => box.current?.setSelectionRange(cursor, cursor));
+    if (next === value) box.current?.setSelectionRange(cursor, cursor);
+    else cursorAfter.current = cursor;
+    onInput(next);
+    dismiss();
   };
   const key = (event: KeyboardEvent) => {
     if (event.isComposing) return;
@@ -94,7 +105,7 @@ export function QueryInput({
       }
       if (event.key === "Escape") {
         event.preventDefault();
-        setOffer(null);
+        dismiss();
         return;
       }
       const chosen = offer.items[offer.at];
@@ -109,7 +120,7 @@ export function QueryInput({
     }
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
-      setOffer(null);
+      dismiss();
       onRun();
     }
   };
@@ -145,7 +156,7 @@ export function QueryInput({
             if (!event.isComposing) suggest(event.currentTarget.value, event.currentTarget.selectionStart);
           }}
           onKeyDown={key}
-          onBlur={() => setOffer(null)}
+          onBlur={dismiss}
         />
         <div class="pop offer" id={id} role="listbox" aria-label={texts().metrics.suggestions} hidden={offer === null}>
           {offer?.items.map((item, index) => (
