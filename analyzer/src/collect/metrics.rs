@@ -68,10 +68,22 @@ pub(crate) enum CollectError {
 }
 
 impl CollectError {
+    /// Tells a store that cannot be read just now, as when a deadline passed, from a query that never works.
+    fn of_query(query: &str, error: promql::EvalError) -> Self {
+        match error {
+            promql::EvalError::Read(error) if is_passing(&error) => Self::Read(error),
+            error => Self::Query { query: query.to_string(), detail: error.to_string() },
+        }
+    }
+
     /// Tells whether trying again may help.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Read(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Internal))
+        matches!(self, Self::Read(e) if is_passing(e))
     }
+}
+
+fn is_passing(error: &ReadError) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal)
 }
 
 /// Counts of several series, summed.
@@ -472,8 +484,9 @@ impl Collector {
         // A value older than an interval, or than four scrapes, belongs to an earlier interval.
         let engine = self.engine.with_lookback(Duration::from_millis(interval_ms.unsigned_abs()));
         let step = Duration::from_millis(q.grid.step_ms.unsigned_abs());
-        let answer =
-            engine.range(q.tenant, &parsed, range, step, &self.budget()).map_err(|e| wrong(e.to_string()))?;
+        let answer = engine
+            .range(q.tenant, &parsed, range, step, &self.budget())
+            .map_err(|e| CollectError::of_query(&query, e))?;
         let promql::Value::Matrix(matrix) = answer.value else {
             return Err(wrong("gives no series over time".into()));
         };
@@ -687,6 +700,18 @@ mod tests {
     fn a_histograms_name_becomes_the_selector_of_its_buckets() {
         assert_eq!(bucket_selector("x{a=\"1\"}"), "x_bucket{a=\"1\"}");
         assert_eq!(bucket_selector("x"), "x_bucket");
+    }
+
+    #[test]
+    fn a_look_is_made_again_after_a_deadline_and_never_after_a_wrong_query() {
+        let of = |error| CollectError::of_query("up", error);
+        let late = of(ReadError::Deadline { limit_ms: 30_000 }.into());
+        assert!(late.may_pass(), "{late}");
+        for error in [promql::EvalError::Invalid("bad".into()), ReadError::Invalid("bad".into()).into()] {
+            let wrong = of(error);
+            assert!(!wrong.may_pass());
+            assert_eq!(wrong.to_string(), "query \"up\": bad");
+        }
     }
 
     #[test]

@@ -162,6 +162,11 @@ impl Head {
         FrozenHead(self.clone())
     }
 
+    /// Makes the table of its series now, which the first question would make otherwise.
+    pub(crate) fn tabulate(&self) {
+        self.registry().view();
+    }
+
     /// Returns about how much memory its samples hold; the index of series is not counted.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

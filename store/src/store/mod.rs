@@ -10,6 +10,7 @@ mod merge;
 mod delete;
 mod retention;
 mod upkeep;
+mod warm;
 mod scrub;
 mod metadata;
 mod patterns;
@@ -46,6 +47,7 @@ use merge::Merging;
 use plan::Eagerness;
 use recovery::Replayed;
 use status::Counters;
+use warm::Warming;
 
 /// The catalog's file in a data folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.sqlite";
@@ -273,6 +275,8 @@ impl Inner {
         let current = Arc::new(Current::default());
         let index_cache = Arc::new(IndexCache::new(INDEX_CACHE_BYTES));
         recovery::attach_segments(&env, &current, &index_cache, loaded);
+        let stop = CancellationToken::new();
+        let warming = Warming::start(&current.snapshot.load(), &index_cache, &stop);
         recovery::restore_patterns(&current, saved, &loaded.segments);
         let gate = Arc::new(Gate {
             free_bytes: env.disk.free_bytes().unwrap_or(u64::MAX).into(),
@@ -296,6 +300,8 @@ impl Inner {
         env.steps.pass(Step::LogReplayed);
         recovery::remove_orphans(env.disk.as_ref(), loaded).map_err(OpenError::Log)?;
         env.steps.pass(Step::OrphansRemoved);
+        warm::tabulate_heads(&current.snapshot.load());
+        warming.wait();
         let closed_files = ClosedFiles::new(replayed.log.files.clone());
         let tools =
             (Arc::clone(&env.disk), Arc::clone(&env.clock), Arc::clone(&env.random), env.steps.clone());
@@ -308,7 +314,7 @@ impl Inner {
             merging: tokio::sync::Mutex::default(),
             threads: Mutex::default(),
             tasks: Mutex::default(),
-            stop: CancellationToken::new(),
+            stop,
             merge_wanted: Arc::default(),
             is_in_doubt: AtomicBool::default(),
             env,

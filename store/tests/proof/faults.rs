@@ -208,8 +208,9 @@ async fn unreadable_file(which: usize) -> Outcome<bool> {
     let files: Vec<PathBuf> = rig.memory.files().into_iter().filter(|f| f.starts_with("tenants")).collect();
     let Some(path) = files.get(which) else { return Ok(false) };
     let name = path.display().to_string();
-    let store = rig.open().await?;
+    // Before the start, which reads ahead.
     rig.faulty.make_unreadable(path);
+    let store = rig.open().await?;
     // The index of logs is only there to be quick.
     let is_needed = path.extension().is_none_or(|e| e != "index");
     let first = rig.read(&store);

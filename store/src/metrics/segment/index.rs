@@ -195,18 +195,17 @@ impl IndexCache {
         self.state.lock().bytes
     }
 
-    pub(super) fn get_or_load(
-        &self,
-        id: SegmentId,
-        load: impl FnOnce() -> Result<SegmentIndex, ReadError>,
-    ) -> Result<Arc<SegmentIndex>, ReadError> {
-        if let Some(index) = self.state.lock().get(id) {
-            return Ok(index);
-        }
-        // Two may load the same one at once: rare, and better than to wait for a disk with the lock held.
-        let index = Arc::new(load()?);
-        self.state.lock().insert(id, index.clone(), self.bytes_max);
-        Ok(index)
+    /// Tells whether one more of the usual size may push others out.
+    pub fn is_nearly_full(&self) -> bool {
+        self.bytes() > self.bytes_max / 4 * 3
+    }
+
+    pub(super) fn get(&self, id: SegmentId) -> Option<Arc<SegmentIndex>> {
+        self.state.lock().get(id)
+    }
+
+    pub(super) fn insert(&self, id: SegmentId, index: &Arc<SegmentIndex>) {
+        self.state.lock().insert(id, Arc::clone(index), self.bytes_max);
     }
 
     pub(super) fn remove(&self, id: SegmentId) {

@@ -42,6 +42,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
 use super::exemplars::ExemplarSet;
 use super::head::FrozenHead;
 use super::rollup::WIDTHS_MS;
@@ -151,6 +153,8 @@ pub struct Segment {
     /// A rollup was found missing or damaged: none is read any more.
     lost_rollup: AtomicBool,
     cache: Arc<IndexCache>,
+    /// Held while its index is read, which a second reader waits for.
+    loading: Mutex<()>,
 }
 
 impl Segment {
@@ -161,7 +165,24 @@ impl Segment {
 
     /// Returns its series and where their rows are, from the cache or from its files.
     pub(super) fn index(&self) -> Result<Arc<SegmentIndex>, ReadError> {
-        self.cache.get_or_load(self.meta.id, || SegmentIndex::load(self))
+        if let Some(index) = self.cache.get(self.meta.id) {
+            return Ok(index);
+        }
+        let _loading = self.loading.lock();
+        if let Some(index) = self.cache.get(self.meta.id) {
+            return Ok(index);
+        }
+        let index = Arc::new(SegmentIndex::load(self)?);
+        self.cache.insert(self.meta.id, &index);
+        Ok(index)
+    }
+
+    /// Reads what the first question about it needs.
+    ///
+    /// # Errors
+    /// [`ReadError`] when its files cannot be read.
+    pub(crate) fn warm(&self) -> Result<(), ReadError> {
+        self.index().map(|_| ())
     }
 
     /// Opens the rollup that says most about buckets; `None` where none does.
@@ -238,7 +259,18 @@ pub fn open(
     }
     let (rollups, lost_rollup) = ([minutes, hours], AtomicBool::new(lost_rollup));
     let cache = cache.clone();
-    Ok(Arc::new(Segment { meta, samples, series, histograms, exemplars, rollups, lost_rollup, cache }))
+    let loading = Mutex::default();
+    Ok(Arc::new(Segment {
+        meta,
+        samples,
+        series,
+        histograms,
+        exemplars,
+        rollups,
+        lost_rollup,
+        cache,
+        loading,
+    }))
 }
 
 fn open_file(disk: &Arc<dyn Disk>, file: &SegmentFile) -> Result<Arc<dyn DiskRead>, ReadError> {
