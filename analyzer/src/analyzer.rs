@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use greylight_query::promql;
-use greylight_query::sql::View;
+use greylight_query::sql::{PointQueries, View};
+use greylight_query::{QueryEnv, promql};
 use greylight_store::append::Appender;
 use greylight_store::model::{Clock, Problem, Random};
 use greylight_store::read::{Limits, LogSource, MetricSource};
@@ -139,7 +139,14 @@ impl Analyzer {
             limits,
         };
         let rules = Rules::new(rules_env, rules, deliveries)?;
+        let read = QueryEnv {
+            metrics: env.metrics.clone(),
+            logs: env.logs.clone(),
+            views: Vec::new(),
+            clock: env.clock.clone(),
+        };
         let collector = Collector {
+            sql: PointQueries::new(read),
             engine: promql::Engine::new(env.metrics.clone(), promql::EngineOptions::default()),
             metrics: env.metrics,
             logs: env.logs,

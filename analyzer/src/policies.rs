@@ -102,6 +102,7 @@ impl Policies {
 pub(crate) fn checked(text: &str) -> Result<(String, Value), Problem> {
     let document = policy::document(text).map_err(|e| policy_problem(&e))?;
     let parsed = policy::from_document(&document, Queries::Required).map_err(|e| policy_problem(&e))?;
+    policy::check_queries(&document).map_err(|e| policy_problem(&e))?;
     Ok((parsed.name, document))
 }
 

@@ -48,3 +48,13 @@ fn each_page_has_a_policy_that_can_be_used() {
     // Every kind has its page.
     assert_eq!(PAGES.last().map(|(kind, _)| *kind), Some(CheckKind::Composite.word()));
 }
+
+#[test]
+fn the_policies_about_phases_can_be_used() {
+    let page = include_str!("../../docs/phases.md");
+    let policies: Vec<String> = blocks(page).into_iter().filter(|block| block.starts_with("name:")).collect();
+    assert_eq!(policies.len(), 3);
+    for text in policies {
+        check(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    }
+}

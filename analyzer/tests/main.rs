@@ -17,6 +17,7 @@ mod docs;
 mod births;
 mod fresh;
 mod users;
+mod sql;
 mod replay;
 mod backtest;
 mod rules;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 /// Planning a query recurses as deep as the query nests; this holds every query within the
 /// limits on nodes many times over. It is address space, not memory, until it is used.
-const STACK_BYTES: usize = 32 << 20;
+pub(crate) const STACK_BYTES: usize = 32 << 20;
 
 /// Why work was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use greylight_query::QueryConfig;
-use greylight_store::model::{Buckets, Histogram, Labels, Span};
+use greylight_query::sql::{Point, PointQueries};
+use greylight_query::{QueryConfig, QueryEnv};
+use greylight_store::model::{Buckets, Clock, Histogram, Labels, ManualClock, Span, TenantId, Timestamp};
+use greylight_store::read::{Budget, Limits};
 use serde_json::{Value, json};
 
-use crate::memory::{Damage, Memory};
-use crate::server::{memory, post_json, router, router_with};
+use crate::memory::{Damage, Memory, MemoryLogs};
+use crate::server::{NOW_S, memory, post_json, router, router_with};
 
 async fn sql(query: &str) -> (StatusCode, Value) {
     let (status, body) = post_json(&router(), "/api/v1/sql", json!({ "query": query })).await;
@@ -203,6 +205,35 @@ async fn memory_and_samples_have_an_end() {
     assert_eq!(status.as_u16(), 422, "{}", String::from_utf8_lossy(&body));
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["error"]["limit"], 10);
+}
+
+#[test]
+fn values_over_time_are_read_within_their_time() {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(NOW_S * 1000)));
+    let env = QueryEnv {
+        metrics: Arc::new(memory()),
+        logs: Arc::new(MemoryLogs::default()),
+        views: Vec::new(),
+        clock: clock.clone(),
+    };
+    let queries = PointQueries::new(env);
+    let run = |text: &str, rows_max: usize| {
+        let limits = Limits { samples: 10, ..Limits::default() };
+        queries.run(&TenantId::default(), text, rows_max, &Budget::new(limits, clock.clone()))
+    };
+    let last = "SELECT date_bin(INTERVAL '20000 milliseconds', time, TIMESTAMP '2026-11-21T09:59:40Z') AS time, \
+                labels['job'] AS job, max(value) AS value, NULL AS none FROM metrics \
+                WHERE (name = 'http_requests_total' AND labels['job'] = 'web') \
+                AND time >= TIMESTAMP '2026-11-21T09:59:40Z' AND time < TIMESTAMP '2026-11-21T10:00:00Z' GROUP BY 1, 2";
+    let labels = vec![("job".to_string(), "web".to_string())];
+    let want = Point { labels, t_ms: (NOW_S - 20) * 1000, value: 1180.0 };
+    assert_eq!(run(last, 10).unwrap(), [want]);
+    let said = |text: &str, rows_max: usize| run(text, rows_max).unwrap_err().to_string();
+    assert!(said("SELECT time, value FROM metrics", 1000).contains("more than 10 samples"));
+    let few = "FROM metrics WHERE labels['job'] = 'web' AND time >= TIMESTAMP '2026-11-21T09:59:40Z'";
+    assert_eq!(said(&format!("SELECT time, value {few}"), 2), "the answer has more than 2 rows");
+    assert!(said(&format!("SELECT value {few}"), 9).contains("no column \"time\""));
+    assert!(said(&format!("SELECT time, name AS value {few}"), 9).contains("Cannot cast"));
 }
 
 #[tokio::test]

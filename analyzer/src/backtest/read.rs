@@ -334,9 +334,7 @@ fn fed_otherwise(check: &Check) -> Option<Feed> {
             "users come to any unit, so which of them a placebo canary would have seen cannot be told"
         }
         CheckKind::Composite => return Some(Feed::Others),
-        CheckKind::Mean { value: ValueQuery::Sql(_) | ValueQuery::LogQl(_) } => {
-            "a mean's value is PromQL in this version; SQL and LogQL are not judged yet"
-        }
+        CheckKind::Mean { value: ValueQuery::LogQl(_) } => "a value in LogQL is not judged yet",
         _ => return None,
     };
     Some(Feed::Nowhere(text.to_owned()))

@@ -195,7 +195,9 @@ impl Backtests {
     pub(crate) async fn start(&self, tenant: &TenantId, body: Value) -> Result<Value, Problem> {
         let asked = NewBacktest::parse(&body)?;
         let (name, revision, document) = self.pin(tenant, &asked.policy).await?;
-        let policy = policy::from_document(&document, Queries::Required).map_err(|e| {
+        let policy = policy::check_queries(&document)
+            .and_then(|()| policy::from_document(&document, Queries::Required));
+        let policy = policy.map_err(|e| {
             let problem = policy_problem(&e);
             let field = problem.field.as_ref().map_or("policy".to_owned(), |field| format!("policy.{field}"));
             problem.field(field)

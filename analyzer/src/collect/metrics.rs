@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use greylight_query::promql;
 use greylight_query::promql::syntax::{SyntaxError, SyntaxLimits, parse_selector};
+use greylight_query::sql::PointQueries;
 use greylight_store::model::{Clock, ErrorKind, Labels, METRIC_NAME, Matcher, TenantId, Timestamp};
 use greylight_store::read::{
     Budget, Limits, LogSource, MetricSource, ReadError, Samples, Select, Selection, SpanMs,
@@ -40,6 +41,7 @@ pub(crate) struct Collector {
     pub(crate) metrics: Arc<dyn MetricSource>,
     pub(crate) logs: Arc<dyn LogSource>,
     pub(crate) engine: promql::Engine,
+    pub(crate) sql: PointQueries,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
 }
@@ -82,7 +84,7 @@ impl CollectError {
     }
 }
 
-fn is_passing(error: &ReadError) -> bool {
+pub(super) fn is_passing(error: &ReadError) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal)
 }
 
@@ -468,9 +470,14 @@ impl Collector {
     }
 
     fn mean(&self, q: &Question<'_>, value: &ValueQuery) -> Result<Option<Data>, CollectError> {
-        let ValueQuery::PromQl(query) = value else {
-            let text = "a mean's value is PromQL in this version; SQL and LogQL are not judged yet";
-            return Err(CollectError::Unsupported(text.into()));
+        let query = match value {
+            ValueQuery::PromQl(query) => query,
+            ValueQuery::Sql(statement) => return self.sql_values(q, statement),
+            // A policy with one is refused.
+            ValueQuery::LogQl(_) => {
+                return Err(CollectError::Unsupported("a value in LogQL is not judged yet".into()));
+            }
+            ValueQuery::Given => return Ok(None),
         };
         let mut filling = q.filling.clone();
         let interval_ms = q.grid.step_ms.max(SCRAPES_MIN * self.scrape_ms(q)?);

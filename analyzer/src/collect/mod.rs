@@ -11,6 +11,7 @@ mod logs;
 mod members;
 mod metrics;
 mod native;
+mod sql;
 mod told;
 
 pub(crate) use births::{Event, Wanted, events};

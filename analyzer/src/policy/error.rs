@@ -64,6 +64,14 @@ pub enum FieldProblem {
         /// Which rule it breaks.
         why: String,
     },
+    /// A query cannot be read.
+    #[error("query {query:?} cannot be asked: {detail}")]
+    Query {
+        /// The query.
+        query: String,
+        /// What its reader says.
+        detail: String,
+    },
     /// A feature of the contract that this version does not have.
     #[error("{feature} is not supported by this version yet")]
     NotYet {

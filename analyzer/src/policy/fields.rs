@@ -65,6 +65,18 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Returns a value of the mapping that this is, if it is one.
+    pub(super) fn child(&self, key: &str) -> Option<Field<'a>> {
+        let map = self.value.as_object()?;
+        Fields { path: self.path.clone(), map }.get(key)
+    }
+
+    /// Takes a mapping whose keys were checked before.
+    pub(super) fn as_fields(&self) -> Result<Fields<'a>, PolicyError> {
+        let map = self.value.as_object().ok_or_else(|| self.wants("a mapping"))?;
+        Ok(Fields { path: self.path.clone(), map })
+    }
+
     pub(super) fn items(&self) -> Result<Vec<Field<'a>>, PolicyError> {
         let items = self.value.as_array().ok_or_else(|| self.wants("a list"))?;
         Ok((items.iter().enumerate())

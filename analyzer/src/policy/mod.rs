@@ -10,10 +10,13 @@ mod error;
 mod fields;
 mod kinds;
 mod parse;
+mod queries;
 mod span;
 
 pub use error::{FieldProblem, PolicyError};
 pub use parse::{Queries, check, document, from_document, parse};
+pub use queries::check_queries;
+pub(crate) use queries::replaced;
 pub use span::Span;
 
 /// Chance of an error that the policy accepts, strictly between 0 and 1.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::error::PolicyError;
 use super::fields::{Field, Fields};
 use super::kinds::kind;
+use super::queries::check_queries;
 use super::span::Span;
 use super::{
     Alpha, Amount, Births, By, Check, CheckKind, Harm, Margin, Minimum, Missing, Phase, Policy, Scope,
@@ -30,7 +31,10 @@ const LOOKS_MAX: u64 = 20_000;
 /// # Errors
 /// [`PolicyError`] with the field's path, its value and what is allowed.
 pub fn check(text: &str) -> Result<Policy, PolicyError> {
-    parse(text, Queries::Required)
+    let document = document(text)?;
+    let policy = from_document(&document, Queries::Required)?;
+    check_queries(&document)?;
+    Ok(policy)
 }
 
 /// Reads a policy from YAML or JSON text.

@@ -16,6 +16,40 @@ phases:
         margin: { absolute: 0.002 }
 ";
 
+#[test]
+fn queries_that_cannot_be_asked_are_refused_where_they_stand() {
+    let asked = |what: &str| {
+        let check = format!("{{ name: x, vote: veto, {what} }}");
+        self::check(&format!(
+            "name: p\nphases:\n  - {{ name: a, lasts: {{ at_most: 1h }}, checks: [{check}] }}"
+        ))
+    };
+    for fine in [
+        "kind: mean, value: 'sum(rate(x{$cohort}[$interval]))'",
+        "kind: mean, value: 'x{$extra}'",
+        "kind: count, events: 'x{pod=~\"cart-$hash-.*\"}'",
+        "kind: patterns, logs: '{$cohort}'",
+        "kind: mean, value: { sql: 'SELECT time, value FROM metrics WHERE $cohort AND time >= $start AND time < $end' }",
+    ] {
+        asked(fine).unwrap_or_else(|e| panic!("{fine}: {e}"));
+    }
+    for (wrong, field, said) in [
+        ("kind: mean, value: 'sum(rate(x{$cohort}[$interval])'", "value", "unclosed left parenthesis"),
+        ("kind: count, events: ['x{$cohort}', 'y{$cohort']", "events", "y{$cohort"),
+        ("kind: distribution, histogram: 'sum(x)'", "histogram", "sum(x)"),
+        ("kind: ratio, events: { logs: 'a AND' }, trials: { logs: '*' }", "events", "a AND"),
+        ("kind: distribution, values: { logs: '*', match: '{a=b}', field: t }", "values", "a=b"),
+        ("kind: mean, value: { sql: 'SELECT 1' }", "value", "$cohort is not in it"),
+        ("kind: mean, value: { sql: 'DROP TABLE x -- $cohort $start $end' }", "value", "DROP"),
+        ("kind: mean, value: { logql: 'rate({$cohort}[1m])' }", "value", "`logql`"),
+    ] {
+        let error = asked(wrong).unwrap_err();
+        let path = format!("phases[0].checks[0].{field}");
+        assert_eq!(error.field(), Some(path.as_str()), "{wrong}: {error}");
+        assert!(error.to_string().contains(said), "{wrong}: {error}");
+    }
+}
+
 /// The policy of the contract, without what comes later.
 const WHOLE: &str = r#"
 name: cart-http

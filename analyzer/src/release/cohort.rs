@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use greylight_query::promql::syntax::{SyntaxError, SyntaxLimits, parse_selector};
-use greylight_store::model::{Labels, Matcher};
+use greylight_store::model::{Labels, METRIC_NAME, MatchOp, Matcher, Timestamp};
 
 use super::request::CohortRequest;
-use crate::policy::{Phase, Scope};
+use crate::collect::Grid;
+use crate::policy::{Phase, Scope, replaced};
 
 /// Which side of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,23 +64,28 @@ impl Filling {
 
     /// Fills a query. A name that is no placeholder of ours stays as it is.
     pub(crate) fn fill(&self, query: &str) -> String {
-        let mut out = String::with_capacity(query.len() + self.matchers.len());
-        let mut rest = query;
-        while let Some(at) = rest.find('$') {
-            out.push_str(&rest[..at]);
-            let name_len =
-                rest[at + 1..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-            let name = &rest[at + 1..at + 1 + name_len];
-            match (name, self.vars.get(name)) {
-                ("cohort", _) => out.push_str(&self.matchers),
-                ("interval", _) => out.push_str(&self.interval),
-                (_, Some(value)) => out.push_str(value),
-                (_, None) => out.push_str(&rest[at..at + 1 + name_len]),
-            }
-            rest = &rest[at + 1 + name_len..];
-        }
-        out.push_str(rest);
-        out
+        replaced(query, |name| match name {
+            "cohort" => Some(self.matchers.as_str().into()),
+            "interval" => Some(self.interval.as_str().into()),
+            _ => self.vars.get(name).map(|value| value.as_str().into()),
+        })
+    }
+
+    /// Fills a SQL statement: `$cohort` becomes a condition, `$interval` and the edges of the grid literals.
+    ///
+    /// # Errors
+    /// What the reader of the cohort's matchers says.
+    pub(crate) fn fill_sql(&self, statement: &str, grid: Grid) -> Result<String, SyntaxError> {
+        let cohort = sql_condition(&matchers(&self.matchers)?);
+        let time = |ms: i64| format!("TIMESTAMP '{}'", Timestamp::from_millis(ms));
+        Ok(replaced(statement, |name| match name {
+            "cohort" => Some(cohort.as_str().into()),
+            "interval" => Some(format!("{} milliseconds", grid.step_ms).into()),
+            "start" => Some(time(grid.start_ms).into()),
+            "end" => Some(time(grid.end_ms()).into()),
+            // They stand between quotes.
+            _ => self.vars.get(name).map(|value| value.replace('\'', "''").into()),
+        }))
     }
 
     /// Fills a log query and joins the cohort's own filter to it.
@@ -97,6 +103,30 @@ impl Filling {
 fn join(matchers: &str, scope: &str) -> String {
     let bare = scope.trim().trim_start_matches('{').trim_end_matches('}').trim().trim_matches(',').trim();
     if bare.is_empty() { matchers.to_string() } else { format!("{matchers}, {bare}") }
+}
+
+/// Says in SQL what matchers say; a label that is absent is empty.
+fn sql_condition(matchers: &[Matcher]) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let each = |matcher: &Matcher| {
+        let label = match matcher.name() {
+            METRIC_NAME => "name".to_string(),
+            name => format!("labels[{}]", quoted(name)),
+        };
+        let given = format!("coalesce({label}, '')");
+        let value = quoted(matcher.value());
+        let whole = || quoted(&format!("^(?s:{})$", matcher.value()));
+        match matcher.op() {
+            // So the store can decide it.
+            MatchOp::Equal if !matcher.value().is_empty() => format!("{label} = {value}"),
+            MatchOp::Equal => format!("{given} = ''"),
+            MatchOp::NotEqual => format!("{given} <> {value}"),
+            MatchOp::Regex => format!("regexp_like({given}, {})", whole()),
+            MatchOp::NotRegex => format!("NOT regexp_like({given}, {})", whole()),
+        }
+    };
+    let all: Vec<String> = matchers.iter().map(each).collect();
+    if all.is_empty() { "TRUE".to_string() } else { format!("({})", all.join(" AND ")) }
 }
 
 /// Parses matchers written without braces.

@@ -23,6 +23,7 @@ use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::packs::{self, Asked, Chosen};
 use crate::policies::{self, Policies, policy_problem, problem};
+use crate::policy;
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{ChangeJson, Decision, PhaseState};
 
@@ -238,7 +239,9 @@ impl Releases {
             },
             PolicyRequest::Inline(document) => (None, None, document.clone(), None),
         };
-        let pinned = Pinned::new(name, revision, document, request).map_err(|e| {
+        let pinned =
+            policy::check_queries(&document).and_then(|()| Pinned::new(name, revision, document, request));
+        let pinned = pinned.map_err(|e| {
             let problem = policy_problem(&e);
             let field =
                 problem.field.as_ref().map_or_else(|| "policy".to_string(), |f| format!("policy.{f}"));

@@ -17,6 +17,7 @@ mod histograms;
 mod logs;
 mod view;
 mod format;
+mod points;
 
 use greylight_store::model::{ErrorKind, Problem, TenantId};
 use greylight_store::read::{Budget, ReadError};
@@ -25,6 +26,7 @@ use crate::queries::{Asked, Queries, past_damage};
 
 pub(crate) use format::{Format, Output};
 pub use gate::GateError;
+pub use points::{Point, PointQueries};
 pub(crate) use session::{Request, describe, run, tables};
 pub use view::{Cell, Column, ColumnType, View};
 

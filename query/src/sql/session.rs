@@ -26,7 +26,7 @@ use super::logs::LogTable;
 use super::metrics::{Kind, MetricFunction, MetricTable};
 use super::view::ViewTable;
 use super::{Format, SqlError, gate, steps};
-use crate::queries::Queries;
+use crate::queries::{Queries, QueryEnv};
 
 /// How often a running query looks whether it should end.
 const CHECK_EVERY: Duration = Duration::from_millis(25);
@@ -40,6 +40,19 @@ pub(crate) struct Request {
     pub(crate) limit: usize,
 }
 
+/// What statements are asked of, and how much memory one may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Base<'a> {
+    pub(super) env: &'a QueryEnv,
+    pub(super) memory_bytes_max: usize,
+}
+
+impl<'a> Base<'a> {
+    fn of(queries: &'a Queries) -> Self {
+        Self { env: queries.env(), memory_bytes_max: queries.config().memory_bytes_max }
+    }
+}
+
 /// Runs a statement. Blocks; needs a large stack, which the threads of queries have.
 ///
 /// # Errors
@@ -51,7 +64,21 @@ pub(crate) fn run(
     budget: &Budget,
 ) -> Result<Output, SqlError> {
     let statement = gate::check(&request.text)?;
-    within(queries, budget, execute(queries, tenant, statement, request, budget))
+    execute_all(Base::of(queries), tenant, statement, request.limit, budget)
+}
+
+/// Runs a statement that may be asked, up to `limit` rows. As [`run`] otherwise.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn execute_all(
+    base: Base<'_>,
+    tenant: &TenantId,
+    statement: Statement,
+    limit: usize,
+    budget: &Budget,
+) -> Result<Output, SqlError> {
+    within(base, budget, execute(base, tenant, statement, limit, budget))
 }
 
 /// Plans a statement and returns the columns of its answer. As [`run`] otherwise.
@@ -65,8 +92,9 @@ pub(crate) fn describe(
     budget: &Budget,
 ) -> Result<SchemaRef, SqlError> {
     let statement = gate::check(text)?;
-    within(queries, budget, async {
-        let context = context(queries, tenant, budget, &Gaps::default())?;
+    let base = Base::of(queries);
+    within(base, budget, async {
+        let context = context(base, tenant, budget, &Gaps::default())?;
         let state = context.state();
         let plan = state.statement_to_plan(statement).await?;
         Ok(Arc::clone(DataFrame::new(state, plan).schema().inner()))
@@ -82,8 +110,9 @@ pub(crate) fn tables(
     tenant: &TenantId,
     budget: &Budget,
 ) -> Result<Vec<(String, SchemaRef)>, SqlError> {
-    within(queries, budget, async {
-        let context = context(queries, tenant, budget, &Gaps::default())?;
+    let base = Base::of(queries);
+    within(base, budget, async {
+        let context = context(base, tenant, budget, &Gaps::default())?;
         let mut names = vec!["metrics", "histograms", "logs"];
         names.extend(queries.env().views.iter().map(|view| view.name()));
         let mut tables = Vec::new();
@@ -96,7 +125,7 @@ pub(crate) fn tables(
 
 /// Runs work of DataFusion on this thread alone, and ends it with the budget.
 fn within<T>(
-    queries: &Queries,
+    base: Base<'_>,
     budget: &Budget,
     work: impl Future<Output = Result<T, DataFusionError>>,
 ) -> Result<T, SqlError> {
@@ -105,12 +134,12 @@ fn within<T>(
         .enable_time()
         .build()
         .map_err(|e| SqlError::Internal(format!("starting a runtime failed: {e}")))?;
-    let memory_bytes = queries.config().memory_bytes_max;
+    let memory_bytes = base.memory_bytes_max;
     runtime.block_on(async {
         let mut work = std::pin::pin!(work);
         loop {
             // Planning and running yield now and then; between them the budget is looked at.
-            match select(work, queries.env().clock.sleep(CHECK_EVERY)).await {
+            match select(work, base.env.clock.sleep(CHECK_EVERY)).await {
                 Either::Left((done, _)) => return done.map_err(|e| translate(e, memory_bytes)),
                 Either::Right(((), rest)) => {
                     budget.check()?;
@@ -123,13 +152,13 @@ fn within<T>(
 
 /// Makes a session over the tables of a tenant.
 fn context(
-    queries: &Queries,
+    base: Base<'_>,
     tenant: &TenantId,
     budget: &Budget,
     gaps: &Gaps,
 ) -> Result<SessionContext, DataFusionError> {
-    let env = queries.env();
-    let context = SessionContext::new_with_state(session(queries.config().memory_bytes_max, budget)?);
+    let env = base.env;
+    let context = SessionContext::new_with_state(session(base.memory_bytes_max, budget)?);
     for kind in [Kind::Floats, Kind::Histograms] {
         let source = env.metrics.clone();
         let table = MetricTable::new(kind, source, tenant.clone(), budget.clone(), gaps.clone());
@@ -145,19 +174,19 @@ fn context(
 }
 
 async fn execute(
-    queries: &Queries,
+    base: Base<'_>,
     tenant: &TenantId,
     statement: Statement,
-    request: &Request,
+    limit: usize,
     budget: &Budget,
 ) -> Result<Output, DataFusionError> {
-    let memory_bytes = queries.config().memory_bytes_max;
+    let memory_bytes = base.memory_bytes_max;
     let gaps = Gaps::default();
-    let context = context(queries, tenant, budget, &gaps)?;
+    let context = context(base, tenant, budget, &gaps)?;
     let state = context.state();
     let plan = state.statement_to_plan(statement).await?;
     // One row more tells whether there were more.
-    let frame = DataFrame::new(state, plan).limit(0, Some(request.limit.saturating_add(1)))?;
+    let frame = DataFrame::new(state, plan).limit(0, Some(limit.saturating_add(1)))?;
     let schema = Arc::clone(frame.schema().inner());
     let mut stream = frame.execute_stream().await?;
     let mut batches: Vec<RecordBatch> = Vec::new();
@@ -173,10 +202,10 @@ async fn execute(
         }
         batches.push(batch);
     }
-    let truncated = n_rows > request.limit;
+    let truncated = n_rows > limit;
     // Scans that are ahead of the rows that were taken end here, and have said what they lack.
     drop(stream);
-    Ok(Output { schema, batches, limit: request.limit, truncated, missing: gaps.list() })
+    Ok(Output { schema, batches, limit, truncated, missing: gaps.list() })
 }
 
 fn session(memory_bytes: usize, budget: &Budget) -> Result<SessionState, DataFusionError> {

@@ -151,27 +151,6 @@ async fn flushed_data_leaves_the_log_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_question_after_a_start_finds_what_it_needs_in_memory() {
-    let rig = Rig::new();
-    let store = rig.open().await;
-    let mut model = Model::new();
-    put(&store, &mut model, &[sample("old", NOW_MS - 9 * 3_600_000, 1.0), sample("new", NOW_MS, 2.0)]).await;
-    store.flush().await.unwrap();
-    put(&store, &mut model, &[sample("in the log", NOW_MS + 1, 3.0)]).await;
-    store.shutdown().await.unwrap();
-    let store = rig.open().await;
-    let mut files = rig.memory.files();
-    files.retain(|file| file.to_string_lossy().contains(".series."));
-    assert!(files.len() > 1, "{files:?}");
-    files.iter().for_each(|file| rig.faulty.make_unreadable(file));
-    let budget = Budget::new(Limits::default(), Arc::new(rig.clock.clone()));
-    let select = Select { matchers: &[], span: SpanMs::ALL };
-    let found = store.reader().select(&TenantId::default(), &select, &budget).unwrap();
-    assert_eq!(found.series().len(), 3);
-    store.shutdown().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_known_after_a_crash_and_after_a_seal() {
     let rig = Rig::new();
     let store = rig.open().await;
