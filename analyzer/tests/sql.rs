@@ -123,7 +123,7 @@ async fn a_statement_that_cannot_be_judged_says_why() {
     let all = "FROM metrics WHERE $cohort AND time >= $start AND time < $end";
     for (n, (what, said)) in [
         ("time, labels['instance'] AS instance", "no column \"value\""),
-        ("time, value, labels", "column \"labels\""),
+        ("time, value, labels", "should be a text"),
         ("date_bin(INTERVAL '$interval', time, $start) AS time, value", "more than one row"),
     ]
     .into_iter()

@@ -229,7 +229,9 @@ impl Job {
         let request = &release.request;
         let (mut canary, mut fresh) = (BTreeSet::new(), BTreeSet::new());
         let end_ms = self.now.as_millis().max(release.start.as_millis() + release.interval_ms());
-        look::new_units(&self.collector, &self.tenant, release, end_ms, (&mut canary, &mut fresh))?;
+        let span = SpanMs { start: release.start.as_millis().saturating_sub(look::MEMBER_MS), end: end_ms - 1 };
+        let collector = look::joined(&self.collector, release, 0, span)?;
+        look::new_units(&collector, &self.tenant, release, end_ms, (&mut canary, &mut fresh))?;
         let mut baseline = BTreeSet::new();
         let matchers = request.baseline.pre_matchers.as_ref().unwrap_or(&request.baseline.matchers);
         let parsed = cohort::matchers(matchers)
@@ -237,7 +239,7 @@ impl Job {
         let end = release.start.as_millis() - 1;
         let span = SpanMs { start: end - RECENT_INTERVALS * release.interval_ms(), end };
         let names = &release.policy.policy.unit;
-        self.collector.metric_units(&self.tenant, &parsed, names, span, &mut baseline)?;
+        collector.metric_units(&self.tenant, &parsed, names, span, &mut baseline)?;
         let mut in_place = Vec::new();
         if canary.is_empty() {
             canary.extend(self.asked.units.iter().cloned());

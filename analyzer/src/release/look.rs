@@ -24,7 +24,7 @@ use crate::verdict::{OverlapJson, PatternChange};
 /// Longest history in intervals.
 const HISTORY_MAX: i64 = 50_000;
 /// How long before a release what tells the members of its cohorts may have come.
-const MEMBER_MS: i64 = 10 * 60 * 1000;
+pub(super) const MEMBER_MS: i64 = 10 * 60 * 1000;
 /// How long before the window of births a pod's samples tell that it did not start in it.
 const NOT_BORN_MS: i64 = 3600 * 1000;
 /// Units that had data and show none in so many last intervals are silent.
@@ -630,7 +630,7 @@ fn history(
 }
 
 /// A collector that finds what lacks the labels of a release's cohorts by the members that they have in a span.
-fn joined(
+pub(super) fn joined(
     collector: &Collector,
     release: &Release,
     phase_idx: usize,

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Float64Type, Schema, TimeUnit, TimestampMillisecondType};
 use greylight_store::model::TenantId;
 use greylight_store::read::Budget;
 
@@ -67,24 +67,22 @@ impl PointQueries {
         if output.truncated {
             return Err(SqlError::Execution(format!("the answer has more than {rows_max} rows")));
         }
+        let texts = columns(&output.schema)?;
         let mut points = Vec::new();
         for batch in &output.batches {
             let column = |name: &str, kind: &DataType| {
-                let found = batch
-                    .column_by_name(name)
-                    .ok_or_else(|| SqlError::Plan(format!("the answer has no column {name:?}")))?;
-                cast(found, kind).map_err(|_| wrong_type(name, kind, found.data_type()))
+                let column = batch.column_by_name(name).map(|column| cast(column, kind));
+                match column {
+                    Some(Ok(column)) => Ok(column),
+                    _ => Err(SqlError::Internal(format!("column {name:?} is not what the plan says"))),
+                }
             };
             let times = column("time", &DataType::Timestamp(TimeUnit::Millisecond, None))?;
             let values = column("value", &DataType::Float64)?;
             let (times, values) =
                 (times.as_primitive::<TimestampMillisecondType>(), values.as_primitive::<Float64Type>());
-            let schema = batch.schema();
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            let mut texts = Vec::new();
-            for name in names.filter(|name| !["time", "value"].contains(name)) {
-                texts.push((name, column(name, &DataType::Utf8)?));
-            }
+            let texts = texts.iter().map(|name| Ok((name.as_str(), column(name, &DataType::Utf8)?)));
+            let texts = texts.collect::<Result<Vec<(&str, ArrayRef)>, SqlError>>()?;
             for row in (0..batch.num_rows()).filter(|row| times.is_valid(*row) && values.is_valid(*row)) {
                 let text = |(name, column): &(&str, ArrayRef)| {
                     let column = column.as_string::<i32>();
@@ -98,6 +96,29 @@ impl PointQueries {
     }
 }
 
-fn wrong_type(name: &str, wanted: &DataType, found: &DataType) -> SqlError {
-    SqlError::Plan(format!("column {name:?} of the answer is {found}, where {wanted} is wanted"))
+/// Checks the columns of an answer, and names those that are texts.
+fn columns(schema: &Schema) -> Result<Vec<String>, SqlError> {
+    let wrong = |text: String| Err(SqlError::Plan(format!("the answer {text}")));
+    for name in ["time", "value"] {
+        if schema.index_of(name).is_err() {
+            return wrong(format!("has no column {name:?}"));
+        }
+    }
+    let mut texts = Vec::new();
+    for field in schema.fields() {
+        let (name, kind) = (field.name(), field.data_type());
+        let (fits, wanted) = match name.as_str() {
+            "time" => (matches!(kind, DataType::Timestamp(..)), "a time"),
+            "value" => (kind.is_numeric(), "a number"),
+            _ => {
+                texts.push(name.clone());
+                let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+                (is_text || *kind == DataType::Null, "a text, as labels are")
+            }
+        };
+        if !fits {
+            return wrong(format!("has a column {name:?} of type {kind}, which should be {wanted}"));
+        }
+    }
+    Ok(texts)
 }
