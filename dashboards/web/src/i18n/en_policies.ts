@@ -51,8 +51,7 @@ export const policies = {
     same: (n: number | null) => (n === null ? "Nothing changed." : `Nothing changed: revision ${n} stays.`),
     revert: "Revert",
     dirty: "not saved",
-    written:
-      "The server keeps the policy, not the text: comments are not stored, and keys come in the order of the documentation.",
+    written: "It was stored as JSON. This is the same as YAML; the text that you save is kept as you write it.",
     keys: "Ctrl S saves",
     lines: (n: string) => `${n} lines`,
     conflict: (n: number) => `${bold(`Revision ${n} was saved meanwhile.`)} Saving now replaces it.`,

@@ -148,7 +148,7 @@ export function Editor({ stored, text, dirty, onInput, onSaved, onRevert }: Prop
       <p class="hint editor-hint">
         <span>{words.lines(count(text.split("\n").length))}</span>
         <span>{words.keys}</span>
-        {stored?.asSent !== true && <span>{words.written}</span>}
+        {stored?.asSent === false && <span>{words.written}</span>}
       </p>
       {stored?.announced && (
         <section class="sec" aria-labelledby="h-announced">
