@@ -42,7 +42,7 @@ export const policies: Dictionary["policies"] = {
     same: (n) => (n === null ? "没有变化。" : `没有变化，仍为第 ${n} 版。`),
     revert: "还原",
     dirty: "未保存",
-    written: "该策略以 JSON 存储，这里是等价的 YAML；您保存的文本会原样保留。",
+    written: "该策略以 JSON 格式存储，这里是等价的 YAML 文本；您保存的文本会原样保留。",
     keys: "Ctrl S 保存",
     lines: (n) => `${n} 行`,
     conflict: (n) => `${bold(`其间已保存了第 ${n} 版。`)}现在保存会取代它。`,

@@ -1,4 +1,4 @@
-// A stored policy as YAML text. The store keeps the document, not the text, so this is how it is shown for editing.
+// A policy that was stored as JSON as YAML text, for editing.
 
 /** The order in which a policy is read; keys that are not listed come after these, as they stand. */
 const ORDER: readonly string[] = [

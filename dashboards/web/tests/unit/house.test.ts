@@ -77,7 +77,7 @@ describe("dictionaries", () => {
 
   test("Chinese has no English words but names, units and formats", () => {
     const allowed =
-      /\b(?:Greylight|greylight|Kayenta|UTC|JSON|PromQL|p|α|A|webhook|webhooks|override|Loki|push|OTLP|Prometheus|remote_write|CPU|AND|OR|NOT|now|up|error|warn|fatal|info|Ctrl|g|r|l|m|s|t|j|k|Language|switch|to|English|p99|m|x|min|ms|B|d|h|HTTP|cAdvisor|S|default)\b|now-90m|2026-11-19 12:00/g;
+      /\b(?:Greylight|greylight|Kayenta|UTC|JSON|YAML|PromQL|p|α|A|webhook|webhooks|override|Loki|push|OTLP|Prometheus|remote_write|CPU|AND|OR|NOT|now|up|error|warn|fatal|info|Ctrl|g|r|l|m|s|t|j|k|Language|switch|to|English|p99|m|x|min|ms|B|d|h|HTTP|cAdvisor|S|default)\b|now-90m|2026-11-19 12:00/g;
     for (const [path, text] of sentences(zh)) {
       expect(text.replace(allowed, ""), `${path}: ${text}`).not.toMatch(/[A-Za-z]{2,}/);
     }
