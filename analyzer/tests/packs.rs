@@ -469,7 +469,11 @@ async fn series_that_name_pods_or_targets_alone_belong_to_the_cohort() {
                   "value": "sum by (pod) (container_memory_working_set_bytes{$cohort})" },
                 { "name": "restarts", "kind": "count", "vote": "veto",
                   "events": "kube_pod_container_status_restarts_total{$cohort}" } ]);
-            let (_, release) = judged(bench, request, restart).await;
+            let (bench, release) = judged(bench, request, restart).await;
+            let announce = format!("/api/v1/releases/{}/announce", release["id"].as_str().unwrap());
+            let (_, announced) = bench.ask("GET", &announce, Value::Null).await;
+            let units = &announced["cohorts"];
+            assert_eq!((&units["canary"], &units["baseline"]), (&json!(1), &json!(2)), "{told:?} {announced:#}");
             let verdict = &release["verdict"];
             let check = |name: &str| {
                 let all = verdict["checks"].as_array().unwrap();
