@@ -30,6 +30,16 @@ pub enum ReadError {
     /// The question makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// Another store, which holds the data, did not answer the question.
+    #[error("source {source_name:?}: {detail}")]
+    Elsewhere {
+        /// Its name in the settings.
+        source_name: String,
+        /// What went wrong, without any secret.
+        detail: String,
+        /// Asked again it may answer.
+        may_pass: bool,
+    },
     /// A file could not be read.
     #[error("reading {path} failed")]
     Io {
@@ -68,8 +78,10 @@ impl ReadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Limit { .. } => ErrorKind::Limit,
-            Self::Deadline { .. } | Self::Cancelled => ErrorKind::Unavailable,
-            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Deadline { .. } | Self::Cancelled | Self::Elsewhere { may_pass: true, .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Invalid(_) | Self::Elsewhere { .. } => ErrorKind::Invalid,
             Self::Io { .. } | Self::Corrupt { .. } => ErrorKind::Internal,
         }
     }

@@ -5,6 +5,7 @@
 
 mod budget;
 mod error;
+mod fetched;
 mod reader;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use crate::logs::{
 };
 pub use budget::{Budget, Limits};
 pub use error::ReadError;
+pub use fetched::Fetched;
 pub use reader::Reader;
 
 /// Something that holds metrics: the store, or another system behind the same questions.
@@ -52,6 +54,22 @@ pub trait MetricSource: Send + Sync + fmt::Debug {
         tenant: &TenantId,
         select: &Select<'_>,
         _buckets: WholeBuckets,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        self.select(tenant, select, budget)
+    }
+
+    /// As [`select`](Self::select), where of each series only the last sample in the span is wanted: earlier ones may
+    /// be left out.
+    ///
+    /// Sources that gain nothing from it answer with all samples, as this does if it is not written anew.
+    ///
+    /// # Errors
+    /// As [`select`](Self::select).
+    fn select_last(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
         self.select(tenant, select, budget)
