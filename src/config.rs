@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) anomaly: Vec<greylight_analyzer::AnomalyConfig>,
     /// Prometheus rule files.
     pub(crate) rules: greylight_analyzer::RulesConfig,
+    /// Other stores that checks may read.
+    pub(crate) sources: Vec<greylight_analyzer::SourceConfig>,
 }
 
 /// Listeners and the data folder: section `[server]`.
@@ -106,7 +108,9 @@ impl Config {
             changed |= overlay(&mut table, name, value)?;
         }
         // Straight from the text where possible: its errors show the line.
-        let config: Self = if changed { table.try_into()? } else { toml::from_str(text)? };
+        let mut config: Self = if changed { table.try_into()? } else { toml::from_str(text)? };
+        greylight_analyzer::check_sources(&config.sources)?;
+        config.analyzer.sources = std::mem::take(&mut config.sources);
         crate::auth::Gatekeeper::new(&config.auth)?;
         Ok(config)
     }
@@ -160,6 +164,30 @@ mod tests {
         let config = Config::parse(include_str!("../docs/examples/greylight.toml"), &[]).unwrap();
         assert_eq!(config.anomaly.len(), 1);
         assert_eq!(config.auth.tokens.len(), 1);
+    }
+
+    #[test]
+    fn the_page_of_sources_shows_what_can_be_used() {
+        let page = include_str!("../docs/sources.md");
+        let (_, from) = page.split_once("    [[sources]]").unwrap();
+        let block: Vec<&str> =
+            from.lines().skip(1).take_while(|l| l.is_empty() || l.starts_with("    ")).collect();
+        let config = Config::parse(&format!("[[sources]]\n{}", block.join("\n")), &[]).unwrap();
+        assert_eq!(config.analyzer.sources.len(), 3);
+    }
+
+    #[test]
+    fn wrong_sources_are_named() {
+        let source = |more: &str| format!("[[sources]]\nname = \"a\"\nkind = \"loki\"\n{more}");
+        let parsed = Config::parse(&source("url = \"http://h:3100\""), &[]).unwrap();
+        assert_eq!(parsed.analyzer.sources.len(), 1);
+        let wrong = |text: &str| format!("{:#}", Config::parse(text, &[]).unwrap_err());
+        let error = wrong(&source("url = \"h\""));
+        assert!(error.starts_with("[[sources]] \"a\": url: "), "{error}");
+        let error = wrong(&source("url = \"http://h\"").replace("loki", "graphite"));
+        assert!(error.contains("unknown variant `graphite`") && error.contains("elasticsearch"), "{error}");
+        let error = wrong(&source("url = \"http://h\"\nlabel = 1"));
+        assert!(error.contains("unknown field `label`"), "{error}");
     }
 
     #[test]

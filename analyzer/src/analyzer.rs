@@ -13,11 +13,12 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::anomaly::{AnomalyConfig, AnomalyError, Watch, WatchHandle};
 use crate::backtest::service::Backtests;
-use crate::collect::Collector;
+use crate::collect::{Collector, Elsewhere};
 use crate::deliver::{DeliveriesConfig, GuardError, Worker, WorkerHandle};
 use crate::release::service::Releases;
 use crate::release::views::{ReleasesView, VerdictsView};
 use crate::rules::{Rules, RulesConfig, RulesEnv, RulesError, RulesHandle, SetupRulesError};
+use crate::sources::{SourceConfig, SourceError, Sources};
 
 /// Judge calls computed at once; more wait.
 const JUDGES_AT_ONCE: usize = 2;
@@ -32,12 +33,15 @@ pub struct AnalyzerConfig {
     pub series_max: u64,
     /// Samples or log records that one question of a look may read. Default 50,000,000.
     pub samples_max: u64,
+    /// Other stores that checks may read, as `[[sources]]` lists them.
+    #[serde(skip)]
+    pub sources: Vec<SourceConfig>,
 }
 
 impl Default for AnalyzerConfig {
     fn default() -> Self {
         let limits = Limits::default();
-        Self { looks_at_once: 2, series_max: limits.series, samples_max: limits.samples }
+        Self { looks_at_once: 2, series_max: limits.series, samples_max: limits.samples, sources: Vec::new() }
     }
 }
 
@@ -90,6 +94,9 @@ pub enum SetupError {
     /// A rule file, or a setting of rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// Another store that checks may read.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
 }
 
 impl From<SetupRulesError> for SetupError {
@@ -117,7 +124,7 @@ pub enum StartError {
 }
 
 impl Analyzer {
-    /// Joins the parts; nothing runs yet.
+    /// Joins the parts; nothing runs yet. Called within a runtime where there are sources.
     ///
     /// # Errors
     /// [`SetupError`] names what cannot be used.
@@ -145,6 +152,7 @@ impl Analyzer {
             views: Vec::new(),
             clock: env.clock.clone(),
         };
+        let sources = Sources::new(&config.sources)?;
         let collector = Collector {
             sql: PointQueries::new(read),
             engine: promql::Engine::new(env.metrics.clone(), promql::EngineOptions::default()),
@@ -152,6 +160,7 @@ impl Analyzer {
             logs: env.logs,
             clock: env.clock.clone(),
             limits,
+            elsewhere: Elsewhere::new(sources.clone()),
         };
         let worker = Worker::new(
             env.records.clone(),
@@ -168,6 +177,7 @@ impl Analyzer {
         let releases = Releases::new(
             env.records.clone(),
             collector.clone(),
+            sources,
             env.clock.clone(),
             env.random.clone(),
             wake,

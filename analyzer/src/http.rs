@@ -489,6 +489,7 @@ async fn put_policy(
 ) -> Answer {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
+    api.releases.checked_policy(&caller.tenant, text)?;
     let stored = api.releases.policies().put(&caller.tenant, &name, text).await?;
     // A policy is stored whether or not it can be said what it will show.
     let announced = match announce_last(&api, &caller, &name).await {
@@ -516,14 +517,19 @@ async fn announce_last(api: &Api, caller: &Caller, name: &str) -> Result<Value, 
 const CHECKED: &str = "check";
 
 /// Checks a policy's text and stores nothing.
-async fn check_policy(Path(name): Path<String>, Payload(bytes): Small) -> Answer {
+async fn check_policy(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Payload(bytes): Small,
+) -> Answer {
     if name != CHECKED {
         let text = "a policy is stored by PUT; POST /api/v1/policies/check checks one and stores nothing";
         return Err(Problem::new(ErrorKind::NotFound, text).field("name").value(name).into());
     }
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
-    let (name, document) = crate::policies::checked(text)?;
+    let (name, document) = api.releases.checked_policy(&caller.tenant, text)?;
     Ok(Json(json!({ "name": name, "policy": document })).into_response())
 }
 

@@ -1,7 +1,7 @@
 //! Decides whether a release may go on, and tells those who wait.
 //!
 //! Flow: [`policy`] says what is compared (`packs` chooses where the team did not), `release` takes a release and
-//! makes a look whenever one is due, `collect` reads both sides from the store, [`judge`] compares them by [`stats`]
+//! makes a look whenever one is due, `collect` reads both sides from the store or from other ones (`sources`), [`judge`] compares them by [`stats`]
 //! and decides, [`verdict`] is the decision with its evidence, `deliver` carries it to webhooks. [`kayenta`]
 //! judges the same data as Kayenta would, for comparison.
 //! [`backtest`] judges releases that never were, in stored history.
@@ -15,6 +15,7 @@ pub mod stats;
 pub mod judge;
 pub mod kayenta;
 pub mod verdict;
+mod sources;
 mod collect;
 mod accepted;
 mod changes;
@@ -32,3 +33,4 @@ pub use analyzer::{Analyzer, AnalyzerConfig, AnalyzerEnv, Running, SetupError, S
 pub use anomaly::{AnomalyConfig, AnomalyError, AnomalyWebhook};
 pub use deliver::{DeliveriesConfig, GuardError, Secret, SecretError, signature};
 pub use rules::{RuleFileError, RulesConfig, RulesError, check_rules, is_rule_file};
+pub use sources::{SourceConfig, SourceError, SourceKind, check_sources};

@@ -58,3 +58,15 @@ fn the_policies_about_phases_can_be_used() {
         check(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     }
 }
+
+#[test]
+fn the_page_of_sources_has_a_policy_that_reads_each_kind() {
+    let page = include_str!("../../docs/sources.md");
+    let text = blocks(page).into_iter().find(|block| block.starts_with("name:")).expect("there is a policy");
+    let policy = check(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let names: Vec<&str> = policy.sources().into_iter().collect();
+    assert_eq!(names, ["access", "logs", "metrics"]);
+    for name in names {
+        assert!(page.contains(&format!("name = \"{name}\"")), "{name} is configured");
+    }
+}

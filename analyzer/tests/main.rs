@@ -22,3 +22,4 @@ mod replay;
 mod backtest;
 mod rules;
 mod packs;
+mod sources;

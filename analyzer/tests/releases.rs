@@ -22,6 +22,7 @@ pub(crate) const START_MS: i64 = 1_795_255_200_000;
 /// A server's analyzer over a temporary folder and a clock moved by hand.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
+    config: AnalyzerConfig,
     pub(crate) clock: ManualClock,
     pub(crate) store: Store,
     running: Option<Running>,
@@ -63,27 +64,31 @@ impl Bench {
     }
 
     pub(crate) async fn start(now_ms: i64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = ManualClock::at(Timestamp::from_millis(now_ms));
-        Self::open(folder, clock).await
+        Self::start_with(now_ms, AnalyzerConfig::default()).await
     }
 
-    async fn open(folder: tempfile::TempDir, clock: ManualClock) -> Self {
+    pub(crate) async fn start_with(now_ms: i64, config: AnalyzerConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_millis(now_ms));
+        Self::open(folder, clock, config).await
+    }
+
+    async fn open(folder: tempfile::TempDir, clock: ManualClock, config: AnalyzerConfig) -> Self {
         let (store, env) = opened(folder.path(), &clock).await;
-        let (config, deliveries) = (AnalyzerConfig::default(), DeliveriesConfig::default());
+        let deliveries = DeliveriesConfig::default();
         let analyzer = Analyzer::new(env, &config, &deliveries, &[], &RulesConfig::default()).unwrap();
         let router = greylight_analyzer::http::router(&analyzer);
         let running = Some(analyzer.start().await.unwrap());
-        Self { folder, clock, store, running, router }
+        Self { folder, config, clock, store, running, router }
     }
 
     /// Ends everything and opens it again on the same folder.
     pub(crate) async fn restart(mut self) -> Self {
         self.running.take().unwrap().shutdown().await;
         self.store.shutdown().await.unwrap();
-        let Self { folder, clock, store, router, .. } = self;
+        let Self { folder, config, clock, store, router, .. } = self;
         drop((store, router));
-        Self::open(folder, clock).await
+        Self::open(folder, clock, config).await
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {

@@ -185,22 +185,26 @@ impl Reader<'_> {
             |error: &dyn std::fmt::Display| Stopped::Unfit { field: "match", text: error.to_string() };
         let matchers = cohort::matchers(&self.asked.matchers).map_err(|e| wrong(&e))?;
         let mut known = BTreeSet::new();
+        let everywhere = self.collector.everywhere(self.tenant, &self.plan.policy).map_err(|e| wrong(&e))?;
         let mut from = start_ms;
         while from < end_ms {
             self.check_cancelled()?;
             let to = end_ms.min(from + CHUNK as i64 * self.plan.interval_ms());
             let span = SpanMs { start: from, end: to - 1 };
-            self.collector
-                .metric_units(self.tenant, &matchers, names, span, &mut known)
-                .map_err(|e| wrong(&e))?;
+            for one in &everywhere {
+                one.metric_units(self.tenant, &matchers, names, span, &mut known).map_err(|e| wrong(&e))?;
+            }
             from = to;
         }
         let checks = self.plan.policy.phases.iter().flat_map(|phase| &phase.checks);
         let range = TimeRange::new(Timestamp::from_millis(start_ms), Timestamp::from_millis(end_ms));
         if let (true, Ok(range)) = (checks.into_iter().any(|check| reads_logs(&check.kind)), range) {
-            let records = (self.asked.filter.as_deref().unwrap_or("*"), matchers);
-            let found = self.collector.record_units(self.tenant, records, names, range, &mut known);
-            found.map_err(|e| wrong(&e))?;
+            let filter = self.asked.filter.as_deref().unwrap_or("*");
+            for one in &everywhere {
+                let found =
+                    one.record_units(self.tenant, (filter, matchers.clone()), names, range, &mut known);
+                found.map_err(|e| wrong(&e))?;
+            }
         }
         if known.is_empty() {
             let text = format!(

@@ -195,13 +195,14 @@ impl Backtests {
     pub(crate) async fn start(&self, tenant: &TenantId, body: Value) -> Result<Value, Problem> {
         let asked = NewBacktest::parse(&body)?;
         let (name, revision, document) = self.pin(tenant, &asked.policy).await?;
-        let policy = policy::check_queries(&document)
-            .and_then(|()| policy::from_document(&document, Queries::Required));
-        let policy = policy.map_err(|e| {
-            let problem = policy_problem(&e);
+        let of_policy = |problem: Problem| {
             let field = problem.field.as_ref().map_or("policy".to_owned(), |field| format!("policy.{field}"));
             problem.field(field)
-        })?;
+        };
+        let policy = policy::from_document(&document, Queries::Required)
+            .and_then(|policy| policy::check_queries(&document).map(|()| policy))
+            .map_err(|e| of_policy(policy_problem(&e)))?;
+        self.0.releases.check_sources(tenant, &policy, &document).map_err(of_policy)?;
         let plan = Plan {
             canary_hosts: asked.canary_hosts,
             runs: asked.runs,

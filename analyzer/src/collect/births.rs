@@ -105,6 +105,10 @@ impl Collector {
     ///
     /// `q.filling` selects the service in all its versions; the label `service_version` tells them apart.
     pub(crate) fn lives(&self, q: &Question<'_>, span: SpanMs) -> Result<Vec<Life>, CollectError> {
+        self.at(q)?.lives_here(q, span)
+    }
+
+    fn lives_here(&self, q: &Question<'_>, span: SpanMs) -> Result<Vec<Life>, CollectError> {
         for selector in presence(q) {
             let mut lives: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
             self.each_series(q, &selector, span, |labels, samples| {

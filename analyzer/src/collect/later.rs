@@ -24,6 +24,10 @@ impl Collector {
     /// grid is the last few intervals: units that show nothing in it say nothing. A check whose sources
     /// show no unit at all is never whole: its data may be still on the way.
     pub(crate) fn is_whole(&self, q: &Question<'_>, now: Timestamp) -> Result<bool, CollectError> {
+        self.at(q)?.is_whole_here(q, now)
+    }
+
+    fn is_whole_here(&self, q: &Question<'_>, now: Timestamp) -> Result<bool, CollectError> {
         let sources = sources(q)?;
         let samples = sources.selectors.iter().map(|matchers| self.later_samples(q, matchers, now));
         let records = sources.logs.iter().map(|matchers| self.later_records(q, matchers, now));

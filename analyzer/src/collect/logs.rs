@@ -135,7 +135,7 @@ impl Collector {
         };
         let select = self.select_logs(q, &search, matchers)?;
         let page = PageRequest { order: LogOrder::NewestFirst, limit: EXAMPLES, after: None };
-        let found = self.logs.search(q.tenant, &select, &page, &self.budget())?;
+        let found = self.at(q)?.logs.search(q.tenant, &select, &page, &self.budget())?;
         Ok(found.records.iter().map(record_json).collect())
     }
 
@@ -281,6 +281,13 @@ pub(super) struct Key {
     pub(super) more: Vec<String>,
     /// The unit, where the record names one.
     units: Vec<String>,
+}
+
+impl Key {
+    /// The unit, "" where the record names none.
+    pub(super) fn unit(self) -> String {
+        self.units.into_iter().next().unwrap_or_default()
+    }
 }
 
 fn first(texts: Vec<String>) -> Option<String> {

@@ -92,7 +92,8 @@ impl Collector {
             cohorts: all,
         });
         let engine = promql::Engine::new(joined.clone(), self.engine.options().clone());
-        Ok(Self { metrics: joined.clone(), logs: joined, engine, ..self.clone() })
+        let elsewhere = self.elsewhere.joined(known.into_iter().collect(), span);
+        Ok(Self { metrics: joined.clone(), logs: joined, engine, elsewhere, ..self.clone() })
     }
 }
 
@@ -185,6 +186,25 @@ impl Joined {
 
     fn budget(&self) -> Budget {
         Budget::new(self.limits, self.clock.clone())
+    }
+
+    /// Selects by the read's own matchers, or by the first way that finds members.
+    fn selected(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        ask: impl Fn(&Select<'_>) -> Result<Box<dyn Selection>, ReadError>,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        let own = ask(select)?;
+        if own.series().is_empty() {
+            for matchers in self.ways(tenant, select.matchers, select.span)? {
+                let found = ask(&Select { matchers: &matchers, span: select.span })?;
+                if !found.series().is_empty() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(own)
     }
 
     /// Returns a selection of records by the cohort's labels, or by its members where no stream has these labels.
@@ -323,17 +343,16 @@ impl MetricSource for Joined {
         select: &Select<'_>,
         budget: &Budget,
     ) -> Result<Box<dyn Selection>, ReadError> {
-        let own = self.metrics.select(tenant, select, budget)?;
-        if own.series().is_empty() {
-            for matchers in self.ways(tenant, select.matchers, select.span)? {
-                let found = Select { matchers: &matchers, span: select.span };
-                let found = self.metrics.select(tenant, &found, budget)?;
-                if !found.series().is_empty() {
-                    return Ok(found);
-                }
-            }
-        }
-        Ok(own)
+        self.selected(tenant, select, |one| self.metrics.select(tenant, one, budget))
+    }
+
+    fn select_last(
+        &self,
+        tenant: &TenantId,
+        select: &Select<'_>,
+        budget: &Budget,
+    ) -> Result<Box<dyn Selection>, ReadError> {
+        self.selected(tenant, select, |one| self.metrics.select_last(tenant, one, budget))
     }
 
     fn bounds(&self, tenant: &TenantId) -> Option<SpanMs> {

@@ -44,6 +44,7 @@ pub(crate) struct Collector {
     pub(crate) sql: PointQueries,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) elsewhere: super::Elsewhere,
 }
 
 /// What to read: one check, one side, some intervals.
@@ -116,6 +117,10 @@ impl Collector {
 
     /// Reads one check's data of one side; nothing where the side has no such series or records.
     pub(crate) fn collect(&self, q: &Question<'_>) -> Result<Option<Data>, CollectError> {
+        self.at(q)?.collect_here(q)
+    }
+
+    fn collect_here(&self, q: &Question<'_>) -> Result<Option<Data>, CollectError> {
         match &q.check.kind {
             CheckKind::Ratio { events, trials } => self.ratio(q, events, trials),
             CheckKind::Count { events } => self.count(q, events),
@@ -197,7 +202,9 @@ impl Collector {
     }
 
     fn count(&self, q: &Question<'_>, events: &Source) -> Result<Option<Data>, CollectError> {
-        let Some(up) = self.up(q)? else { return Ok(None) };
+        let Some(up) = self.up(q)?.map_or_else(|| self.up_by_records(q, events), |up| Ok(Some(up)))? else {
+            return Ok(None);
+        };
         let events = self.cells(q, events)?.unwrap_or_default();
         let seconds = q.grid.step_ms as f64 / 1e3;
         let n_up = |i: usize| up.values().filter(|b| b.present[i]).count() as f64;
@@ -350,7 +357,11 @@ impl Collector {
         span: SpanMs,
     ) -> Result<BTreeMap<Labels, Before>, CollectError> {
         let mut last = BTreeMap::new();
-        self.each_series(q, selector, span, |labels, samples| {
+        let budget = self.budget();
+        let select = Select { matchers: &parsed(selector)?, span };
+        let selection = self.metrics.select_last(q.tenant, &select, &budget)?;
+        self.each_kept(q, &*selection, &budget, |i, samples| {
+            let labels = &selection.series()[i];
             let before = present(samples).next_back().map(|at| match samples.histograms.last() {
                 Some((own, sample)) if *own == at => Before::Histogram(Arc::clone(sample)),
                 _ => Before::Value(samples.values[at]),
@@ -397,6 +408,12 @@ impl Collector {
             }
             _ => 0,
         };
+        // Native ones do not come whole from a source: they are refused by name where there are no others.
+        if self.elsewhere.has_foreign_series()
+            && let Some(classic) = self.classic_histogram(q, names)?
+        {
+            return Ok(Some(classic));
+        }
         let native = self.native_histogram(q, names)?;
         let classic = self.classic_histogram(q, names)?;
         Ok(match (native, classic) {

@@ -5,6 +5,7 @@
 
 mod births;
 mod counter;
+mod elsewhere;
 mod grid;
 mod later;
 mod logs;
@@ -15,5 +16,6 @@ mod sql;
 mod told;
 
 pub(crate) use births::{Event, Wanted, events};
+pub(crate) use elsewhere::Elsewhere;
 pub(crate) use grid::Grid;
 pub(crate) use metrics::{CollectError, Collector, Question, parsed, present};

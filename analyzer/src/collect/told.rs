@@ -63,7 +63,7 @@ impl Collector {
             let first_ms = q.grid.start_ms + first as i64 * q.grid.step_ms;
             Some(UserRow { id: Some(id), updates: vec![(first_ms, total)], before: None })
         };
-        let sums = self.sums(q, query, user, field, SLICE_BEFORE)?;
+        let sums = self.at(q)?.sums(q, query, user, field, SLICE_BEFORE)?;
         let users: Vec<UserRow> = sums.into_iter().filter_map(worth).collect();
         Ok((!users.is_empty()).then_some(Data::Users(UserRows { users })))
     }

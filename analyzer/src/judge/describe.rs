@@ -8,7 +8,7 @@ use crate::verdict::{Cause, Effect, Measure, Values, percent};
 use super::check::{CheckState, Lack, Outcome};
 use super::share::ShareResult;
 
-/// Lists what a check asks of the store.
+/// Lists what a check asks of the store, or of another one, which each then begins with.
 pub(crate) fn queries(check: &Check) -> Vec<String> {
     let mut all = Vec::new();
     let mut add = |source: &Source| match source {
@@ -43,6 +43,9 @@ pub(crate) fn queries(check: &Check) -> Vec<String> {
             Distribution::Values(query) => all.push(log_query(query)),
             Distribution::Given => {}
         },
+    }
+    if let Some(source) = &check.source {
+        all.iter_mut().for_each(|query| *query = format!("source {source}: {query}"));
     }
     all
 }

@@ -19,9 +19,6 @@ pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
 }
 
-/// Keys of the contract that a later version reads.
-const NOT_YET: [(&str, &str); 1] = [("source", "`source` (another store)")];
-
 impl<'a> Field<'a> {
     pub(super) fn root(value: &'a Value) -> Self {
         Self { path: String::new(), value }
@@ -58,11 +55,7 @@ impl<'a> Field<'a> {
         let Some(stranger) = map.keys().find(|key| !known.contains(&key.as_str())) else {
             return Ok(fields);
         };
-        let field = fields.required(stranger)?;
-        match NOT_YET.iter().find(|(name, _)| name == stranger) {
-            Some((_, feature)) => Err(field.not_yet(feature)),
-            None => Err(field.error(FieldProblem::UnknownKey { known: known.join(", ") })),
-        }
+        Err(fields.required(stranger)?.error(FieldProblem::UnknownKey { known: known.join(", ") }))
     }
 
     /// Returns a value of the mapping that this is, if it is one.

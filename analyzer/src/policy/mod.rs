@@ -4,7 +4,7 @@
 //! value is validated once, here; the rest of the crate holds types that cannot be wrong. A refusal
 //! is a [`PolicyError`] that names the field's path, the value and what would have been allowed.
 //!
-//! Features of the contract that this version does not judge (`source`) are refused by name, never ignored.
+//! Whether a check's `source` is there is not told here: this module knows no server.
 
 mod error;
 mod fields;
@@ -139,6 +139,59 @@ pub struct Check {
     pub minimum: Minimum,
     /// One test a value, where the check asks for it.
     pub by: Option<By>,
+    /// The other store that it reads, by its name in the server's settings; its own where absent.
+    pub source: Option<String>,
+}
+
+/// What a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing of its own.
+    Nothing,
+    /// Series.
+    Series,
+    /// Log records.
+    Records,
+    /// Both.
+    Both,
+    /// What SQL names.
+    Sql,
+    /// What LogQL names.
+    LogQl,
+}
+
+impl Check {
+    /// Says what it reads. The exposure of counts, which is the units that were there, is told by either.
+    pub fn needs(&self) -> Needs {
+        let of = |source: &Source| match source {
+            Source::Selectors(_) => Needs::Series,
+            Source::Logs(_) => Needs::Records,
+            Source::Given => Needs::Nothing,
+        };
+        let both = |a: Needs, b: Needs| match (a, b) {
+            (Needs::Nothing, one) | (one, Needs::Nothing) => one,
+            (a, b) if a == b => a,
+            _ => Needs::Both,
+        };
+        match &self.kind {
+            CheckKind::Ratio { events, trials } => both(of(events), of(trials)),
+            CheckKind::Count { events } => of(events),
+            CheckKind::Mean { value: ValueQuery::PromQl(_) } => Needs::Series,
+            CheckKind::Mean { value: ValueQuery::LogQl(_) } => Needs::LogQl,
+            CheckKind::Mean { value: ValueQuery::Sql(_) } => Needs::Sql,
+            CheckKind::Distribution { data: Distribution::Histogram(_) } => Needs::Series,
+            CheckKind::Distribution { data: Distribution::Values(_) } => Needs::Records,
+            CheckKind::Patterns { logs: Source::Given, .. } => Needs::Nothing,
+            CheckKind::Patterns { trials, .. } => {
+                both(Needs::Records, trials.as_ref().map_or(Needs::Nothing, of))
+            }
+            CheckKind::Users { users: Users::Logs { .. } } => Needs::Records,
+            CheckKind::Mean { value: ValueQuery::Given }
+            | CheckKind::Distribution { data: Distribution::Given }
+            | CheckKind::Users { users: Users::Given }
+            | CheckKind::Composite => Needs::Nothing,
+        }
+    }
 }
 
 /// What a check compares. The sources are [`Source::Given`] where data comes with the request.
@@ -448,6 +501,12 @@ impl Policy {
         let phases: f64 = self.phases.iter().map(|phase| phase.weight).sum();
         let checks: f64 = phase.checks.iter().map(|check| check.weight).sum();
         self.alpha.get() * (phase.weight / phases) * (check.weight / checks)
+    }
+
+    /// Names the other stores that its checks read.
+    pub fn sources(&self) -> std::collections::BTreeSet<&str> {
+        let checks = self.phases.iter().flat_map(|phase| &phase.checks);
+        checks.filter_map(|check| check.source.as_deref()).collect()
     }
 
     /// Finds a phase by its name.

@@ -10,7 +10,7 @@ use super::kinds::kind;
 use super::queries::check_queries;
 use super::span::Span;
 use super::{
-    Alpha, Amount, Births, By, Check, CheckKind, Harm, Margin, Minimum, Missing, Phase, Policy, Scope,
+    Alpha, Amount, Births, By, Check, CheckKind, Harm, Margin, Minimum, Missing, Needs, Phase, Policy, Scope,
     Starts, Vote,
 };
 
@@ -329,8 +329,8 @@ fn checks(field: &Field<'_>, queries: Queries) -> Result<Vec<Check>, PolicyError
 }
 
 /// Keys that checks of every kind share.
-const CHECK_KEYS: [&str; 9] =
-    ["name", "kind", "harm", "margin", "tolerated", "vote", "weight", "missing", "minimum"];
+const CHECK_KEYS: [&str; 10] =
+    ["name", "kind", "harm", "margin", "tolerated", "vote", "weight", "missing", "minimum", "source"];
 /// Kinds without a margin: they can refuse and never go.
 fn is_marginless(kind: &CheckKind) -> bool {
     matches!(kind, CheckKind::Patterns { .. } | CheckKind::Composite)
@@ -373,7 +373,7 @@ fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
     {
         return Err(field.conflict("a relative margin for harm downwards must be below 100%"));
     }
-    Ok(Check {
+    let check = Check {
         name,
         vote: vote(field, &fields, &kind, margin.is_some())?,
         harm,
@@ -387,9 +387,28 @@ fn check_of(field: &Field<'_>, queries: Queries) -> Result<Check, PolicyError> {
         },
         minimum: fields.get("minimum").map(|field| minimum(&field)).transpose()?.unwrap_or_default(),
         by: by(&fields)?,
+        source: fields.get("source").map(|field| field.string()).transpose()?,
         kind,
         margin,
-    })
+    };
+    if let Some(field) = fields.get("source") {
+        readable_elsewhere(&field, &check, queries)?;
+    }
+    Ok(check)
+}
+
+/// Refuses a source of checks that no single other store can serve.
+fn readable_elsewhere(field: &Field<'_>, check: &Check, queries: Queries) -> Result<(), PolicyError> {
+    let what = match check.needs() {
+        Needs::Series | Needs::Records => return Ok(()),
+        // The data comes with the request.
+        Needs::Nothing if queries == Queries::Optional && check.kind != CheckKind::Composite => return Ok(()),
+        Needs::Nothing => "reads nothing of its own",
+        Needs::Both => "reads both series and log records, and a source has one of them",
+        Needs::LogQl => return Err(field.not_yet("a value in LogQL")),
+        Needs::Sql => "reads SQL, which is answered by this server's store alone",
+    };
+    Err(field.conflict(format!("a {} check that {what}: leave `source` out", check.kind.word())))
 }
 
 fn by(fields: &Fields<'_>) -> Result<Option<By>, PolicyError> {

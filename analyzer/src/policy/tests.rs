@@ -189,9 +189,32 @@ fn unknown_keys_are_refused_with_their_path() {
 }
 
 #[test]
-fn later_features_are_refused_by_name() {
+fn a_source_is_read_for_checks_that_one_store_can_serve() {
     let with = |line: &str| MINIMAL.replace("kind: ratio", &format!("kind: ratio\n        {line}"));
-    refused(&with("source: other"), "phases[0].checks[0].source", "`source`");
+    let policy = check(&with("source: main")).unwrap();
+    assert_eq!(policy.phases[0].checks[0].source.as_deref(), Some("main"));
+    assert_eq!(policy.sources().into_iter().collect::<Vec<_>>(), ["main"]);
+    assert_eq!(policy.phases[0].checks[0].needs(), Needs::Series);
+    let path = "phases[0].checks[0].source";
+    refused(&with("source: 1"), path, "quote it");
+    refused(&with("source: ''"), path, "not empty");
+    let mixed = with("source: main").replace("events: e{$cohort}", "events: { logs: 'a' }");
+    refused(&mixed, path, "reads both series and log records");
+    let of_kind = |kind: &str| {
+        let data = format!("        source: main\n        {kind}\n");
+        format!(
+            "name: p\nphases:\n  - name: one\n    lasts: {{ at_most: 1h }}\n    checks:\n      - name: c\n{data}"
+        )
+    };
+    refused(&of_kind("kind: composite"), path, "reads nothing of its own");
+    let mean =
+        |value: &str| of_kind(&format!("kind: mean\n        vote: none\n        value: {{ {value} }}"));
+    refused(&mean("sql: select 1"), path, "answered by this server's store alone");
+    refused(&mean("logql: x"), path, "a value in LogQL is not supported");
+    assert!(check(&mean("promql: x")).is_ok());
+    let patterns = "kind: patterns\n        logs: '{$cohort}'";
+    assert_eq!(check(&of_kind(patterns)).unwrap().phases[0].checks[0].needs(), Needs::Records);
+    refused(&of_kind(&format!("{patterns}\n        trials: r{{$cohort}}")), path, "reads both");
 }
 
 #[test]

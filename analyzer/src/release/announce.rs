@@ -239,7 +239,9 @@ impl Job {
         let end = release.start.as_millis() - 1;
         let span = SpanMs { start: end - RECENT_INTERVALS * release.interval_ms(), end };
         let names = &release.policy.policy.unit;
-        collector.metric_units(&self.tenant, &parsed, names, span, &mut baseline)?;
+        for one in collector.everywhere(&self.tenant, &release.policy.policy)? {
+            one.metric_units(&self.tenant, &parsed, names, span, &mut baseline)?;
+        }
         let mut in_place = Vec::new();
         if canary.is_empty() {
             canary.extend(self.asked.units.iter().cloned());

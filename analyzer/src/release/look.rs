@@ -1,5 +1,6 @@
 //! One look: reads what is new, pins it, judges, and says what changed.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use greylight_store::model::{TenantId, TimeRange, Timestamp};
@@ -484,7 +485,9 @@ fn births(
             && check.by.is_none()
             && !has_history
     });
-    let Some(first) = needed.first() else { return Ok(found) };
+    if needed.is_empty() {
+        return Ok(found);
+    }
     // The service in all its versions.
     let baseline = &release.request.baseline.matchers;
     let all = cohort::matchers(baseline)
@@ -508,15 +511,22 @@ fn births(
     };
     let lasts = i64::try_from(phase.at_most.millis() + policy.warm_up.millis()).unwrap_or(i64::MAX);
     let wanted = Wanted { since_ms, before_ms, lived_ms: lasts, at_most: wanted.at_most, refused };
-    let events: Vec<Event> = collect::events(collector.lives(&question(first), span)?, &wanted);
+    // Each source knows the pods that it has series of.
+    let mut by_source: BTreeMap<Option<&str>, Vec<Event>> = BTreeMap::new();
     for check in needed {
+        let events = match by_source.entry(check.source.as_deref()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(collect::events(collector.lives(&question(check), span)?, &wanted))
+            }
+        };
         let scale = match sides.get(&check.name).and_then(|sides| sides.baseline.as_ref()) {
             Some(Data::Values(series)) => {
                 Scale::of_pods(check, series.iter().flat_map(|series| series.v.iter().flatten().copied()))
             }
             _ => Scale::Linear,
         };
-        found.insert(check.name.clone(), collector.births(&question(check), &events, scale, before_ms)?);
+        found.insert(check.name.clone(), collector.births(&question(check), events, scale, before_ms)?);
     }
     found.retain(|_, births| !births.is_empty());
     Ok(found)
@@ -549,15 +559,20 @@ pub(super) fn cohort_units(
     let start = release.start.as_millis();
     let matchers = cohort::matchers(&cohort.matchers)
         .map_err(|e| CollectError::Query { query: cohort.matchers.clone(), detail: e.to_string() })?;
+    let everywhere = collector.everywhere(tenant, &release.policy.policy)?;
     // Where only `where` tells the sides' records apart, series are of both.
     if cohort.matchers != release.request.baseline.matchers {
-        collector.metric_units(tenant, &matchers, names, SpanMs { start, end: end_ms - 1 }, known)?;
+        for one in &everywhere {
+            one.metric_units(tenant, &matchers, names, SpanMs { start, end: end_ms - 1 }, known)?;
+        }
     }
     let reads_logs = release.policy.policy.phases.iter().flat_map(|phase| &phase.checks).any(reads_logs);
     let range = TimeRange::new(release.start, Timestamp::from_millis(end_ms));
     if let (true, Ok(range)) = (reads_logs, range) {
         let search = cohort.filter.as_deref().unwrap_or("*");
-        collector.record_units(tenant, (search, matchers), names, range, known)?;
+        for one in &everywhere {
+            one.record_units(tenant, (search, matchers.clone()), names, range, known)?;
+        }
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ const NAP_MAX: Duration = Duration::from_secs(1);
 const PEEKS: u32 = 8;
 /// Shortest wait between two of those tries.
 const PEEK_MIN: Duration = Duration::from_millis(250);
+/// The same where another store is asked.
+const PEEK_ELSEWHERE_MIN: Duration = Duration::from_secs(1);
 /// Wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -117,13 +119,15 @@ async fn until(
     let release = live.state.lock().await.release.clone();
     let Some(phase) = release.current_phase() else { return Ok(left) };
     let (collector, tenant, delay) = (releases.0.collector.clone(), live.tenant.clone(), delay(&release));
+    let is_elsewhere = release.policy.policy.phases[phase].checks.iter().any(|check| check.source.is_some());
+    let peek_min = if is_elsewhere { PEEK_ELSEWHERE_MIN } else { PEEK_MIN };
     let is_whole =
         tokio::task::spawn_blocking(move || look::is_whole(&collector, &tenant, &release, phase, now))
             .await??;
     if is_whole {
         return Ok(Duration::ZERO);
     }
-    Ok(left.min((delay / PEEKS).max(PEEK_MIN)))
+    Ok(left.min((delay / PEEKS).max(peek_min)))
 }
 
 async fn make_look(releases: &Releases, live: &Live, memory: &mut Option<Memory>) -> Result<(), Failure> {

@@ -23,7 +23,8 @@ use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::packs::{self, Asked, Chosen};
 use crate::policies::{self, Policies, policy_problem, problem};
-use crate::policy;
+use crate::policy::{self, Policy, Queries};
+use crate::sources::Sources;
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{ChangeJson, Decision, PhaseState};
 
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     accepted: AcceptedPatterns,
     changes: Changes,
     pub(super) collector: Collector,
+    sources: Sources,
     pub(super) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     pub(super) outbox_wake: Arc<Notify>,
@@ -96,6 +98,7 @@ impl Releases {
     pub(crate) fn new(
         records: Records,
         collector: Collector,
+        sources: Sources,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         outbox_wake: Arc<Notify>,
@@ -107,6 +110,7 @@ impl Releases {
             changes: Changes::new(records.clone()),
             records,
             collector,
+            sources,
             clock,
             random,
             outbox_wake,
@@ -127,6 +131,25 @@ impl Releases {
 
     pub(crate) fn changes(&self) -> &Changes {
         &self.0.changes
+    }
+
+    /// Checks a policy's text as this server could judge by it: its name, and the document as it is stored.
+    pub(crate) fn checked_policy(&self, tenant: &TenantId, text: &str) -> Result<(String, Value), Problem> {
+        let (name, document) = policies::checked(text)?;
+        let policy =
+            policy::from_document(&document, Queries::Required).map_err(|error| policy_problem(&error))?;
+        self.check_sources(tenant, &policy, &document)?;
+        Ok((name, document))
+    }
+
+    /// Refuses a policy that reads what this server cannot reach.
+    pub(crate) fn check_sources(
+        &self,
+        tenant: &TenantId,
+        policy: &Policy,
+        document: &Value,
+    ) -> Result<(), Problem> {
+        self.0.sources.check(tenant, policy, document)
     }
 
     /// Notes a change that is no release.
@@ -239,14 +262,15 @@ impl Releases {
             },
             PolicyRequest::Inline(document) => (None, None, document.clone(), None),
         };
-        let pinned =
-            policy::check_queries(&document).and_then(|()| Pinned::new(name, revision, document, request));
-        let pinned = pinned.map_err(|e| {
-            let problem = policy_problem(&e);
+        let of_policy = |problem: Problem| {
             let field =
                 problem.field.as_ref().map_or_else(|| "policy".to_string(), |f| format!("policy.{f}"));
             problem.field(field)
-        })?;
+        };
+        let pinned = Pinned::new(name, revision, document, request)
+            .and_then(|pinned| policy::check_queries(&pinned.document).map(|()| pinned))
+            .map_err(|e| of_policy(policy_problem(&e)))?;
+        self.check_sources(tenant, &pinned.policy, &pinned.document).map_err(of_policy)?;
         Ok(Pinned { packs, ..pinned })
     }
 

@@ -94,7 +94,8 @@ const SERVICE_LABELS: [&str; 13] = [
     "k8s_job_name",
 ];
 
-fn finish(mut streams: Vec<Stream>, options: LokiOptions) -> Vec<Stream> {
+/// Sorts labels and adds what the options say, as to what was pushed. Streams without records are left out.
+pub fn finish(mut streams: Vec<Stream>, options: LokiOptions) -> Vec<Stream> {
     streams.retain(|stream| !stream.records.is_empty());
     for stream in &mut streams {
         if options.discover_service_name {
