@@ -473,7 +473,11 @@ async fn series_that_name_pods_or_targets_alone_belong_to_the_cohort() {
             let announce = format!("/api/v1/releases/{}/announce", release["id"].as_str().unwrap());
             let (_, announced) = bench.ask("GET", &announce, Value::Null).await;
             let units = &announced["cohorts"];
-            assert_eq!((&units["canary"], &units["baseline"]), (&json!(1), &json!(2)), "{told:?} {announced:#}");
+            assert_eq!(
+                (&units["canary"], &units["baseline"]),
+                (&json!(1), &json!(2)),
+                "{told:?} {announced:#}"
+            );
             let verdict = &release["verdict"];
             let check = |name: &str| {
                 let all = verdict["checks"].as_array().unwrap();

@@ -229,7 +229,8 @@ impl Job {
         let request = &release.request;
         let (mut canary, mut fresh) = (BTreeSet::new(), BTreeSet::new());
         let end_ms = self.now.as_millis().max(release.start.as_millis() + release.interval_ms());
-        let span = SpanMs { start: release.start.as_millis().saturating_sub(look::MEMBER_MS), end: end_ms - 1 };
+        let span =
+            SpanMs { start: release.start.as_millis().saturating_sub(look::MEMBER_MS), end: end_ms - 1 };
         let collector = look::joined(&self.collector, release, 0, span)?;
         look::new_units(&collector, &self.tenant, release, end_ms, (&mut canary, &mut fresh))?;
         let mut baseline = BTreeSet::new();
