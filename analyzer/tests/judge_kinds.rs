@@ -76,6 +76,19 @@ fn without_births_new_pods_have_no_vote_and_the_text_says_what_would_do() {
 }
 
 #[test]
+fn later_data_does_not_change_looks_at_hosts() {
+    let of = |n: i64| {
+        let data = json!({ "baseline": pods("b", 6, 0, n, 1.0, 1), "canary": pods("c", 2, 0, n, 1.05, 2) });
+        run(&body(cpu(), data)).looks
+    };
+    let whole = of(60);
+    assert!(whole[59].checks[0].method.starts_with("H:"), "{}", whole[59].checks[0].method);
+    for n in [5, 20, 41] {
+        assert_eq!(of(n), whole[..n as usize]);
+    }
+}
+
+#[test]
 fn pods_that_never_settle_are_named() {
     let mut data = new_pods(1.0);
     for birth in data["births"].as_array_mut().expect("a list") {

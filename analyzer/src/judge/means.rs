@@ -14,6 +14,7 @@ use super::check::{Budget, Direction, Lack, Outcome, directions, rescaled};
 use super::counts::CountCells;
 use super::data::Series;
 use super::grid::{Cells, Grid, Stretch, align_pre};
+use super::hosts;
 use super::scale::Scale;
 
 mod foretell;
@@ -350,7 +351,7 @@ pub(super) struct MeanRun {
 }
 
 /// Places the series of one side by instance.
-pub(super) fn hosts(stretch: Stretch<'_>, series: &[Series]) -> IndexMap<String, Cells<f64>> {
+pub(super) fn of_hosts(stretch: Stretch<'_>, series: &[Series]) -> IndexMap<String, Cells<f64>> {
     series.iter().map(|one| (one.instance.clone(), stretch.series(one))).collect()
 }
 
@@ -483,7 +484,7 @@ impl MeanCheck {
             let is_without = self.has_history != [true, true];
             if *self.is_by_hosts.get_or_insert(enough && is_without && run.inverse_n.is_none()) {
                 outcome.method = "H: hosts as the unit, a t test of their means since the start";
-                self.host_outcome(&mut outcome, grid, run, means);
+                self.host_outcome(&mut outcome, grid, run, (means, n));
             } else {
                 self.test_outcome(&mut outcome, run, &values, means, n_hosts);
                 if self.has_bursts {
@@ -585,53 +586,39 @@ impl MeanCheck {
     }
 
     /// Compares hosts' means: procedure H.
-    fn host_outcome(&self, outcome: &mut Outcome, grid: &Grid, run: &MeanRun, means: [Option<f64>; 2]) {
+    fn host_outcome(
+        &self,
+        outcome: &mut Outcome,
+        grid: &Grid,
+        run: &MeanRun,
+        (means, n): ([Option<f64>; 2], usize),
+    ) {
         let t = outcome.t;
-        let levels = self.budget.part(directions(self.harm).len() as f64);
         outcome.values = Some(Values { baseline: means[0], canary: means[1], unit: self.unit });
         outcome.n = Sizes { baseline: t as f64, canary: t as f64, effective: 0.0 };
-        let n = run.hosts.iter().flat_map(IndexMap::values).map(Vec::len).max().unwrap_or(0);
         let side = |side: usize| self.host_means(grid, &run.hosts[side], n, t, None);
         let Some(hosts) = Hosts::new(&side(0), &side(1)) else { return };
         let may_decide = outcome.is_present && hosts.may_decide(t, self.budget.n_looks);
-        // Between the looks that may decide nothing is spent.
-        let at = |level: f64| if may_decide { level } else { 0.0 };
         let baseline_mean = means[0].unwrap_or(0.0);
-        let tolerated = self.sizes(self.tolerated, baseline_mean);
-        let margin = self.margin.map(|margin| self.sizes(margin, baseline_mean));
-        let (level, shown) = (levels.nominal(t), self.budget.part(1.0).nominal(t));
-        let p = directions(self.harm)
-            .iter()
-            .enumerate()
-            .map(|(idx, one)| hosts.p_harm(one.sign(), tolerated[idx]));
-        let p = p.fold(1.0, f64::min);
-        outcome.is_harm_crossed = p <= at(level) && may_decide;
-        outcome.p_harm = Some(rescaled(p, level, shown));
-        outcome.level = Some(at(shown));
+        let question = hosts::Question {
+            harm: self.harm,
+            n_tests: 1.0,
+            t,
+            may_decide,
+            tolerated: self.sizes(self.tolerated, baseline_mean),
+            margin: self.margin.map(|margin| self.sizes(margin, baseline_mean)),
+        };
+        let answer = hosts::answer(&hosts, &self.budget, &question);
+        outcome.is_harm_crossed = answer.is_harm_crossed;
+        outcome.p_harm = Some(answer.p_harm);
+        outcome.level = Some(answer.level);
         outcome.spent = self.budget.part(1.0).spent(t);
-        outcome.n.effective = hosts.nu + 2.0;
-        outcome.is_recent_beyond = true;
-        if let Some(margin) = margin {
-            let p = directions(self.harm)
-                .iter()
-                .enumerate()
-                .map(|(idx, one)| hosts.p_go(one.sign(), margin[idx]));
-            let p = p.fold(0.0, f64::max);
-            let level = at(self.budget.go().nominal(t));
-            (outcome.p_go, outcome.level_go) = (Some(p), Some(level));
-            outcome.is_go_crossed = p <= level && may_decide;
-        }
-        let reach = hosts.reach(level);
-        let end =
-            |value: f64| Some(value).filter(|value| value.is_finite()).map(|value| self.scale.shown(value));
-        let (unit, measure) = self.unit_of_effect();
-        outcome.effect = Some(Effect {
-            estimate: end(hosts.difference),
-            low: end(hosts.difference - reach),
-            high: end(hosts.difference + reach),
-            unit,
-            measure,
-        });
+        outcome.n.effective = answer.information;
+        outcome.is_recent_beyond = answer.is_recent_beyond;
+        outcome.p_go = answer.p_go;
+        outcome.level_go = answer.p_go.map(|_| answer.level_go);
+        outcome.is_go_crossed = may_decide && answer.p_go.is_some_and(|p| p <= answer.level_go);
+        outcome.effect = Some(self.effect(&answer));
         outcome.lack =
             (hosts.nu < NU_GO).then_some(Lack::History { have: self.test.n_history(), need: GO_HISTORY_MIN });
     }

@@ -18,6 +18,7 @@ mod report;
 mod check;
 mod counts;
 mod scale;
+mod hosts;
 mod means;
 mod pods;
 mod scores;

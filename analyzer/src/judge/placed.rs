@@ -177,7 +177,7 @@ pub(super) fn place(
         ),
         CheckKind::Mean { .. } => Placed::Hosts(MeanRun {
             hosts: each(both, |data| match data {
-                Data::Values(series) => Some(means::hosts(stretch, series)),
+                Data::Values(series) => Some(means::of_hosts(stretch, series)),
                 _ => None,
             })
             .ok_or_else(wrong)?,
@@ -225,7 +225,7 @@ pub(super) fn place_users(check: &Check, grid: &Grid, data: &CheckData) -> Resul
 /// Places pods of the old version that started with the canary; only means are compared with them.
 pub(super) fn place_fresh(placed: &mut Placed, stretch: Stretch<'_>, fresh: Option<&Data>) {
     if let (Placed::Hosts(run), Some(Data::Values(series))) = (placed, fresh) {
-        run.fresh = means::hosts(stretch, series);
+        run.fresh = means::of_hosts(stretch, series);
     }
 }
 
