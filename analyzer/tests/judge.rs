@@ -369,7 +369,7 @@ fn bodies_of_the_page_are_right() {
         assert_eq!(answer.verdict.checks.len(), block.matches("\"kind\"").count(), "{block}");
         n_bodies += 1;
     }
-    assert_eq!(n_bodies, 7);
+    assert_eq!(n_bodies, 8);
 }
 
 #[test]
@@ -467,6 +467,15 @@ fn data_comes_back_from_json_unchanged() {
         ("mean", series(&[1.0, 2.5], 0)),
         ("distribution", json!({ "t_ms": [START], "le": [0.5, "+Inf"], "counts": [[1.0, 2.0]] })),
         ("distribution", json!({ "t_ms": [START], "values": [[0.5, 0.25]] })),
+        (
+            "distribution",
+            json!({ "t_ms": [START], "units": { "a": { "t_ms": [START], "values": [[0.5, 0.25]] } } }),
+        ),
+        (
+            "distribution",
+            json!({ "t_ms": [START], "values": [[0.5, 0.75]],
+                    "units": { "a": { "t_ms": [START], "values": [[0.5]] } } }),
+        ),
         ("patterns", patterns(&[("a", &|_| 1.0)], 10.0, 0, 2)),
         ("count", json!({ "t_ms": [START], "events": [null], "exposure": [60.0] })),
         (

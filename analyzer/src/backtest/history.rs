@@ -256,7 +256,7 @@ fn sum_values(all: &[(&str, &Data)], stretch: Stretch) -> Option<Values> {
     }
     values.iter_mut().flatten().for_each(|row| row.sort_by(f64::total_cmp));
     let is_there = values.iter().any(Option::is_some);
-    is_there.then(|| Values { t_ms: stretch.starts(), values })
+    is_there.then(|| Values { t_ms: stretch.starts(), values, units: IndexMap::new() })
 }
 
 fn sum_patterns(all: &[(&str, &Data)], stretch: Stretch) -> Option<PatternCounts> {

@@ -54,22 +54,31 @@ impl Collector {
         if let Some(by) = &q.check.by {
             return self.values_by(q, query, field, &by.name);
         }
-        let mut values: Vec<Option<Vec<f64>>> = vec![None; q.grid.n];
+        let t_ms = q.grid.starts();
+        let mut units = IndexMap::new();
         // One question a unit, since the units that are left out cannot be named in a query.
-        for unit in self.log_units(q, &query.matchers)? {
+        for (unit, more) in self.log_units(q, &query.matchers)? {
             let mut select = self.select_logs(q, &query.query, &query.matchers)?;
-            select.matchers.extend(unit);
+            select.matchers.extend(more);
             let numbers = self.logs.numbers(q.tenant, &select, intervals(q.grid), field, &self.budget())?;
-            for (all, new) in values.iter_mut().zip(numbers.values) {
-                if !new.is_empty() {
-                    all.get_or_insert_default().extend(new);
-                }
+            // Sorted: a pinned list must not depend on the order in which files were read.
+            let sorted = |mut row: Vec<f64>| {
+                row.sort_by(f64::total_cmp);
+                (!row.is_empty()).then_some(row)
+            };
+            let values: Vec<Option<Vec<f64>>> = numbers.values.into_iter().map(sorted).collect();
+            if values.iter().any(Option::is_some) {
+                units.insert(unit, Values { t_ms: t_ms.clone(), values, units: IndexMap::new() });
             }
         }
-        // Sorted: a pinned list must not depend on the order in which files were read.
-        values.iter_mut().flatten().for_each(|v| v.sort_by(f64::total_cmp));
-        let any = values.iter().any(Option::is_some);
-        Ok(any.then(|| Data::Raw(Values { t_ms: q.grid.starts(), values })))
+        if units.is_empty() {
+            return Ok(None);
+        }
+        let mut all = Values::of_units(t_ms, units);
+        if all.units.keys().all(String::is_empty) {
+            all.units.clear();
+        }
+        Ok(Some(Data::Raw(all)))
     }
 
     /// Counts the templates of a cohort's records.
@@ -237,11 +246,12 @@ impl Collector {
             .map_err(|e| CollectError::Query { query: filled.clone(), detail: e.to_string() })
     }
 
-    /// Lists matchers that select each unit that is kept; one empty list where all are.
-    fn log_units(&self, q: &Question<'_>, matchers: &str) -> Result<Vec<Vec<Matcher>>, CollectError> {
-        if *q.units == Units::all() {
-            return Ok(vec![Vec::new()]);
-        }
+    /// Lists each unit that is kept with matchers that select it; no matcher where no stream names a unit and all are kept.
+    fn log_units(
+        &self,
+        q: &Question<'_>,
+        matchers: &str,
+    ) -> Result<BTreeMap<String, Vec<Matcher>>, CollectError> {
         let matchers = self.log_matchers(q, matchers)?;
         let streams = self.logs.streams(q.tenant, &[matchers], range(q.grid), &self.budget())?;
         let mut kept: BTreeMap<String, Vec<Matcher>> = BTreeMap::new();
@@ -258,7 +268,10 @@ impl Collector {
                 );
             }
         }
-        Ok(kept.into_values().collect())
+        if *q.units == Units::all() && kept.keys().all(String::is_empty) {
+            return Ok(BTreeMap::from([(String::new(), Vec::new())]));
+        }
+        Ok(kept)
     }
 
     fn template_text(&self, tenant: &TenantId, id: &str) -> String {

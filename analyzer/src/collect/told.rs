@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use greylight_store::read::GroupBy;
+use indexmap::IndexMap;
 
 use super::metrics::{check_values, shown};
 use super::{CollectError, Collector, Grid, Question};
@@ -163,7 +164,7 @@ impl Collector {
         let of_value = |(value, mut rows): (String, Vec<Option<Vec<f64>>>)| {
             // Sorted: a pinned list must not depend on the order in which files were read.
             rows.iter_mut().flatten().for_each(|row| row.sort_by(f64::total_cmp));
-            (shown(&value), Data::Raw(Values { t_ms: q.grid.starts(), values: rows }))
+            (shown(&value), Data::Raw(Values { t_ms: q.grid.starts(), values: rows, units: IndexMap::new() }))
         };
         Ok((!values.is_empty()).then(|| Data::By(values.into_iter().map(of_value).collect())))
     }

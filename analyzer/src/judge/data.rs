@@ -84,6 +84,24 @@ pub struct Values {
     pub t_ms: Vec<i64>,
     /// All values of each interval.
     pub values: Vec<Option<Vec<f64>>>,
+    /// The same by unit, where known.
+    pub units: IndexMap<String, Values>,
+}
+
+impl Values {
+    /// Puts the values of several units together, over the same intervals and in ascending order.
+    pub fn of_units(t_ms: Vec<i64>, units: IndexMap<String, Self>) -> Self {
+        let mut values: Vec<Option<Vec<f64>>> = vec![None; t_ms.len()];
+        for unit in units.values() {
+            for (t, row) in unit.t_ms.iter().zip(&unit.values) {
+                if let (Ok(at), Some(row)) = (t_ms.binary_search(t), row) {
+                    values[at].get_or_insert_default().extend(row);
+                }
+            }
+        }
+        values.iter_mut().flatten().for_each(|row| row.sort_by(f64::total_cmp));
+        Self { t_ms, values, units }
+    }
 }
 
 /// Counts of log patterns.
@@ -157,6 +175,10 @@ pub struct BirthData {
     pub pods: Vec<String>,
     /// For kinds `ratio` and `count`: events over trials or exposure of its life.
     pub counted: Option<(f64, f64)>,
+    /// For kind `distribution`: what it showed from its first whole interval on.
+    pub data: Option<Data>,
+    /// For kind `distribution`: what the settled pods of its own version showed together over the same intervals.
+    pub peers: Option<Data>,
 }
 
 impl Data {

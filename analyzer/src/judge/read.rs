@@ -22,7 +22,7 @@ impl DataJson {
         match kind {
             "ratio" | "count" => self.into_counts(kind, path).map(Data::Counts),
             "mean" => self.into_series(path).map(Data::Values),
-            "distribution" if self.values.is_some() => self.into_values(path).map(Data::Raw),
+            "distribution" if self.is_raw() => self.into_values(path).map(Data::Raw),
             "distribution" => self.into_histogram(path).map(Data::Histogram),
             "users" => self.into_users(path).map(Data::Users),
             "composite" => {
@@ -92,10 +92,37 @@ impl DataJson {
             .collect()
     }
 
+    /// Tells whether a distribution comes as values, and not as buckets.
+    fn is_raw(&self) -> bool {
+        let has_raw_units = || {
+            let mut units = self.units.iter().flat_map(IndexMap::values);
+            units.any(|unit| unit.values.is_some())
+        };
+        self.values.is_some() || (self.le.is_none() && self.counts.is_none() && has_raw_units())
+    }
+
     fn into_values(self, path: &str) -> Result<Values, JudgeError> {
+        if self.le.is_some() || self.counts.is_some() {
+            let name = if self.le.is_some() { "le" } else { "counts" };
+            let problem = "belongs to buckets, and `values` are given";
+            return Err(JudgeError::field(format!("{path}.{name}"), problem));
+        }
         let t_ms = instants(required(self.t_ms, path, "t_ms")?, path)?;
-        let values = sized(required(self.values, path, "values")?, &t_ms, path, "values")?;
-        Ok(Values { t_ms, values })
+        let units: IndexMap<String, Values> = (self.units.unwrap_or_default().into_iter())
+            .map(|(unit, data)| {
+                let path = format!("{path}.units.{unit}");
+                data.refuse_strangers("distribution", &path)?;
+                Ok((unit, data.into_values(&path)?))
+            })
+            .collect::<Result<_, JudgeError>>()?;
+        match self.values {
+            // The units' values are all that there are.
+            None if !units.is_empty() => Ok(Values::of_units(t_ms, units)),
+            values => {
+                let values = sized(required(values, path, "values")?, &t_ms, path, "values")?;
+                Ok(Values { t_ms, values, units })
+            }
+        }
     }
 
     fn into_histogram(self, path: &str) -> Result<Histogram, JudgeError> {

@@ -8,7 +8,7 @@ use super::data::{BirthData, CheckData, Data, Sides};
 use super::error::JudgeError;
 use super::wire::{AnswerJson, BirthJson, CheckDataJson, DataJson, LookJson, RequestJson};
 use crate::kayenta;
-use crate::policy::{self, Phase, Policy, Queries};
+use crate::policy::{self, Check, Phase, Policy, Queries};
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{Decision, Evidence, PhaseResult, PhaseState, Verdict};
 
@@ -303,46 +303,87 @@ fn read_data(
                 baseline: side(pre.baseline, "pre.baseline")?,
                 canary: side(pre.canary, "pre.canary")?,
             },
-            fresh: fresh(kind, one.fresh, &path)?,
-            births: births(one.births, &path)?,
+            fresh: fresh(check, one.fresh, &path)?,
+            births: births(one.births, kind, &path)?,
         };
         read.insert(name, data);
     }
     Ok(read)
 }
 
-fn fresh(kind: &str, fresh: Option<DataJson>, path: &str) -> Result<Option<Data>, JudgeError> {
+fn fresh(check: &Check, fresh: Option<DataJson>, path: &str) -> Result<Option<Data>, JudgeError> {
     let path = format!("{path}.fresh");
-    match fresh {
-        Some(_) if kind != "mean" => {
-            Err(JudgeError::field(path, format!("only kind mean is compared with fresh pods, not {kind}")))
+    let kind = check.kind.word();
+    let problem = match fresh {
+        Some(_) if !["mean", "distribution"].contains(&kind) => {
+            format!("only kind mean and kind distribution are compared with fresh pods, not {kind}")
         }
-        fresh => fresh.map(|data| data.into_data(kind, &path)).transpose(),
-    }
+        Some(_) if check.by.is_some() => "a check with `by` is not compared with fresh pods".to_owned(),
+        fresh => return fresh.map(|data| data.into_data(kind, &path)).transpose(),
+    };
+    Err(JudgeError::field(path, problem))
 }
 
-/// Reads births.
+/// Reads births of a check of some kind.
 ///
 /// # Errors
 /// [`JudgeError::Field`] naming what makes no sense.
-pub(crate) fn births(births: Vec<BirthJson>, path: &str) -> Result<Vec<BirthData>, JudgeError> {
+pub(crate) fn births(births: Vec<BirthJson>, kind: &str, path: &str) -> Result<Vec<BirthData>, JudgeError> {
     // As many as `births.at_most` may ask for; more would only cost time.
     const BIRTHS_MAX: usize = 10_000;
     if births.len() > BIRTHS_MAX {
         return Err(JudgeError::field(format!("{path}.births"), format!("at most {BIRTHS_MAX} births")));
     }
     (births.into_iter().enumerate())
-        .map(|(idx, one)| {
-            let counted = match (one.events, one.trials) {
-                (None, None) => None,
-                (Some(events), Some(trials)) if events >= 0.0 && trials > 0.0 => Some((events, trials)),
-                _ => {
-                    let problem = "needs both `events`, at least 0, and `trials`, above 0, or neither";
-                    return Err(JudgeError::field(format!("{path}.births[{idx}]"), problem));
-                }
-            };
-            let d = one.d.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
-            Ok(BirthData { event: one.event, d, pods: one.pods, counted })
-        })
+        .map(|(idx, one)| birth(one, kind, &format!("{path}.births[{idx}]")))
         .collect()
+}
+
+fn birth(one: BirthJson, kind: &str, path: &str) -> Result<BirthData, JudgeError> {
+    let counted = match (one.events, one.trials) {
+        (None, None) => None,
+        (Some(events), Some(trials)) if events >= 0.0 && trials > 0.0 => Some((events, trials)),
+        _ => {
+            let problem = "needs both `events`, at least 0, and `trials`, above 0, or neither";
+            return Err(JudgeError::field(path, problem));
+        }
+    };
+    let known: &[&str] = match kind {
+        "mean" => &["d"],
+        "ratio" | "count" => &["events", "trials"],
+        "distribution" => &["data", "peers"],
+        _ => &[],
+    };
+    let given = [
+        ("d", !one.d.is_empty()),
+        ("events", one.events.is_some()),
+        ("trials", one.trials.is_some()),
+        ("data", one.data.is_some()),
+        ("peers", one.peers.is_some()),
+    ];
+    if let Some((name, _)) = given.iter().find(|(name, is_given)| *is_given && !known.contains(name)) {
+        let takes = if known.is_empty() { "none of them".to_owned() } else { known.join(" and ") };
+        let problem = format!("does not belong to a birth of kind {kind}, which takes {takes}");
+        return Err(JudgeError::field(format!("{path}.{name}"), problem));
+    }
+    let is_distribution = kind == "distribution";
+    let shown = |data: Option<Box<DataJson>>, name: &str| {
+        let path = format!("{path}.{name}");
+        match data {
+            None if is_distribution => Err(JudgeError::field(path, "is required")),
+            None => Ok(None),
+            Some(data) if data.by.is_some() || data.units.is_some() => {
+                Err(JudgeError::field(path, "is what was shown together: without `by` and `units`"))
+            }
+            Some(data) => (*data).into_data(kind, &path).map(Some),
+        }
+    };
+    Ok(BirthData {
+        data: shown(one.data, "data")?,
+        peers: shown(one.peers, "peers")?,
+        event: one.event,
+        d: one.d.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+        pods: one.pods,
+        counted,
+    })
 }

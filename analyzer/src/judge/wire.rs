@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Look;
-use super::data::{BirthData, Counts, Data, Histogram, UserRows};
+use super::data::{BirthData, Counts, Data, Histogram, UserRows, Values};
 use crate::verdict::wire::{CheckJson, ReasonJson, TimeLeftJson, ValidityJson, VerdictJson};
 
 /// Body of `POST /api/v1/judge`.
@@ -71,6 +71,12 @@ pub struct BirthJson {
     /// ratio, count: trials or exposure of its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trials: Option<f64>,
+    /// distribution: what it showed from its first whole interval on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<DataJson>>,
+    /// distribution: what the settled pods of its own version showed together over the same intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Box<DataJson>>,
 }
 
 impl From<&BirthData> for BirthJson {
@@ -81,6 +87,8 @@ impl From<&BirthData> for BirthJson {
             pods: birth.pods.clone(),
             events: birth.counted.map(|(events, _)| events),
             trials: birth.counted.map(|(_, trials)| trials),
+            data: birth.data.as_ref().map(|data| Box::new(data.into())),
+            peers: birth.peers.as_ref().map(|data| Box::new(data.into())),
         }
     }
 }
@@ -293,11 +301,7 @@ impl From<&Data> for DataJson {
                 ..Self::default()
             },
             Data::Histogram(histogram) => from_histogram(histogram),
-            Data::Raw(values) => Self {
-                t_ms: Some(values.t_ms.clone()),
-                values: Some(values.values.clone()),
-                ..Self::default()
-            },
+            Data::Raw(values) => from_values(values),
             Data::Users(rows) => from_users(rows),
             Data::By(values) => from_by(values, |data| Self::from(data)),
             Data::Patterns(counts) => Self {
@@ -375,6 +379,20 @@ fn from_counts(counts: &Counts, is_ratio: bool) -> DataJson {
         events: Some(counts.events.clone()),
         trials,
         exposure,
+        units: (!units.is_empty()).then_some(units),
+        ..DataJson::default()
+    }
+}
+
+/// Values that are those of the units are written once.
+fn from_values(values: &Values) -> DataJson {
+    let units: IndexMap<_, _> =
+        values.units.iter().map(|(unit, one)| (unit.clone(), from_values(one))).collect();
+    let is_told = || Values::of_units(values.t_ms.clone(), values.units.clone()).values == values.values;
+    let is_told = !units.is_empty() && is_told();
+    DataJson {
+        t_ms: Some(values.t_ms.clone()),
+        values: (!is_told).then(|| values.values.clone()),
         units: (!units.is_empty()).then_some(units),
         ..DataJson::default()
     }

@@ -134,9 +134,10 @@ fn same_data(own: &Phase, check: &Check, has_births: bool, path: &str) -> Result
     if known.kind != check.kind || known.by != check.by {
         return refuse("its data was pinned by another query or `by`".to_owned());
     }
-    // Births were pinned as differences on the scale that the check's amounts had chosen.
+    // Births of means were pinned as differences on the scale that the check's amounts had chosen.
     let scale = |check: &Check| Scale::of_pods(check, iter::once(1.0));
-    if has_births && scale(known) != scale(check) {
+    let is_mean = matches!(check.kind, CheckKind::Mean { .. });
+    if has_births && is_mean && scale(known) != scale(check) {
         return refuse(
             "earlier starts of pods were pinned for a margin of the other measure (absolute, relative)"
                 .to_owned(),

@@ -170,7 +170,8 @@ impl Memory {
         let sides = decode_all(&release.policy.policy.phases[phase_idx], pre.data)?;
         let mut births = BTreeMap::new();
         for (check, json) in pre.births {
-            let read = judge::births(json, &check)?;
+            let kind = kind_of(&release.policy.policy.phases[phase_idx], &check)?;
+            let read = judge::births(json, kind, &check)?;
             births.insert(check, read);
         }
         let history = History { sides, births, accepted: pre.accepted };
@@ -481,9 +482,11 @@ fn births(
     let mut needed: Vec<&Check> = phase.checks.iter().collect();
     needed.retain(|check| {
         let has_history = sides.get(&check.name).is_some_and(|sides| sides.canary.is_some());
-        matches!(check.kind, CheckKind::Mean { .. } | CheckKind::Ratio { .. })
-            && check.by.is_none()
-            && !has_history
+        let tells_pods = matches!(
+            check.kind,
+            CheckKind::Mean { .. } | CheckKind::Ratio { .. } | CheckKind::Distribution { .. }
+        );
+        tells_pods && check.by.is_none() && !has_history
     });
     if needed.is_empty() {
         return Ok(found);
@@ -672,7 +675,8 @@ fn filling(release: &Release, phase: &Phase, phase_idx: usize, side: Side) -> Fi
 
 /// Fills for the fresh pods, which serve beside the baseline; nothing for checks that are not compared with them.
 fn fresh_filling(release: &Release, phase: &Phase, phase_idx: usize, check: &Check) -> Option<Filling> {
-    let cohort = release.request.fresh.as_ref().filter(|_| matches!(check.kind, CheckKind::Mean { .. }))?;
+    let compares = matches!(check.kind, CheckKind::Mean { .. } | CheckKind::Distribution { .. });
+    let cohort = release.request.fresh.as_ref().filter(|_| compares && check.by.is_none())?;
     let interval = release.policy.policy.interval.to_string();
     Some(Filling::new(Side::Baseline, cohort, phase, release.phases[phase_idx].scope(), &interval))
 }

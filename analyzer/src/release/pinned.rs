@@ -195,7 +195,15 @@ fn news_of_values(booked: Option<&Values>, read: &Values, last: usize) -> Values
         };
         all.filter(is_new).copied().collect()
     });
-    Values { t_ms: read.t_ms.get(last).copied().into_iter().collect(), values: vec![row] }
+    let units = read.units.iter().map(|(unit, read)| {
+        let booked = booked.and_then(|b| b.units.get(unit));
+        (unit.clone(), news_of_values(booked, read, last))
+    });
+    Values {
+        t_ms: read.t_ms.get(last).copied().into_iter().collect(),
+        values: vec![row],
+        units: units.collect(),
+    }
 }
 
 fn news_of_patterns(booked: Option<&PatternCounts>, read: &PatternCounts, last: usize) -> PatternCounts {
@@ -270,6 +278,9 @@ fn append_series(a: &mut Vec<Series>, b: Vec<Series>) {
 
 fn append_values(a: &mut Values, b: Values) {
     put(&mut a.t_ms, &mut [(&mut a.values, &b.values)], &b.t_ms, &None);
+    for (unit, rows) in b.units {
+        append_values(a.units.entry(unit).or_default(), rows);
+    }
 }
 
 fn append_histogram(a: &mut Histogram, b: Histogram) {

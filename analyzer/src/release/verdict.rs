@@ -261,7 +261,10 @@ fn unit_states(data: &Data) -> Vec<(String, bool)> {
         Data::Values(all) => {
             all.iter().filter(|s| named(&s.instance)).map(|s| (s.instance.clone(), silent(&s.v))).collect()
         }
-        Data::Raw(_) | Data::Patterns(_) | Data::Users(_) | Data::By(_) => Vec::new(),
+        Data::Raw(v) => {
+            v.units.iter().filter(|(u, _)| named(u)).map(|(u, v)| (u.clone(), silent(&v.values))).collect()
+        }
+        Data::Patterns(_) | Data::Users(_) | Data::By(_) => Vec::new(),
     }
 }
 
