@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use crate::releases::{Bench, MINUTE_MS, START_MS, body};
 
 /// A pod: its name, its version, and the minutes in which it begins and ends.
-struct Pod {
-    name: String,
-    version: &'static str,
-    begin: i64,
-    end: i64,
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) version: &'static str,
+    pub(crate) begin: i64,
+    pub(crate) end: i64,
 }
 
 /// Ten settled pods, twelve starts in six events, and a canary of two.
-fn pods() -> Vec<Pod> {
+pub(crate) fn pods() -> Vec<Pod> {
     let pod = |name: String, version, begin, end| Pod { name, version, begin, end };
     let mut all: Vec<Pod> = (0..10).map(|n| pod(format!("old-{n}"), "1", -1400, 120)).collect();
     for event in 0..6 {

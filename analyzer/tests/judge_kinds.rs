@@ -76,6 +76,24 @@ fn without_births_new_pods_have_no_vote_and_the_text_says_what_would_do() {
 }
 
 #[test]
+fn a_history_that_began_later_is_one_with_gaps() {
+    let of = |pad: bool| {
+        let mut data = new_pods(1.0);
+        let late = &mut data["pre"]["baseline"]["series"][2];
+        for name in ["t_ms", "v"] {
+            let all = late[name].as_array_mut().expect("a list");
+            match (name, pad) {
+                ("v", true) => all[..200].iter_mut().for_each(|value| *value = Value::Null),
+                (_, true) => {}
+                (_, false) => drop(all.drain(..200)),
+            }
+        }
+        run(&body(cpu(), data)).looks
+    };
+    assert_eq!(of(true), of(false));
+}
+
+#[test]
 fn later_data_does_not_change_looks_at_hosts() {
     let of = |n: i64| {
         let data = json!({ "baseline": pods("b", 6, 0, n, 1.0, 1), "canary": pods("c", 2, 0, n, 1.05, 2) });

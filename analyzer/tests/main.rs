@@ -3,6 +3,7 @@
 mod simulate;
 mod judge;
 mod judge_kinds;
+mod new_pods;
 mod kayenta;
 mod native;
 mod patterns;
@@ -15,6 +16,7 @@ mod before;
 mod beside;
 mod docs;
 mod births;
+mod births_latency;
 mod fresh;
 mod users;
 mod sql;

@@ -4,12 +4,14 @@
 //! baseline. What they show is pinned with the history of the phase that they are used in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use greylight_store::read::SpanMs;
+use indexmap::IndexMap;
 
 use super::metrics::{presence, present};
 use super::{CollectError, Collector, Grid, Question};
-use crate::judge::{BirthData, Counts, Data, Scale, Series};
+use crate::judge::{BirthData, Counts, Data, Histogram, Scale, Series, Values, coarse_histogram};
 use crate::release::cohort::{Units, unit_of};
 
 /// Starts that follow one another no later than this are one event.
@@ -20,6 +22,8 @@ const EVENT_BIRTHS_MAX: usize = 10;
 const SETTLED_MS: i64 = 10 * 60 * 1000;
 /// How much of a life is read: what its level is taken from.
 const LIFE_MS: i64 = 6 * 3600 * 1000;
+/// Intervals of a life that are kept of a distribution, which has many numbers in each.
+const LIFE_ROWS: usize = 360;
 /// Pods that a birth is compared with, at least.
 const PEERS_MIN: usize = 2;
 
@@ -160,9 +164,18 @@ impl Collector {
                         shown.pods.clone_from(&birth.peers);
                     }
                     Some(Data::Counts(counts)) => shown.counted = counted(birth, counts),
+                    Some(Data::Histogram(histogram)) => {
+                        (shown.data, shown.peers) = buckets(birth, grid, histogram).unzip();
+                        shown.pods.clone_from(&birth.peers);
+                    }
+                    Some(Data::Raw(values)) => {
+                        (shown.data, shown.peers) = numbers(birth, grid, values).unzip();
+                        shown.pods.clone_from(&birth.peers);
+                    }
                     _ => continue,
                 }
-                if shown.counted.is_some() || shown.d.iter().any(|d| d.is_finite()) {
+                let has_shown = shown.d.iter().any(|d| d.is_finite()) || shown.data.is_some();
+                if shown.counted.is_some() || has_shown {
                     found.push(shown);
                 }
             }
@@ -177,18 +190,88 @@ fn differences(birth: &Birth, grid: Grid, series: &[Series], scale: Scale) -> Ve
     let Some(own) = of(&birth.life.unit) else { return Vec::new() };
     let peers: Vec<&Series> = birth.peers.iter().filter_map(|unit| of(unit)).collect();
     let value = |series: &Series, i: usize| series.v.get(i).copied().flatten().map(|v| scale.apply(v));
-    let whole = |from: i64| usize::try_from((from - grid.start_ms).div_euclid(grid.step_ms)).unwrap_or(0);
-    // The interval in which it began is not whole, nor is the one in which it ended.
-    let begin = whole(birth.life.first_ms + grid.step_ms - 1);
-    let life = usize::try_from(LIFE_MS / grid.step_ms).unwrap_or(0);
-    let end = whole(birth.life.last_ms).min(grid.n).min(begin + life);
     let difference = |i: usize| {
         let own = value(own, i)?;
         let others: Vec<f64> = peers.iter().filter_map(|peer| value(peer, i)).collect();
         let mean = others.iter().sum::<f64>() / others.len() as f64;
         (others.len() >= PEERS_MIN).then_some(own - mean)
     };
-    (begin..end.max(begin)).map(|i| difference(i).unwrap_or(f64::NAN)).collect()
+    whole(birth, grid).map(|i| difference(i).unwrap_or(f64::NAN)).collect()
+}
+
+/// The intervals of a birth's life: that in which it began is not whole, nor is the one in which it ended.
+fn whole(birth: &Birth, grid: Grid) -> Range<usize> {
+    let whole = |from: i64| usize::try_from((from - grid.start_ms).div_euclid(grid.step_ms)).unwrap_or(0);
+    let begin = whole(birth.life.first_ms + grid.step_ms - 1);
+    let life = usize::try_from(LIFE_MS / grid.step_ms).unwrap_or(0);
+    begin..whole(birth.life.last_ms).min(grid.n).min(begin + life).max(begin)
+}
+
+/// Starts of intervals, and what a birth and its peers showed in them.
+type Rows<T> = (Vec<i64>, [Vec<Option<T>>; 2]);
+
+/// What a birth and its peers, these together, showed in each interval of its life; nothing where the birth has no row.
+fn rows<'a, T: Clone + 'a>(
+    birth: &Birth,
+    grid: Grid,
+    of: impl Fn(&str) -> Option<&'a [Option<T>]>,
+    sum: impl Fn(Vec<&'a T>) -> T,
+) -> Option<Rows<T>> {
+    let mut life = whole(birth, grid);
+    life.end = life.end.min(life.start + LIFE_ROWS);
+    let own = of(&birth.life.unit)?;
+    let peers: Vec<&[Option<T>]> = birth.peers.iter().filter_map(|unit| of(unit)).collect();
+    let together = |i: usize| {
+        let there: Vec<&T> = peers.iter().filter_map(|peer| peer.get(i)?.as_ref()).collect();
+        (there.len() >= PEERS_MIN).then(|| sum(there))
+    };
+    let own: Vec<Option<T>> = life.clone().map(|i| own.get(i)?.clone()).collect();
+    let starts = life.clone().map(|i| grid.start_ms + i as i64 * grid.step_ms).collect();
+    own.iter().any(Option::is_some).then(|| (starts, [own, life.map(together).collect()]))
+}
+
+/// The buckets that a birth and its peers filled.
+fn buckets(birth: &Birth, grid: Grid, histogram: &Histogram) -> Option<(Data, Data)> {
+    let of = |unit: &str| histogram.units.get(unit).map(|one| &one.counts[..]);
+    let add = |mut sum: Vec<f64>, row: &Vec<f64>| {
+        sum.iter_mut().zip(row).for_each(|(sum, n)| *sum += n);
+        sum
+    };
+    let sum = |all: Vec<&Vec<f64>>| all.into_iter().fold(vec![0.0; histogram.le.len()], add);
+    let (t_ms, both) = rows(birth, grid, of, sum)?;
+    let [own, peers] = both.map(|counts| {
+        let le = histogram.le.clone();
+        Data::Histogram(filled(Histogram { t_ms: t_ms.clone(), le, counts, units: IndexMap::new() }))
+    });
+    Some((own, peers))
+}
+
+/// The same of raw values, which are put into the buckets by which they are compared: these are fewer.
+fn numbers(birth: &Birth, grid: Grid, values: &Values) -> Option<(Data, Data)> {
+    let of = |unit: &str| values.units.get(unit).map(|one| &one.values[..]);
+    let sum = |all: Vec<&Vec<f64>>| all.into_iter().flatten().copied().collect::<Vec<f64>>();
+    let (t_ms, both) = rows(birth, grid, of, sum)?;
+    let [own, peers] = both.map(|values| {
+        Data::Histogram(coarse_histogram(&Values { t_ms: t_ms.clone(), values, units: IndexMap::new() }))
+    });
+    Some((own, peers))
+}
+
+/// Leaves out edges that have nothing on either side: whoever has them all finds the values in the same place.
+fn filled(histogram: Histogram) -> Histogram {
+    let n = histogram.le.len();
+    let mut has = vec![false; n];
+    for row in histogram.counts.iter().flatten() {
+        has.iter_mut().zip(row).for_each(|(has, n)| *has |= *n > 0.0);
+    }
+    let keeps: Vec<usize> =
+        (0..n).filter(|&j| has[j] || j + 1 == n || has.get(j + 1) == Some(&true)).collect();
+    let row = |row: Vec<f64>| keeps.iter().map(|&j| row[j]).collect();
+    Histogram {
+        le: keeps.iter().map(|&j| histogram.le[j]).collect(),
+        counts: histogram.counts.into_iter().map(|counts| counts.map(row)).collect(),
+        ..histogram
+    }
 }
 
 /// Events over trials of a birth's life.

@@ -168,6 +168,7 @@ impl Analysis {
                 is_raw: is_raw(&pre),
                 units: place_units(Stretch::Pre(&grid), &pre),
                 warm_up: grid.first_warm(),
+                step_ms: i64::try_from(grid.interval_ms()).unwrap_or(i64::MAX),
             };
             checks.push(CheckRun::new(check, Budget::new(policy, phase, alpha, &grid), known));
         }

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::grid::Cells;
 use super::means::{MeanRun, mean_of};
 use super::placed::Placed;
-use super::scores::BucketCells;
+use super::scores::{BucketCells, BucketRun};
 
 /// The unit that stands in for the baseline.
 const UNIT: &str = "before";
@@ -35,7 +35,8 @@ impl Before {
                 let values: Vec<f64> = run.hosts[1].values().flatten().flatten().copied().collect();
                 Some(Self::Mean(mean_of(values.iter()))).filter(|_| !values.is_empty())
             }
-            Placed::Buckets(sides) => {
+            Placed::Buckets(run) => {
+                let sides = &mut run.sides;
                 if sides[1].cells.iter().all(Option::is_none) {
                     sides.swap(0, 1);
                 }
@@ -68,9 +69,11 @@ impl Before {
                     ..MeanRun::default()
                 };
             }
-            (Self::Buckets { edges, counts }, Placed::Buckets([baseline, canary])) => {
+            (Self::Buckets { edges, counts }, Placed::Buckets(run)) => {
+                let [_, canary] = std::mem::take(&mut run.sides);
                 let cells = canary.cells.iter().map(|cell| cell.as_ref().map(|_| counts.clone())).collect();
-                *baseline = BucketCells { edges: edges.clone(), cells };
+                let baseline = BucketCells { edges: edges.clone(), cells };
+                *run = BucketRun { sides: [baseline, canary], ..BucketRun::default() };
             }
             _ => {}
         }

@@ -38,6 +38,7 @@ struct Terms {
     declared_share: Option<f64>,
     is_raw: bool,
     warm_up: usize,
+    step_ms: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ impl Terms {
             is_raw: self.is_raw,
             units: Vec::new(),
             warm_up: self.warm_up,
+            step_ms: self.step_ms,
         }
     }
 }
@@ -68,8 +70,12 @@ impl ByCheck {
         known: &Known<'_>,
     ) -> Self {
         let check = Check { by: None, ..check.clone() };
-        let terms =
-            Terms { declared_share: known.declared_share, is_raw: known.is_raw, warm_up: known.warm_up };
+        let terms = Terms {
+            declared_share: known.declared_share,
+            is_raw: known.is_raw,
+            warm_up: known.warm_up,
+            step_ms: known.step_ms,
+        };
         let chosen = chosen(&check, by, pre);
         let part = Budget { alpha: budget.alpha / (chosen.len() + 1) as f64, ..budget.clone() };
         let run = |pre: Placed| CheckRun::new(&check, part.clone(), terms.known(pre));

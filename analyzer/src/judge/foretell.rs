@@ -251,6 +251,7 @@ fn reach(run: &CheckRun, data: Option<&CheckData>, expected: &Expected, step_ms:
         Procedure::Means(check) => check.foretell(run.usual.as_ref(), expected),
         Procedure::Pods(check) => check.foretell(expected),
         Procedure::Scores(check) => check.foretell(expected),
+        Procedure::PodScores(check) => check.foretell(expected),
         Procedure::Users(check) => {
             let usual = data.and_then(|data| UsualUsers::new(data.pre.baseline.as_ref()?));
             usual.map_or(Reach { lack: Some(NO_HISTORY), ..Reach::default() }, |usual| {

@@ -22,6 +22,9 @@ pub(super) struct Grid {
 /// Intervals of history used at most: two days of one-second intervals, well above what adds power.
 const PRE_MAX: usize = 200_000;
 
+/// Intervals of an earlier start used at most: six hours of minutes.
+const LIFE_MAX: usize = 360;
+
 /// One value an interval, `None` where it is missing.
 pub(super) type Cells<T> = Vec<Option<T>>;
 
@@ -125,6 +128,13 @@ pub(super) enum Stretch<'a> {
     Pre(&'a Grid),
     /// Since the phase began.
     Run(&'a Grid),
+    /// Since an earlier start of a pod.
+    Life {
+        /// Start of its first interval.
+        start_ms: i64,
+        /// Width of intervals.
+        step_ms: i64,
+    },
 }
 
 impl Stretch<'_> {
@@ -133,6 +143,10 @@ impl Stretch<'_> {
         let idx = |t_ms: i64| match self {
             Self::Pre(grid) => grid.pre_idx(t_ms),
             Self::Run(grid) => grid.run_idx(t_ms),
+            Self::Life { start_ms, step_ms } => {
+                let idx = t_ms.saturating_sub(*start_ms).div_euclid((*step_ms).max(1));
+                usize::try_from(idx).ok().filter(|idx| *idx < LIFE_MAX)
+            }
         };
         let n = values.clone().filter_map(|(t_ms, _)| idx(t_ms)).max().map_or(0, |most| most + 1);
         let mut cells = vec![None; n];

@@ -46,3 +46,4 @@ pub use placed::RunData;
 pub(crate) use request::births;
 pub use request::{Answer, Engine, Request, answer, run};
 pub(crate) use scale::Scale;
+pub(crate) use scores::coarse_histogram;

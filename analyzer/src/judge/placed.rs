@@ -13,7 +13,7 @@ use super::error::JudgeError;
 use super::grid::{Grid, Stretch, align_pre};
 use super::means::{self, MeanRun};
 use super::patterns::{self, PatternCells};
-use super::scores::{self, BucketCells};
+use super::scores::{self, BucketCells, BucketRun};
 use super::users::{self, UserCells};
 
 /// Data of all checks since the phase began, placed on its intervals.
@@ -39,7 +39,7 @@ pub(super) enum Placed {
     Nothing,
     Counts([CountCells; 2]),
     Hosts(MeanRun),
-    Buckets([BucketCells; 2]),
+    Buckets(BucketRun),
     Patterns([PatternCells; 2]),
     Users(Box<UserCells>),
     /// By value of the check's label.
@@ -61,9 +61,9 @@ impl Placed {
                     |side: usize| run.hosts[side].values().map(|cells| cells.iter().flatten().count()).max();
                 n(0).unwrap_or(0).min(n(1).unwrap_or(0))
             }
-            Self::Buckets([baseline, canary]) => {
+            Self::Buckets(run) => {
                 let n = |side: &BucketCells| side.cells.iter().flatten().count();
-                n(baseline).min(n(canary))
+                n(&run.sides[0]).min(n(&run.sides[1]))
             }
             Self::Patterns([baseline, canary]) => {
                 both(baseline.trials.iter().rev().copied(), canary.trials.iter().rev().copied())
@@ -92,8 +92,12 @@ impl Placed {
             Self::Counts(sides) => {
                 [0, 1].map(|side| sides[side].iter().map(|cell| cell.map(|(_, n)| n)).collect())
             }
-            Self::Buckets(sides) => [0, 1].map(|side| {
-                sides[side].cells.iter().map(|cell| cell.as_ref().map(|counts| counts.iter().sum())).collect()
+            Self::Buckets(run) => [0, 1].map(|side| {
+                run.sides[side]
+                    .cells
+                    .iter()
+                    .map(|cell| cell.as_ref().map(|counts| counts.iter().sum()))
+                    .collect()
             }),
             Self::Patterns(sides) => [0, 1].map(|side| sides[side].trials.clone()),
             Self::By(values) => pooled(&values.values().collect::<Vec<_>>(), true).exposure_of_any(),
@@ -183,13 +187,15 @@ pub(super) fn place(
             .ok_or_else(wrong)?,
             ..MeanRun::default()
         }),
-        CheckKind::Distribution { .. } => Placed::Buckets(
-            each(both, |data| match data {
-                Data::Histogram(_) | Data::Raw(_) => Some(scores::buckets(stretch, data)),
-                _ => None,
+        CheckKind::Distribution { .. } => {
+            let is_one = |data: &Data| matches!(data, Data::Histogram(_) | Data::Raw(_));
+            Placed::Buckets(BucketRun {
+                sides: each(both, |data| is_one(data).then(|| scores::buckets(stretch, data)))
+                    .ok_or_else(wrong)?,
+                pods: each(both, |data| Some(scores::pods(stretch, data))).ok_or_else(wrong)?,
+                fresh: IndexMap::new(),
             })
-            .ok_or_else(wrong)?,
-        ),
+        }
         // Users are placed by [`place_users`], and a composite has no data of its own.
         CheckKind::Users { .. } | CheckKind::Composite => Placed::Nothing,
         CheckKind::Patterns { .. } => Placed::Patterns(
@@ -222,10 +228,12 @@ pub(super) fn place_users(check: &Check, grid: &Grid, data: &CheckData) -> Resul
     Ok(Placed::Users(Box::new(cells)))
 }
 
-/// Places pods of the old version that started with the canary; only means are compared with them.
+/// Places pods of the old version that started with the canary; means and distributions are compared with them.
 pub(super) fn place_fresh(placed: &mut Placed, stretch: Stretch<'_>, fresh: Option<&Data>) {
-    if let (Placed::Hosts(run), Some(Data::Values(series))) = (placed, fresh) {
-        run.fresh = means::of_hosts(stretch, series);
+    match (placed, fresh) {
+        (Placed::Hosts(run), Some(Data::Values(series))) => run.fresh = means::of_hosts(stretch, series),
+        (Placed::Buckets(run), Some(data)) => run.fresh = scores::pods(stretch, data),
+        _ => {}
     }
 }
 
@@ -249,10 +257,10 @@ pub(super) fn pooled(values: &[&Placed], is_raw: bool) -> Placed {
         Some(Placed::Counts(_)) => Placed::Counts([counts(0), counts(1)]),
         Some(Placed::Buckets(_)) => {
             let all = values.iter().filter_map(|value| match value {
-                Placed::Buckets(sides) => Some(sides),
+                Placed::Buckets(run) => Some(&run.sides),
                 _ => None,
             });
-            Placed::Buckets(scores::pool(all, is_raw))
+            Placed::Buckets(BucketRun { sides: scores::pool(all, is_raw), ..BucketRun::default() })
         }
         _ => Placed::Nothing,
     }
@@ -293,7 +301,7 @@ fn align_values(values: &mut IndexMap<String, Placed>) {
     for value in values.values_mut() {
         match value {
             Placed::Counts(sides) => counts.extend(sides),
-            Placed::Buckets(sides) => buckets.extend(sides.iter_mut().map(|side| &mut side.cells)),
+            Placed::Buckets(run) => buckets.extend(run.sides.iter_mut().map(|side| &mut side.cells)),
             _ => {}
         }
     }

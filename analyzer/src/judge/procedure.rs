@@ -20,8 +20,8 @@ use super::grid::Grid;
 use super::means::{self, MeanCheck, MeanRun};
 use super::patterns::{PatternCells, PatternCheck, PatternHistory};
 use super::placed::{Placed, UnitCells};
-use super::pods::{self, PodCheck};
-use super::scores::{BucketCells, ScoreCheck};
+use super::pods::{self, PodCheck, PodScores};
+use super::scores::{BucketCells, BucketRun, ScoreCheck};
 use super::users::{UserCells, UserCheck};
 
 /// One check of a phase.
@@ -48,6 +48,7 @@ pub(super) enum Procedure {
     Means(Box<MeanCheck>),
     Pods(Box<PodCheck>),
     Scores(Box<ScoreCheck>),
+    PodScores(Box<PodScores>),
     Patterns(Box<PatternCheck>),
     Users(Box<UserCheck>),
     By(Box<ByCheck>),
@@ -78,6 +79,8 @@ pub(super) struct Known<'a> {
     pub(super) units: Vec<UnitCells>,
     /// Intervals of the warm-up.
     pub(super) warm_up: usize,
+    /// Milliseconds of an interval.
+    pub(super) step_ms: i64,
 }
 
 impl Known<'_> {
@@ -99,13 +102,8 @@ impl CheckRun {
             Placed::Counts(pre) => count_procedure(check, budget, pre, &known),
             Placed::Hosts(pre) => pod_procedure(check, &budget, pre, &known)
                 .unwrap_or_else(|| mean_procedure(check, budget, pre.clone(), "value")),
-            Placed::Buckets(pre) => {
-                let n_looks = budget.n_looks;
-                let mut run = ScoreCheck::new(check, budget, pre.clone(), known.is_raw);
-                let n = run.n_placebo();
-                let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
-                (Procedure::Scores(Box::new(run)), placebo)
-            }
+            Placed::Buckets(pre) => pod_score_procedure(check, &budget, pre, &known)
+                .unwrap_or_else(|| score_procedure(check, budget, pre, known.is_raw)),
             Placed::Patterns(pre) => {
                 let severity = match check.kind {
                     CheckKind::Patterns { severity, .. } => severity,
@@ -218,7 +216,8 @@ impl CheckRun {
         match &mut self.procedure {
             Procedure::Counts(run) => run.is_quiet = is_quiet,
             Procedure::Means(run) => run.is_quiet = is_quiet,
-            Procedure::Scores(run) => run.is_quiet = is_quiet,
+            Procedure::Scores(run) => run.terms.is_quiet = is_quiet,
+            Procedure::PodScores(run) => run.terms.is_quiet = is_quiet,
             Procedure::By(run) => run.tests_mut().for_each(|run| run.set_quiet(is_quiet)),
             Procedure::Pods(_) | Procedure::Patterns(_) | Procedure::Users(_) | Procedure::Composite(_) => {}
         }
@@ -303,15 +302,43 @@ fn pod_procedure(
         return None;
     }
     let run = PodCheck::new(check, budget, known.warm_up, &pre.hosts[0], known.births)?;
-    let (runs, alarms, level) = run.placebo();
+    let placebo = of_births(run.placebo());
+    Some((Procedure::Pods(Box::new(run)), placebo))
+}
+
+/// Does the same for distributions whose pods are told apart.
+fn pod_score_procedure(
+    check: &Check,
+    budget: &Budget,
+    pre: &BucketRun,
+    known: &Known<'_>,
+) -> Option<(Procedure, Placebo)> {
+    if !pods::are_new(pre) {
+        return None;
+    }
+    let at = (known.warm_up, known.step_ms);
+    let run = PodScores::new(check, budget, at, (&pre.pods[0], known.is_raw), known.births)?;
+    let placebo = of_births(run.placebo());
+    Some((Procedure::PodScores(Box::new(run)), placebo))
+}
+
+/// Judges births by how many alarmed as a canary, of how many, and at which level.
+fn of_births((runs, alarms, level): (usize, usize, f64)) -> Placebo {
     let by_chance =
         Rate { events: alarms as f64, exposure: runs as f64, law: EventLaw::Binomial }.at_least(level);
-    let placebo = Placebo {
+    Placebo {
         runs: runs as u64,
         alarms: alarms as u64,
         is_restless: alarms > 0 && by_chance <= SOUND_LOST_MAX,
-    };
-    Some((Procedure::Pods(Box::new(run)), placebo))
+    }
+}
+
+fn score_procedure(check: &Check, budget: Budget, pre: &BucketRun, is_raw: bool) -> (Procedure, Placebo) {
+    let (n_looks, alpha) = (budget.n_looks, budget.alpha);
+    let mut run = ScoreCheck::new(check, budget, pre.sides.clone(), is_raw);
+    let n = run.n_placebo();
+    let placebo = placebo(n, n_looks, alpha, |start| run.placebo_alarm(start));
+    (Procedure::Scores(Box::new(run)), placebo)
 }
 
 /// Part of the sound checks that may lose their vote.
@@ -357,7 +384,9 @@ impl Procedure {
             (Self::Pods(run), Placed::Hosts(sides)) => run.look(grid, i, sides),
             (Self::Pods(run), _) => run.look(grid, i, &MeanRun::default()),
             (Self::Scores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
-            (Self::Scores(run), _) => run.look(grid, i, &[BucketCells::default(), BucketCells::default()]),
+            (Self::Scores(run), _) => run.look(grid, i, &BucketRun::default()),
+            (Self::PodScores(run), Placed::Buckets(sides)) => run.look(grid, i, sides),
+            (Self::PodScores(run), _) => run.look(grid, i, &BucketRun::default()),
             (Self::By(run), Placed::By(values)) => run.look(grid, i, values),
             (Self::By(run), _) => run.look(grid, i, &IndexMap::new()),
             (Self::Users(run), Placed::Users(cells)) => run.look(grid, i, cells),

@@ -2,24 +2,45 @@
 
 use std::sync::Arc;
 
-use crate::policy::{Amount, Check, Harm};
-use crate::stats::means::{GO_HISTORY_MIN, Means};
-use crate::stats::scores::{Change, Score, Sheet};
-use crate::stats::special::find_root_within;
-use crate::verdict::{Effect, Measure, QuantileEffect, Sizes, Values};
+use indexmap::IndexMap;
 
-use super::check::{Budget, Lack, Outcome, directions};
-use super::data::Data;
+use crate::policy::Check;
+use crate::stats::hosts::{Hosts, NU_GO, NU_MIN};
+use crate::stats::means::{GO_HISTORY_MIN, Means};
+use crate::stats::scores::{Score, Sheet};
+use crate::verdict::Sizes;
+
+use super::check::{Budget, Lack, Outcome};
+use super::data::{Data, Histogram, Values};
 use super::grid::{Cells, Grid, Stretch, align_pre};
-use super::means::{Answer, Question, ShiftTest};
+use super::hosts;
+use super::means::{Question, ShiftTest, mean_of};
 
 mod foretell;
+mod terms;
+
+pub(super) use terms::{Terms, scaling, superiority};
+
+/// Tests that share a check's budget.
+pub(super) const SCORES: f64 = 3.0;
 
 /// Bucket counts of one side by interval, over edges of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct BucketCells {
     pub(super) edges: Vec<f64>,
     pub(super) cells: Cells<Vec<f64>>,
+}
+
+/// Buckets of several pods.
+pub(super) type PodBuckets = IndexMap<String, BucketCells>;
+
+/// A distribution's buckets: both sides, and their pods where these are told apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct BucketRun {
+    pub(super) sides: [BucketCells; 2],
+    pub(super) pods: [PodBuckets; 2],
+    /// Pods of the old version that started together with the canary.
+    pub(super) fresh: PodBuckets,
 }
 
 /// Raw values are put into buckets of this width, a fixed lattice that no data can move.
@@ -41,6 +62,23 @@ pub(super) fn buckets(stretch: Stretch<'_>, data: &Data) -> BucketCells {
     }
 }
 
+/// Places the distributions of one side's pods, where they are told apart.
+pub(super) fn pods(stretch: Stretch<'_>, data: &Data) -> PodBuckets {
+    match data {
+        Data::Histogram(histogram) => {
+            let of = |one: &Histogram| buckets(stretch, &Data::Histogram(one.clone()));
+            histogram.units.iter().map(|(pod, one)| (pod.clone(), of(one))).collect()
+        }
+        Data::Raw(values) => {
+            let of = |one: &Values| {
+                raw_buckets(&stretch.place(one.t_ms.iter().copied().zip(one.values.iter().cloned())))
+            };
+            values.units.iter().map(|(pod, one)| (pod.clone(), of(one))).collect()
+        }
+        _ => PodBuckets::new(),
+    }
+}
+
 /// Returns the step of the lattice whose bucket holds a value; its upper edge is [`raw_edge`].
 fn raw_step(value: f64) -> i32 {
     let size = |value: f64| ((value / RAW_LEAST).ln() / RAW_WIDTH.ln()).clamp(0.0, 100_000.0);
@@ -59,6 +97,43 @@ fn raw_edge(step: i32) -> f64 {
         step if step > 0 => RAW_LEAST * RAW_WIDTH.powi(step),
         step => -RAW_LEAST * RAW_WIDTH.powi(-step - 1),
     }
+}
+
+/// Lattice steps that make one of [`coarse_edges`]: a factor of 1.22, a little more than native histograms have.
+const COARSE: i32 = 4;
+
+/// Finds edges of a coarser lattice around raw values that were put into buckets: the same values have the same edges,
+/// and what is kept of many pods stays small.
+pub(super) fn coarse_edges<'a>(all: impl Iterator<Item = &'a BucketCells>) -> Vec<f64> {
+    let mut steps: Vec<i32> = Vec::new();
+    for one in all {
+        for (bucket, edge) in one.edges.iter().enumerate().filter(|(_, edge)| edge.is_finite()) {
+            if one.cells.iter().flatten().any(|counts| counts[bucket] > 0.0) {
+                // The middle of a bucket is far from where rounding could move it into another.
+                let step =
+                    -(-raw_step(edge / RAW_WIDTH.powf(0.5 * edge.signum()))).div_euclid(COARSE) * COARSE;
+                steps.extend([step - COARSE, step]);
+            }
+        }
+    }
+    steps.sort_unstable();
+    steps.dedup();
+    steps.into_iter().map(raw_edge).chain([f64::INFINITY]).collect()
+}
+
+/// Puts raw values into buckets of the coarser lattice.
+pub(crate) fn coarse_histogram(values: &Values) -> Histogram {
+    let fine = raw_buckets(&values.values);
+    let le = coarse_edges(std::iter::once(&fine));
+    let places: Vec<usize> =
+        fine.edges.iter().map(|edge| le.partition_point(|own| own < edge).min(le.len() - 1)).collect();
+    let row = |counts: &Vec<f64>| {
+        let mut row = vec![0.0; le.len()];
+        places.iter().zip(counts).for_each(|(place, n)| row[*place] += n);
+        row
+    };
+    let counts = fine.cells.iter().map(|counts| counts.as_ref().map(row)).collect();
+    Histogram { t_ms: values.t_ms.clone(), le, counts, units: IndexMap::new() }
 }
 
 fn raw_buckets(cells: &Cells<Vec<f64>>) -> BucketCells {
@@ -85,9 +160,25 @@ impl BucketCells {
     /// Tells whether it is known how many values lie below an edge: it has the edge, or no value lies in the bucket
     /// that the edge would part.
     fn knows(&self, edge: f64) -> bool {
+        self.knows_before(edge, usize::MAX)
+    }
+
+    /// Does the same for the first `n` intervals.
+    pub(super) fn knows_before(&self, edge: f64, n: usize) -> bool {
         let bucket = self.edges.partition_point(|own| *own < edge);
-        self.edges.get(bucket) == Some(&edge)
-            || self.cells.iter().flatten().all(|counts| counts.get(bucket).is_none_or(|n| *n == 0.0))
+        let is_empty = |counts: &Vec<f64>| counts.get(bucket).is_none_or(|n| *n == 0.0);
+        self.edges.get(bucket) == Some(&edge) || self.cells.iter().take(n).flatten().all(is_empty)
+    }
+
+    /// Computes the mean score of each of the first `n` intervals.
+    pub(super) fn means(&self, sheet: &Sheet, score: Score, n: usize) -> Cells<f64> {
+        let scores = sheet.scores_at(score, &self.edges);
+        let mean = |counts: &Vec<f64>| {
+            let sum: f64 = counts.iter().zip(&scores).map(|(count, score)| count * score).sum();
+            let total = total(counts);
+            (total > 0.0).then(|| sum / total)
+        };
+        self.cells.iter().take(n).map(|counts| counts.as_ref().and_then(mean)).collect()
     }
 }
 
@@ -144,16 +235,13 @@ pub(super) fn pool<'a>(values: impl Iterator<Item = &'a [BucketCells; 2]>, is_ra
 /// A distribution check under way.
 #[derive(Clone, Debug)]
 pub(super) struct ScoreCheck {
-    harm: Harm,
-    tolerated: Amount,
-    margin: Option<Amount>,
-    at: Vec<f64>,
-    budget: Budget,
+    pub(super) terms: Terms,
     pre: [BucketCells; 2],
     is_raw: bool,
     prepared: Option<Arc<Prepared>>,
-    /// Whether nobody reads what a look shows beside its decision.
-    pub(super) is_quiet: bool,
+    /// Whether pods are the unit: where nothing has a history and there are enough of them, as of the first look that
+    /// had both sides.
+    is_by_hosts: Option<bool>,
 }
 
 /// What the history gives, for one set of edges.
@@ -173,17 +261,7 @@ impl ScoreCheck {
         let [baseline, canary] = &mut pre;
         to_common(&mut [&mut *baseline, &mut *canary], is_raw);
         align_pre(&mut [&mut baseline.cells, &mut canary.cells]);
-        Self {
-            harm: check.harm,
-            tolerated: check.tolerated,
-            margin: check.margin.as_ref().map(|margin| margin.amount),
-            at: check.margin.as_ref().map(|margin| margin.at.clone()).unwrap_or_default(),
-            budget,
-            pre,
-            is_raw,
-            prepared: None,
-            is_quiet: false,
-        }
+        Self { terms: Terms::new(check, budget), pre, is_raw, prepared: None, is_by_hosts: None }
     }
 
     /// Prepares for edges that the run's data share with the history.
@@ -203,7 +281,7 @@ impl ScoreCheck {
             _ => Vec::new(),
         });
         let tests = [0, 1, 2].map(|idx| {
-            ShiftTest::new(self.harm, &self.budget, 3.0, |sign| {
+            ShiftTest::new(self.terms.harm, &self.terms.budget, SCORES, |sign| {
                 Means::new(&pre_values[idx].iter().map(|value| sign * value).collect::<Vec<_>>())
             })
         });
@@ -235,9 +313,9 @@ impl ScoreCheck {
         prepared
     }
 
-    pub(super) fn look(&mut self, grid: &Grid, i: usize, run: &[BucketCells; 2]) -> Outcome {
+    pub(super) fn look(&mut self, grid: &Grid, i: usize, all: &BucketRun) -> Outcome {
         let n = i + 1;
-        let mut run = run.clone();
+        let mut run = all.sides.clone();
         for side in &mut run {
             side.cells.truncate(n);
         }
@@ -266,6 +344,11 @@ impl ScoreCheck {
             ..Outcome::default()
         };
         let Some(sheet) = sheet.filter(|_| outcome.t > 0) else { return outcome };
+        let is_without = prepared.pre_noise.is_none();
+        if *self.is_by_hosts.get_or_insert_with(|| is_without && has_enough_pods(&all.pods, n)) {
+            self.host_outcome(&mut outcome, grid, (&sheet, &sums), &all.pods, n);
+            return outcome;
+        }
         let noise = |from: usize| {
             let noise = inverse_n(&run, n, |idx| idx >= from && is_warm(idx)) / prepared.pre_noise?;
             Some(noise).filter(|noise| *noise > 0.0 && noise.is_finite())
@@ -276,18 +359,19 @@ impl ScoreCheck {
                 values: &differences(&sheet, score, &run, n, is_warm),
                 noise: &|from| noise(from).unwrap_or(1.0),
                 is_unsettled: false,
-                tolerated: self.sizes(&sheet, score, self.tolerated),
+                tolerated: self.terms.sizes(&sheet, score, self.terms.tolerated),
                 margin: self
+                    .terms
                     .margin
-                    .filter(|_| self.is_picked(score))
-                    .map(|margin| self.sizes(&sheet, score, margin)),
-                is_shown: !self.is_quiet,
+                    .filter(|_| self.terms.is_picked(score))
+                    .map(|margin| self.terms.sizes(&sheet, score, margin)),
+                is_shown: !self.terms.is_quiet,
             })
         });
         let have = if has_pre { prepared.tests[0].n_history() } else { 0 };
         outcome.lack = (have < GO_HISTORY_MIN).then_some(Lack::History { have, need: GO_HISTORY_MIN });
-        self.outcome(&mut outcome, &sheet, &sums, &answers);
-        if self.is_quiet {
+        self.terms.outcome(&mut outcome, &sheet, &sums, &answers);
+        if self.terms.is_quiet {
             return outcome;
         }
         let since = answers[0].since.unwrap_or(0);
@@ -296,85 +380,49 @@ impl ScoreCheck {
         outcome
     }
 
-    fn outcome(&self, outcome: &mut Outcome, sheet: &Sheet, sums: &[Vec<f64>; 2], answers: &[Answer; 3]) {
-        let leading = (0..3).min_by(|a, b| answers[*a].p_harm.total_cmp(&answers[*b].p_harm)).unwrap_or(0);
-        outcome.p_harm = Some(answers[leading].p_harm);
-        outcome.level = Some(answers[leading].level);
-        outcome.is_harm_crossed = answers.iter().any(|answer| answer.is_harm_crossed);
-        outcome.harm_since = answers[leading].since;
-        let picked = || answers.iter().filter(|answer| answer.p_go.is_some());
-        outcome.p_go = picked().filter_map(|answer| answer.p_go).reduce(f64::max);
-        outcome.level_go = outcome.p_go.map(|_| answers[0].level_go);
-        outcome.is_go_crossed = outcome.p_go.is_some_and(|p| p <= answers[0].level_go);
-        outcome.is_recent_beyond = picked().any(|answer| answer.is_recent_beyond) || self.margin.is_none();
-        outcome.is_faded = picked().any(|answer| answer.is_faded);
-        outcome.looks_left = if outcome.p_go.is_some() {
-            picked()
-                .map(|answer| answer.looks_left)
-                .reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))))
-                .flatten()
-        } else {
-            None
-        };
-        outcome.spent = self.budget.part(1.0).spent(outcome.t);
-        if self.is_quiet {
-            return;
-        }
-        outcome.n.effective = answers[leading].information;
-        let shown = self.quantile(Score::ALL[leading]);
-        outcome.values = Some(Values {
-            baseline: sheet.quantile(&sums[0], shown),
-            canary: sheet.quantile(&sums[1], shown),
-            unit: "value",
-        });
-        outcome.effect = Some(self.effect(sheet, Score::ALL[leading], &answers[leading]));
-        let quantiles =
-            if self.at.is_empty() { Score::ALL.map(Score::quantile).to_vec() } else { self.at.clone() };
-        outcome.effects = (quantiles.into_iter())
-            .map(|at| {
-                let score = Score::for_quantile(at);
-                let idx = Score::ALL.iter().position(|one| *one == score).unwrap_or(0);
-                QuantileEffect {
-                    at,
-                    effect: self.effect(sheet, score, &answers[idx]),
-                    baseline: sheet.quantile(&sums[0], at),
-                    canary: sheet.quantile(&sums[1], at),
-                }
-            })
-            .collect();
-    }
-
-    /// Says which scaling of all values would move the score as far as was seen.
-    fn effect(&self, sheet: &Sheet, score: Score, answer: &Answer) -> Effect {
-        let scaling = |shift: f64| scaling(sheet, score, shift);
-        Effect {
-            estimate: answer.estimate.and_then(scaling),
-            low: scaling(answer.low),
-            high: scaling(answer.high),
-            unit: "ratio",
-            measure: Measure::Relative,
-        }
-    }
-
-    fn quantile(&self, score: Score) -> f64 {
-        self.at.iter().copied().find(|at| Score::for_quantile(*at) == score).unwrap_or(score.quantile())
-    }
-
-    fn is_picked(&self, score: Score) -> bool {
-        self.at.is_empty() || self.at.iter().any(|at| Score::for_quantile(*at) == score)
-    }
-
-    /// Turns an amount of harm into shifts of a score, positive in the direction of harm.
-    fn sizes(&self, sheet: &Sheet, score: Score, amount: Amount) -> [f64; 2] {
-        let mut sizes = [0.0; 2];
-        for (size, direction) in sizes.iter_mut().zip(directions(self.harm)) {
-            let change = match amount {
-                Amount::Relative(part) => Change::Times(direction.ratio(part)),
-                Amount::Absolute(number) => Change::Plus(direction.sign() * number),
+    /// Compares pods' mean scores: procedure H.
+    fn host_outcome(
+        &self,
+        outcome: &mut Outcome,
+        grid: &Grid,
+        (sheet, sums): (&Sheet, &[Vec<f64>; 2]),
+        pods: &[PodBuckets; 2],
+        n: usize,
+    ) {
+        outcome.method = "H: pods as the unit, t tests of their mean rank, exponential and tail scores";
+        outcome.lack = Some(Lack::History { have: 0, need: GO_HISTORY_MIN });
+        let means = |score: Score, side: usize| -> Vec<f64> {
+            let mean = |pod: &BucketCells| {
+                let all = pod.means(sheet, score, n);
+                let warm = all.iter().enumerate().filter(|(idx, _)| grid.is_warm(*idx));
+                let values: Vec<f64> = warm.filter_map(|(_, value)| *value).collect();
+                (2 * values.len() >= outcome.t && !values.is_empty()).then(|| mean_of(values.iter()))
             };
-            *size = (direction.sign() * sheet.shift(score, change)).max(0.0);
+            pods[side].values().filter_map(mean).collect()
+        };
+        let hosts = Score::ALL.map(|score| Hosts::new(&means(score, 0), &means(score, 1)));
+        let [Some(rank), Some(exponential), Some(tail)] = hosts else { return };
+        let may_decide = outcome.is_present && rank.may_decide(outcome.t, self.terms.budget.n_looks);
+        let of_score = |(score, hosts): (Score, &Hosts)| {
+            let sizes = |amount| self.terms.sizes(sheet, score, amount);
+            let question = hosts::Question {
+                harm: self.terms.harm,
+                n_tests: SCORES,
+                t: outcome.t,
+                may_decide,
+                tolerated: sizes(self.terms.tolerated),
+                margin: self.terms.margin.filter(|_| self.terms.is_picked(score)).map(sizes),
+            };
+            hosts::answer(hosts, &self.terms.budget, &question)
+        };
+        let [first, second, third] = Score::ALL;
+        let answers = [(first, &rank), (second, &exponential), (third, &tail)].map(of_score);
+        outcome.lack = outcome.lack.take().filter(|_| rank.nu < NU_GO);
+        self.terms.outcome(outcome, sheet, sums, &answers);
+        outcome.is_go_crossed &= may_decide;
+        if !self.terms.is_quiet {
+            outcome.superiority = superiority(sums, &answers[0]);
         }
-        sizes
     }
 
     /// Tells whether a placebo release at `start` of the history alarms.
@@ -382,7 +430,7 @@ impl ScoreCheck {
         let prepared = self.ensure(&mut [BucketCells::default(), BucketCells::default()]);
         let Some(sheet) = &prepared.sheet else { return false };
         (0..3).any(|idx| {
-            let tolerated = self.sizes(sheet, Score::ALL[idx], self.tolerated);
+            let tolerated = self.terms.sizes(sheet, Score::ALL[idx], self.terms.tolerated);
             prepared.tests[idx].placebo_alarm(&prepared.pre_values[idx], start, tolerated)
         })
     }
@@ -393,42 +441,15 @@ impl ScoreCheck {
     }
 }
 
-/// Finds the scaling of all values, less one, that moves a score so far.
-fn scaling(sheet: &Sheet, score: Score, shift: f64) -> Option<f64> {
-    const FACTOR_MAX: f64 = 1e4;
-    let (least, most) =
-        (sheet.shift(score, Change::Times(1.0 / FACTOR_MAX)), sheet.shift(score, Change::Times(FACTOR_MAX)));
-    if !(least < shift && shift < most) {
-        return None;
-    }
-    let log = find_root_within(-FACTOR_MAX.ln(), FACTOR_MAX.ln(), 1e-7, |log: f64| {
-        sheet.shift(score, Change::Times(log.exp())) - shift
+/// Tells whether both sides have pods, and enough of them to be the unit.
+fn has_enough_pods(pods: &[PodBuckets; 2], n: usize) -> bool {
+    let shown = [0, 1].map(|side: usize| {
+        pods[side].values().filter(|pod| pod.cells.iter().take(n).any(Option::is_some)).count()
     });
-    Some(log.exp_m1())
+    shown.iter().all(|n| *n > 0) && (shown[0] + shown[1]) as f64 >= NU_MIN + 2.0
 }
 
-/// Computes the chance that a canary's value is larger than a baseline's; values of one bucket count as ties. Its limits
-/// lie as far off as those of the shift of the mean rank, which is on the same scale.
-fn superiority(sums: &[Vec<f64>; 2], rank: &Answer) -> Option<Effect> {
-    let [baseline, canary] = sums;
-    let (mut below, mut larger) = (0.0, 0.0);
-    for (baseline, canary) in baseline.iter().zip(canary) {
-        larger += canary * (below + 0.5 * baseline);
-        below += baseline;
-    }
-    let seen = larger / (total(baseline) * total(canary));
-    let shift = rank.estimate?;
-    let chance = |value: f64| (seen + value - shift).clamp(0.0, 1.0);
-    seen.is_finite().then_some(Effect {
-        estimate: Some(seen),
-        low: Some(chance(rank.low)),
-        high: Some(chance(rank.high)),
-        unit: "probability",
-        measure: Measure::Superiority,
-    })
-}
-
-fn total(counts: &[f64]) -> f64 {
+pub(super) fn total(counts: &[f64]) -> f64 {
     counts.iter().sum()
 }
 

@@ -104,6 +104,21 @@ impl Sheet {
         (total > 0.0).then(|| sum / total)
     }
 
+    /// Returns the scores of other buckets, by their upper edges: each has that of the reference's bucket in which it ends.
+    pub fn scores_at(&self, score: Score, edges: &[f64]) -> Vec<f64> {
+        edges.iter().map(|edge| self.scores[score.idx()][self.place(*edge)]).collect()
+    }
+
+    /// Finds the reference's bucket in which another one ends.
+    pub fn place(&self, edge: f64) -> usize {
+        self.edges.partition_point(|own| *own < edge).min(self.edges.len() - 1)
+    }
+
+    /// Returns the upper edges of the reference's buckets.
+    pub fn edges(&self) -> &[f64] {
+        &self.edges
+    }
+
     /// Computes by how much a change of all values of the reference moves its mean score.
     pub fn shift(&self, score: Score, change: Change) -> f64 {
         let scores = &self.scores[score.idx()];

@@ -5,6 +5,7 @@ use crate::stats::scores::Score;
 
 use super::super::check::{Lack, directions};
 use super::super::foretell::{Expected, Reach, Size};
+use super::terms::scaling;
 use super::{BucketCells, ScoreCheck, total};
 
 impl ScoreCheck {
@@ -19,21 +20,21 @@ impl ScoreCheck {
             return Reach { lack, method, ..Reach::default() };
         };
         let noise = expected.share.and_then(|share| Some(self.inverse_n_at(share)? / before)).unwrap_or(1.0);
-        let sign = directions(self.harm)[0].sign();
-        let (mut shift, mut go) = (None::<f64>, self.margin.map(|_| 0));
+        let sign = directions(self.terms.harm)[0].sign();
+        let (mut shift, mut go) = (None::<f64>, self.terms.margin.map(|_| 0));
         for (idx, score) in Score::ALL.into_iter().enumerate() {
-            let margin = self.margin.filter(|_| self.is_picked(score));
+            let margin = self.terms.margin.filter(|_| self.terms.is_picked(score));
             let found = prepared.tests[idx].foretell(
                 &prepared.pre_values[idx],
                 noise,
-                self.sizes(sheet, score, self.tolerated),
-                margin.map(|margin| self.sizes(sheet, score, margin)),
+                self.terms.sizes(sheet, score, self.terms.tolerated),
+                margin.map(|margin| self.terms.sizes(sheet, score, margin)),
             );
             if margin.is_some() {
                 let looks = found.and_then(|found| found.go_looks);
                 go = go.zip(looks).map(|(a, b): (usize, usize)| a.max(b));
             }
-            let part = found.and_then(|found| super::scaling(sheet, score, sign * found.shift));
+            let part = found.and_then(|found| scaling(sheet, score, sign * found.shift));
             shift = match (shift, part.map(f64::abs)) {
                 (Some(least), Some(one)) => Some(least.min(one)),
                 (least, one) => least.or(one),

@@ -63,6 +63,21 @@ pub struct Pods {
     pub fresh: usize,
 }
 
+/// How many times as noisy an interval of a pod is as one of the old pods was in the history, where that is known of
+/// both; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Of the canary's pods.
+    pub canary: f64,
+    /// Of those that they are compared with: the old pods, or the fresh ones.
+    pub other: f64,
+}
+
+impl Noise {
+    /// As in the history.
+    pub const USUAL: Self = Self { canary: 1.0, other: 1.0 };
+}
+
 /// What the old pods' history and the births say.
 #[derive(Clone, Debug)]
 pub struct Fleet {
@@ -205,15 +220,17 @@ impl Fleet {
 
     /// Computes the shift that is found by the last look in 80 % of cases.
     pub fn announced(&self, part: Part, pods: Pods, age: usize, n_looks: usize, level: f64) -> Option<f64> {
-        // The normal quantile of 80 %.
-        const POWER: f64 = 0.842;
-        let law = self.law(part, pods, age, n_looks)?;
-        Some((StudentTail::new(law.nu).isf(level) + POWER) * law.variance.sqrt())
+        Some(self.law(part, pods, age, n_looks)?.announced(level))
     }
 
     /// Computes what is to be taken off the canary's mean over `t` intervals from the settled age on, and
     /// how far a good canary's lies from it. `None` where too little is known to decide anything.
     pub fn law(&self, part: Part, pods: Pods, age: usize, t: usize) -> Option<Law> {
+        self.law_amid(part, pods, age, t, Noise::USUAL)
+    }
+
+    /// Does the same where intervals are known to be noisier than the old pods' were.
+    pub fn law_amid(&self, part: Part, pods: Pods, age: usize, t: usize, noise: Noise) -> Option<Law> {
         if pods.canary == 0 || pods.old == 0 || t == 0 {
             return None;
         }
@@ -231,15 +248,13 @@ impl Fleet {
                     1.0 + 1.0 / standing.n_events
                 };
                 let replaced = if self.is_replaced { 2.0 / n_old } else { 0.0 };
-                (n_of_tau + replaced, n_of_omega, 1.0 / n_canary + 1.0 / n_births + 1.0 / n_old)
+                let n_of_v = noise.canary / n_canary + 1.0 / n_births + noise.other / n_old;
+                (n_of_tau + replaced, n_of_omega, n_of_v)
             }
-            Part::Fresh => {
-                let both = 1.0 / n_canary + 1.0 / pods.fresh as f64;
-                (both, 0.0, both)
-            }
-            Part::Old => {
-                let both = 1.0 / n_canary + 1.0 / n_old;
-                (both, 0.0, both)
+            Part::Fresh | Part::Old => {
+                let n_other = if part == Part::Fresh { pods.fresh as f64 } else { n_old };
+                let n_of_v = noise.canary / n_canary + noise.other / n_other;
+                (1.0 / n_canary + 1.0 / n_other, 0.0, n_of_v)
             }
         };
         let omega2 = if standing.tells { standing.omega2 } else { 0.0 };
@@ -268,22 +283,23 @@ impl Fleet {
         (law.variance > 0.0 && law.variance.is_finite() && law.nu.is_finite()).then_some(law)
     }
 
-    /// Counts births that would have been refused at `level` as a canary of one against the others.
-    pub fn placebo_alarms(&self, age: usize, n_looks: usize, level: f64) -> (usize, usize) {
+    /// Tells of each birth whether it would have been refused at `level` as a canary of one against the others; of none
+    /// where these are too few.
+    pub fn placebo_alarms(&self, age: usize, n_looks: usize, level: f64) -> Vec<bool> {
         let (n, events) = self.n_births();
         if events <= EVENTS_MIN {
-            return (0, 0);
+            return Vec::new();
         }
         let pods = Pods { canary: 1, old: self.standing.len(), fresh: 0 };
-        let alarm = |idx: &usize| {
+        let alarm = |idx: usize| {
             let mut others = self.clone();
-            let birth = others.births.remove(*idx);
-            others.levels.remove(*idx);
+            let birth = others.births.remove(idx);
+            others.levels.remove(idx);
             let law = others.law(Part::Births, pods, age, n_looks)?;
             let b = mean_of_first(&birth.d[age..], n_looks) - law.taken_off;
             Some(law.p_harm(b, 0.0) <= level)
         };
-        (n, (0..n).filter(|idx| alarm(idx) == Some(true)).count())
+        (0..n).map(|idx| alarm(idx) == Some(true)).collect()
     }
 }
 
@@ -307,6 +323,13 @@ impl Law {
     /// Computes the chance of a difference of `b` or less if the shift is at least `x`.
     pub fn p_go(&self, b: f64, x: f64) -> f64 {
         sound(StudentTail::new(self.nu).sf((x - b) / self.variance.sqrt()))
+    }
+
+    /// Computes the shift that is found at a level in 80 % of cases.
+    pub fn announced(&self, level: f64) -> f64 {
+        // The normal quantile of 80 %.
+        const POWER: f64 = 0.842;
+        (StudentTail::new(self.nu).isf(level) + POWER) * self.variance.sqrt()
     }
 
     /// Computes how far the ends of an interval lie from `b`, each at a one-sided level.

@@ -155,3 +155,31 @@ proptest! {
         prop_assert!((other.nu / one.nu - 1.0).abs() < 1e-9);
     }
 }
+
+#[test]
+fn intervals_that_are_noisier_count_for_less() {
+    let fleet = fleet(3);
+    for part in [Part::Births, Part::Fresh, Part::Old] {
+        let law = |canary: f64, other: f64| {
+            fleet.law_amid(part, PODS, WARM_UP, 30, Noise { canary, other }).expect("enough is known")
+        };
+        let usual = fleet.law(part, PODS, WARM_UP, 30).expect("enough is known");
+        assert_eq!(law(1.0, 1.0), usual);
+        let (one, two) = (law(4.0, 1.0), law(4.0, 9.0));
+        assert!(usual.variance < one.variance && one.variance < two.variance, "{part:?}");
+        assert_eq!((one.taken_off, two.taken_off), (usual.taken_off, usual.taken_off));
+        if part == Part::Fresh {
+            // As if every interval of the canary were the mean of a quarter of the values.
+            let more = one.variance - usual.variance;
+            near(more, 3.0 * fleet.windows.at(30) / PODS.canary as f64 * floor(&fleet));
+        }
+    }
+}
+
+/// What the births' own scatter multiplies variances by.
+fn floor(fleet: &Fleet) -> f64 {
+    let fresh = fleet.law(Part::Fresh, PODS, WARM_UP, 30).expect("enough is known");
+    let standing = fleet.standing(Part::Fresh, PODS.canary);
+    let both = 1.0 / PODS.canary as f64 + 1.0 / PODS.fresh as f64;
+    fresh.variance / ((standing.tau2 + fleet.windows.at(30)) * both)
+}
