@@ -137,6 +137,24 @@ impl Track {
         let of = |unit: &usize| Some((names.get(*unit)?.as_str(), self.units.get(*unit)?.as_ref()?));
         sum(&units.iter().filter_map(of).collect::<Vec<_>>(), stretch, self.tells_units)
     }
+
+    /// Does the same, and tells the units of distributions apart as well, as a comparison of new pods wants them.
+    pub(super) fn side_of_pods(&self, units: &[usize], names: &[String], stretch: Stretch) -> Option<Data> {
+        let mut data = self.side(units, names, stretch)?;
+        for unit in units {
+            let own = self.side(&[*unit], names, stretch);
+            match (&mut data, own, names.get(*unit)) {
+                (Data::Histogram(all), Some(Data::Histogram(own)), Some(name)) => {
+                    all.units.insert(name.clone(), own);
+                }
+                (Data::Raw(all), Some(Data::Raw(own)), Some(name)) => {
+                    all.units.insert(name.clone(), own);
+                }
+                _ => {}
+            }
+        }
+        Some(data)
+    }
 }
 
 /// Adds data of one kind up.

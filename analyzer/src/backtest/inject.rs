@@ -52,7 +52,8 @@ pub(super) fn inject(
         Data::Histogram(histogram) => Data::Histogram(change_histogram(histogram, pre, factor)),
         Data::Raw(values) => {
             let mut values = values.clone();
-            values.values.iter_mut().flatten().flatten().for_each(|value| *value *= factor);
+            let all = values.units.values_mut().flat_map(|unit| &mut unit.values).chain(&mut values.values);
+            all.flatten().flatten().for_each(|value| *value *= factor);
             Data::Raw(values)
         }
         Data::Patterns(counts) => {
@@ -155,6 +156,7 @@ fn change_histogram(histogram: &Histogram, pre: &Sides, factor: f64) -> Histogra
         }
         *row = moved;
     }
+    changed.units.values_mut().for_each(|unit| *unit = change_histogram(unit, pre, factor));
     changed
 }
 

@@ -250,7 +250,11 @@ impl Reader<'_> {
         }
         let mut found = Vec::new();
         for (idx, unit) in known.iter().enumerate() {
-            let data = ask(&Units::Only(BTreeSet::from([unit.clone()])))?;
+            let mut data = ask(&Units::Only(BTreeSet::from([unit.clone()])))?;
+            // All of it is this unit's.
+            if let Some(Data::Raw(values)) = &mut data {
+                values.units.clear();
+            }
             found.extend(data.map(|data| (idx, data)));
         }
         Ok(found)
@@ -295,9 +299,11 @@ impl Reader<'_> {
         names: &[String],
         end_ms: i64,
     ) -> Result<Vec<BirthData>, CollectError> {
-        let fits = matches!(asked.check.kind, CheckKind::Mean { .. } | CheckKind::Ratio { .. })
-            && asked.check.by.is_none();
-        if !fits || events.is_empty() {
+        let tells_pods = matches!(
+            asked.check.kind,
+            CheckKind::Mean { .. } | CheckKind::Ratio { .. } | CheckKind::Distribution { .. }
+        );
+        if !tells_pods || asked.check.by.is_some() || events.is_empty() {
             return Ok(Vec::new());
         }
         let values = track.units.iter().flatten().filter_map(|data| match data {

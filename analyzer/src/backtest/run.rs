@@ -187,6 +187,10 @@ impl Runner<'_> {
         let n_pre = self.plan.n_pre().min(placebo.start);
         let pre = self.history.stretch(placebo.start - n_pre, n_pre);
         let names = &self.history.units;
+        let side = |track: &Track, units: &[usize], stretch| match self.chosen.is_births {
+            true => track.side_of_pods(units, names, stretch),
+            false => track.side(units, names, stretch),
+        };
         let of = |(check, feed): (&Check, &Feed)| {
             let track: Option<&Track> = match feed {
                 Feed::Track(track) => self.history.tracks.get(*track),
@@ -194,15 +198,13 @@ impl Runner<'_> {
             };
             let data = track.map_or_else(CheckData::default, |track| CheckData {
                 run: Sides {
-                    baseline: track.side(&placebo.baseline, names, run),
-                    canary: track.side(&placebo.canary, names, run),
+                    baseline: side(track, &placebo.baseline, run),
+                    canary: side(track, &placebo.canary, run),
                 },
                 pre: Sides {
-                    baseline: track.side(&placebo.baseline, names, pre),
+                    baseline: side(track, &placebo.baseline, pre),
                     // Pods that started with the release have done nothing before it.
-                    canary: (!self.chosen.is_births)
-                        .then(|| track.side(&placebo.canary, names, pre))
-                        .flatten(),
+                    canary: (!self.chosen.is_births).then(|| side(track, &placebo.canary, pre)).flatten(),
                 },
                 fresh: None,
                 births: match &placebo.event {
