@@ -6,9 +6,9 @@
 use greylight_analyzer::verdict::Decision;
 
 use crate::simulate::{
-    Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
-    TrafficShare, UserValue, Users, demo, errors, errors_as_foretold, latency, latency_as_foretold, logs,
-    means, means_as_foretold, pod_errors, pods, share, users,
+    Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, PodLatency, Pods, Shape,
+    Slow, TrafficShare, UserValue, Users, demo, errors, errors_as_foretold, latency, latency_as_foretold,
+    logs, means, means_as_foretold, pod_errors, pod_latency, pod_latency_as_foretold, pods, share, users,
 };
 
 const SEED: u64 = 20_261_121;
@@ -185,6 +185,35 @@ fn new_pods_hold_their_level_and_are_found() {
     holds_level("errors of new pods", 0.01, &runs(15, |chance| pod_errors(setting(1.0), chance)));
     let worse = runs(8, |chance| pod_errors(setting(4.0), chance));
     assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+}
+
+#[test]
+fn latencies_of_new_pods_hold_their_level_and_are_found() {
+    let short = PodLatency { history: (400, 120), requests: (30, 30), ..PodLatency::default() };
+    let veto = PodLatency { held_to: "vote: veto", ..short };
+    for (name, setting) in [
+        ("latencies by births", PodLatency { alpha: 0.05, ..veto }),
+        ("latencies by fresh pods", PodLatency { alpha: 0.05, n: (3, 6, 3), births: (0, 1), ..veto }),
+        ("latencies of a canary with a tenth", PodLatency { alpha: 0.05, requests: (3, 30), ..veto }),
+    ] {
+        holds_level(name, 0.05, &runs(30, |chance| pod_latency(setting, chance)));
+    }
+    let slow = Slow { part: 1.0, factor: 1.6 };
+    let worse = runs(8, |chance| pod_latency(PodLatency { slow, ..veto }, chance));
+    assert!(worse.iter().all(|run| run.decision == Decision::NoGo), "{worse:?}");
+    let foretold = runs(20, |chance| pod_latency_as_foretold(veto, chance));
+    let found = share(&foretold, |run| run.decision == Decision::NoGo);
+    assert!(found.percent >= 80.0 - 3.0 * found.error, "{found:?}");
+    // Harm as large as the margin: of 40 at 5 % each more than seven are a chance of one in three hundred.
+    let slow = Slow { part: 1.0, factor: 1.2 };
+    let gone = [short, PodLatency { requests: (3, 30), ..short }].into_iter().flat_map(|setting| {
+        runs(20, |chance| pod_latency(PodLatency { slow, alpha: 1e-6, ..setting }, chance))
+    });
+    let gone = gone.filter(|run| run.decision == Decision::Go).count();
+    assert!(gone <= 7, "{gone} of 40");
+    let same = runs(10, |chance| pod_latency(short, chance));
+    let goes = same.iter().filter(|run| run.decision == Decision::Go).count();
+    assert!(goes >= 6, "{same:?}");
 }
 
 /// Old pods that hardly scatter: new ones, fresh ones too, lie beyond where values are clipped, and look alike there.

@@ -9,6 +9,7 @@ mod latency;
 mod logs;
 mod means;
 mod pod_errors;
+mod pod_latency;
 mod pods;
 mod users;
 
@@ -25,6 +26,7 @@ pub(crate) use latency::{Latency, Shape, Slow, latency, latency_as_foretold};
 pub(crate) use logs::{Logs, logs};
 pub(crate) use means::{Hosts, Means, Noise, means, means_as_foretold};
 pub(crate) use pod_errors::{PodErrors, pod_errors};
+pub(crate) use pod_latency::{PodLatency, pod_latency, pod_latency_as_foretold};
 pub(crate) use pods::{Pods, pods};
 pub(crate) use users::{UserValue, Users, users};
 

@@ -1,8 +1,8 @@
 //! The cases: what is simulated, and what is promised of it.
 
 use super::simulate::{
-    self, Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, Pods, Shape, Slow,
-    TrafficShare, UserValue, Users,
+    self, Chance, Errors, Fault, Hosts, Latency, Logs, Means, Noise, Outcome, PodErrors, PodLatency, Pods,
+    Shape, Slow, TrafficShare, UserValue, Users,
 };
 use super::{Promise, Scenario};
 
@@ -15,6 +15,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     goes_of_gauges(&mut all);
     changed_conditions(&mut all);
     new_pods(&mut all);
+    new_pod_latencies(&mut all);
     counts(&mut all);
     host_groups(&mut all);
     count_margins(&mut all);
@@ -315,6 +316,82 @@ fn new_pods(all: &mut Vec<Scenario>) {
     }
     let trust = Pods { births: (0, 1), warm_up: 10, ..Pods::default() };
     pods(all, "N good, ten, 1+10, no births".to_owned(), 0.5, Promise::Refused(0.013), trust);
+}
+
+fn pod_latencies(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: PodLatency) {
+    add(all, name, part, promise, move |chance| simulate::pod_latency(setting, chance));
+}
+
+/// Latencies of new pods: level, what is found, go, cold starts.
+fn new_pod_latencies(all: &mut Vec<Scenario>) {
+    const SAME: &str = "vote: veto";
+    let by_births = PodLatency::default();
+    let by_fresh = PodLatency { n: (3, 10, 3), ..by_births };
+    let slower = |factor: f64| Slow { part: 1.0, factor };
+    for (label, setting) in [
+        ("2+10, 12 in 6", by_births),
+        ("1+10, 12 in 12", PodLatency { n: (1, 10, 0), births: (12, 12), ..by_births }),
+        ("3+10, 3 fresh", by_fresh),
+    ] {
+        for (rho, tau) in [(0.6, 0.3), (0.0, 0.0), (0.9, 0.6)] {
+            let same = PodLatency { rho, tau, held_to: SAME, ..setting };
+            pod_latencies(
+                all,
+                format!("N latency good, {label}, AR {rho}, tau {tau}"),
+                1.0,
+                Promise::Refused(0.015),
+                same,
+            );
+        }
+        let few = PodLatency { requests: (10, 100), held_to: SAME, ..setting };
+        pod_latencies(
+            all,
+            format!("N latency good, {label}, a tenth of the requests"),
+            1.0,
+            Promise::Refused(0.015),
+            few,
+        );
+        for (factor, found) in [(1.5, 0.99), (2.0, 0.99)] {
+            let worse = PodLatency { slow: slower(factor), held_to: SAME, alpha: 0.001, ..setting };
+            pod_latencies(
+                all,
+                format!("N latency x{factor}, 0.1 %, {label}"),
+                0.5,
+                Promise::Found(found),
+                worse,
+            );
+        }
+        let tail =
+            PodLatency { slow: Slow { part: 0.1, factor: 10.0 }, held_to: SAME, alpha: 0.001, ..setting };
+        let name = format!("N latency 1 in 10 ten times slower, 0.1 %, {label}");
+        pod_latencies(all, name, 0.5, Promise::Found(0.99), tail);
+        pod_latencies(all, format!("N latency good, go, {label}"), 0.5, Promise::None, setting);
+        for requests in [(100, 100), (10, 100)] {
+            let worse = PodLatency { slow: slower(1.2), alpha: 1e-6, requests, ..setting };
+            let name = format!("N latency harm = margin, {label}, {} requests of 100", requests.0);
+            pod_latencies(all, name, 1.0, Promise::FalseGo(0.05), worse);
+        }
+        let announced = PodLatency { held_to: SAME, alpha: 0.001, ..setting };
+        let simulate = move |chance: &mut Chance| simulate::pod_latency_as_foretold(announced, chance);
+        add(all, format!("N latency announced shift, 0.1 %, {label}"), 0.5, Promise::Found(0.78), simulate);
+    }
+    for half_life in [3.0, 15.0] {
+        let cold = PodLatency { cold: (0.3, half_life), held_to: SAME, ..by_births };
+        let name = format!("N latency good, 2+10, cold start of 30 %, half-life {half_life}");
+        pod_latencies(all, name, 1.0, Promise::Refused(0.016), cold);
+    }
+    let few = PodLatency { requests: (5, 5), ..by_births };
+    let same = PodLatency { held_to: SAME, ..few };
+    pod_latencies(
+        all,
+        "N latency good, five requests a minute".to_owned(),
+        1.0,
+        Promise::Refused(0.015),
+        same,
+    );
+    let worse = PodLatency { slow: slower(1.2), alpha: 1e-6, ..few };
+    let name = "N latency harm = margin, five requests a minute".to_owned();
+    pod_latencies(all, name, 1.0, Promise::FalseGo(0.05), worse);
 }
 
 fn error_counts(all: &mut Vec<Scenario>, name: String, part: f64, promise: Promise, setting: Errors) {
