@@ -570,14 +570,15 @@ fn composed(
     has_history: bool,
 ) -> Result<Chosen, Problem> {
     let is_full = |one: &Taken| one.check.vote == Vote::Full;
-    // New units have no history, without which such checks can refuse and not go. They must not hold up those that can.
+    // New units have no history, without which such checks may never go. They must not hold up those that can.
     let can_go = taken.iter().any(|one| is_full(one) && !needs_history(&one.check));
     if !has_history && can_go {
         for one in taken.iter_mut().filter(|one| is_full(one) && needs_history(&one.check)) {
             one.document.insert("vote".to_owned(), json!("veto"));
             one.check.vote = Vote::Veto;
             one.notes.push(
-                "the canary's units have no history, which its go needs: it can refuse, and go does not wait",
+                "the canary's units have no history: go does not wait for it, and it refuses where earlier starts, fresh \
+                 pods or enough old ones say how new ones behave",
             );
         }
     }
