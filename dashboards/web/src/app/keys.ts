@@ -1,6 +1,6 @@
 // Shortcuts. None fires in a text box or while an input method composes.
 
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { go } from "./route.ts";
 
 export type Shortcuts = Readonly<Record<string, (event: KeyboardEvent) => void>>;
@@ -40,7 +40,8 @@ addEventListener("keydown", press);
 
 /** Offers shortcuts while the component is shown; the latest layer wins. */
 export function useShortcuts(shortcuts: Shortcuts): void {
-  useEffect(() => {
+  // Before the page is painted: a key may come with the first frame.
+  useLayoutEffect(() => {
     layers.push(shortcuts);
     return () => {
       layers.splice(layers.indexOf(shortcuts), 1);

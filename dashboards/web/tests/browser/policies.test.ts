@@ -49,6 +49,7 @@ describe("the list", () => {
   test("none yet says how to begin", async () => {
     const { page, end } = await at("status");
     await page.route("**/api/v1/policies", (route) => route.fulfill({ json: { policies: [] } }));
+    await page.waitForSelector("#nav");
     await page.keyboard.press("g");
     await page.keyboard.press("p");
     await page.waitForSelector(".state:has-text('No policy is stored yet')");
