@@ -489,8 +489,8 @@ async fn put_policy(
 ) -> Answer {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(ErrorKind::Invalid, "the policy is not UTF-8"))?;
-    api.releases.checked_policy(&caller.tenant, text)?;
-    let stored = api.releases.policies().put(&caller.tenant, &name, text).await?;
+    let checked = api.releases.checked_policy(&caller.tenant, text)?;
+    let stored = api.releases.policies().put(&caller.tenant, &name, text, checked).await?;
     // A policy is stored whether or not it can be said what it will show.
     let announced = match announce_last(&api, &caller, &name).await {
         Ok(announced) => json!({ "announced": announced }),

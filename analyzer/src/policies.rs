@@ -5,7 +5,7 @@ use greylight_store::records::{Document, Expect, Order, Page, Records, RecordsEr
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::policy::{self, PolicyError, Queries};
+use crate::policy::{self, Policy, PolicyError, Queries};
 
 const KIND: &str = "policy";
 /// Longest policy text in bytes.
@@ -66,9 +66,16 @@ impl Policies {
         document.as_ref().map(stored).transpose()
     }
 
-    /// Checks a policy text and stores it under a name; the same text again changes nothing.
-    pub(crate) async fn put(&self, tenant: &TenantId, name: &str, text: &str) -> Result<Stored, Problem> {
-        let (named, document) = checked(text)?;
+    /// Stores a policy's text under a name; the same text again changes nothing.
+    ///
+    /// - `named`, `document`: what [`checked`] found in the text.
+    pub(crate) async fn put(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        text: &str,
+        (named, document): (String, Value),
+    ) -> Result<Stored, Problem> {
         if named != name {
             let text = format!("the policy is named {named:?}, the address names {name:?}");
             return Err(Problem::new(ErrorKind::Invalid, text).field("name").value(named));
@@ -98,12 +105,12 @@ impl Policies {
     }
 }
 
-/// Checks a policy's text: its name, and the document as it is stored.
-pub(crate) fn checked(text: &str) -> Result<(String, Value), Problem> {
+/// Checks a policy's text: what it says, and the document as it is stored.
+pub(crate) fn checked(text: &str) -> Result<(Policy, Value), Problem> {
     let document = policy::document(text).map_err(|e| policy_problem(&e))?;
     let parsed = policy::from_document(&document, Queries::Required).map_err(|e| policy_problem(&e))?;
     policy::check_queries(&document).map_err(|e| policy_problem(&e))?;
-    Ok((parsed.name, document))
+    Ok((parsed, document))
 }
 
 /// Says that no policy has this name.

@@ -101,7 +101,8 @@ async fn read(mut response: reqwest::Response) -> Attempt {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// Says an error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -13,7 +13,7 @@ mod worker;
 
 use std::time::Duration;
 
-pub(crate) use client::{Attempt, post};
+pub(crate) use client::{Attempt, chain, post};
 pub(crate) use guard::AllowList;
 pub use guard::GuardError;
 pub(crate) use message::{Message, Webhook};

@@ -15,17 +15,17 @@ use super::kinds;
 use super::parse::Queries;
 use super::{CheckKind, Distribution, LogQuery, Source, UserValue, Users, ValueQuery};
 
-/// Replaces placeholders (`$NAME`) by what `value` gives for their names; others stay as they are.
+/// Replaces each `$NAME` by what `value` gives for the name; where that is nothing it stays as it is.
 pub(crate) fn replaced<'a>(query: &str, mut value: impl FnMut(&str) -> Option<Cow<'a, str>>) -> String {
     let mut out = String::with_capacity(query.len() + 64);
     let mut rest = query;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let name_len = rest[at + 1..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-        let (placeholder, behind) = rest[at..].split_at(1 + name_len);
-        match value(&placeholder[1..]) {
+        let (named, behind) = rest[at..].split_at(1 + name_len);
+        match value(&named[1..]) {
             Some(value) => out.push_str(&value),
-            None => out.push_str(placeholder),
+            None => out.push_str(named),
         }
         rest = behind;
     }

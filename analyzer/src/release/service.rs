@@ -23,7 +23,7 @@ use crate::collect::Collector;
 use crate::deliver::Message;
 use crate::packs::{self, Asked, Chosen};
 use crate::policies::{self, Policies, policy_problem, problem};
-use crate::policy::{self, Policy, Queries};
+use crate::policy::{self, Policy};
 use crate::sources::Sources;
 use crate::verdict::wire::VerdictJson;
 use crate::verdict::{ChangeJson, Decision, PhaseState};
@@ -135,11 +135,9 @@ impl Releases {
 
     /// Checks a policy's text as this server could judge by it: its name, and the document as it is stored.
     pub(crate) fn checked_policy(&self, tenant: &TenantId, text: &str) -> Result<(String, Value), Problem> {
-        let (name, document) = policies::checked(text)?;
-        let policy =
-            policy::from_document(&document, Queries::Required).map_err(|error| policy_problem(&error))?;
+        let (policy, document) = policies::checked(text)?;
         self.check_sources(tenant, &policy, &document)?;
-        Ok((name, document))
+        Ok((policy.name, document))
     }
 
     /// Refuses a policy that reads what this server cannot reach.

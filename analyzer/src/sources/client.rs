@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::config::{SourceConfig, SourceError};
+use crate::deliver::chain;
 
 /// Largest answer. Samples take some 28 bytes as JSON, so it holds two million.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -161,16 +162,6 @@ fn encoded(pairs: &[(&str, String)]) -> String {
     let mut url = Url::parse("http://h").expect("this is an address");
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().to_owned()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
